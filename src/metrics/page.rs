@@ -1,0 +1,209 @@
+//! The exposition: families one after the other, in one of the two text formats.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use super::{Description, Kind, Reading, Samples};
+
+/// The text format of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text, version 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The `Content-Type` that Prometheus 3 demands.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The families that a client asked for; empty means all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter(HashSet<String>);
+
+impl Filter {
+    /// Takes names of families or of samples (`x`, `x_bucket`).
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().collect())
+    }
+
+    fn wants(&self, family: &Description) -> bool {
+        let stem = || family.name.strip_suffix("_total").unwrap_or(family.name);
+        let parts = || {
+            ["_bucket", "_sum", "_count"]
+                .iter()
+                .any(|s| self.0.contains(&format!("{}{s}", family.name)))
+        };
+        self.0.is_empty()
+            || self.0.contains(family.name)
+            || (family.kind == Kind::Counter && self.0.contains(stem()))
+            || (family.kind == Kind::Histogram && parts())
+    }
+}
+
+/// The sample lines of one subject, a text for each row of a table.
+///
+/// Written once when a snapshot is published, and put into every page until the next one.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered(Vec<String>);
+
+impl Rendered {
+    /// Reads every row of the table from the subject.
+    pub fn new<T: ?Sized>(table: &[Reading<T>], subject: &T, base: &str) -> Self {
+        let lines = table.iter().map(|reading| {
+            let mut out = String::new();
+            (reading.read)(subject, &mut Samples::new(&mut out, reading, base));
+            out
+        });
+        Self(lines.collect())
+    }
+
+    fn lines(&self, row: usize) -> &str {
+        self.0.get(row).map_or("", String::as_str)
+    }
+}
+
+/// A page that grows family by family.
+pub struct Page<'f> {
+    format: Format,
+    filter: &'f Filter,
+    body: String,
+}
+
+impl<'f> Page<'f> {
+    /// An empty page.
+    pub fn new(format: Format, filter: &'f Filter) -> Self {
+        Self { format, filter, body: String::with_capacity(32 * 1024) }
+    }
+
+    /// Adds every family of a table, read now, with the samples of all subjects.
+    /// `subjects` are pairs of the base label (`target="x"`, or empty) and what is read.
+    pub fn live<'s, T: ?Sized + 's, I>(&mut self, table: &[Reading<T>], subjects: I)
+    where
+        I: IntoIterator<Item = (&'s str, &'s T)> + Clone,
+    {
+        for reading in table {
+            self.family(&reading.describe(), |body| {
+                for (base, subject) in subjects.clone() {
+                    (reading.read)(subject, &mut Samples::new(body, reading, base));
+                }
+            });
+        }
+    }
+
+    /// Adds every family of a table from what was rendered before.
+    pub fn rendered<'s, T: ?Sized, I>(&mut self, table: &[Reading<T>], subjects: I)
+    where
+        I: IntoIterator<Item = &'s Rendered> + Clone,
+    {
+        for (row, reading) in table.iter().enumerate() {
+            self.family(&reading.describe(), |body| {
+                for subject in subjects.clone() {
+                    body.push_str(subject.lines(row));
+                }
+            });
+        }
+    }
+
+    /// The whole text.
+    pub fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.body.push_str("# EOF\n");
+        }
+        self.body
+    }
+
+    /// A family without samples leaves no head either.
+    fn family(&mut self, family: &Description, samples: impl FnOnce(&mut String)) {
+        if !self.filter.wants(family) {
+            return;
+        }
+        let start = self.body.len();
+        self.head(family);
+        let head = self.body.len();
+        samples(&mut self.body);
+        if self.body.len() == head {
+            self.body.truncate(start);
+        }
+    }
+
+    fn head(&mut self, family: &Description) {
+        let (name, help) = match self.format {
+            Format::Text => (family.name, family.help.to_owned()),
+            Format::OpenMetrics => (
+                family.name.strip_suffix("_total").unwrap_or(family.name),
+                family.help.replace('"', "\\\""),
+            ),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.body, "# HELP {name} {help}\n# TYPE {name} {}", family.kind.label());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Reading<u32>] = &[
+        Reading {
+            name: "a_total",
+            help: "The \"a\".",
+            kind: Kind::Counter,
+            labels: &[],
+            read: |n, out| out.push([], *n),
+        },
+        Reading {
+            name: "b",
+            help: "Never there.",
+            kind: Kind::Gauge,
+            labels: &[],
+            read: |_, out| out.push([], None::<u32>),
+        },
+    ];
+
+    fn page(format: Format, filter: &Filter) -> String {
+        let mut page = Page::new(format, filter);
+        page.live(TABLE, [("t=\"1\"", &1), ("t=\"2\"", &2)]);
+        page.finish()
+    }
+
+    #[test]
+    fn a_family_has_one_head_for_all_subjects_and_none_without_samples() {
+        assert_eq!(
+            page(Format::Text, &Filter::default()),
+            "# HELP a_total The \"a\".\n# TYPE a_total counter\na_total{t=\"1\"} 1\na_total{t=\"2\"} 2\n"
+        );
+    }
+
+    #[test]
+    fn openmetrics_names_the_counter_without_total_and_ends_with_eof() {
+        assert_eq!(
+            page(Format::OpenMetrics, &Filter::default()),
+            "# HELP a The \\\"a\\\".\n# TYPE a counter\na_total{t=\"1\"} 1\na_total{t=\"2\"} 2\n# EOF\n"
+        );
+    }
+
+    #[test]
+    fn rendered_lines_read_as_live_ones() {
+        let one = Rendered::new(TABLE, &1, "t=\"1\"");
+        let two = Rendered::new(TABLE, &2, "t=\"2\"");
+        let filter = Filter::default();
+        let mut later = Page::new(Format::Text, &filter);
+        later.rendered(TABLE, [&one, &two]);
+        assert_eq!(later.finish(), page(Format::Text, &filter));
+    }
+
+    #[test]
+    fn a_filter_leaves_other_families_out() {
+        let wants = |name: &str| !page(Format::Text, &Filter::new([name.to_owned()])).is_empty();
+        assert!(wants("a_total") && wants("a"));
+        assert!(!wants("b") && !wants("c"));
+    }
+}
