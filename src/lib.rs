@@ -1,8 +1,16 @@
 //! A Prometheus exporter for PostgreSQL connection pools.
 //!
-//! The rooms, from the lowest to the highest; each imports only those above it in this list
+//! The rooms, from the lowest to the highest; each imports only those before it in this list
 //! (ARCHITECTURE.md has the table, `tests/layering.rs` holds it).
 
-pub mod dsn;
-pub mod metrics;
 pub mod secret;
+
+pub mod metrics;
+
+pub mod dsn;
+
+pub mod pool;
+
+pub mod view;
+
+pub mod probe;

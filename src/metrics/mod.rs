@@ -9,7 +9,7 @@ mod instrument;
 mod page;
 mod samples;
 
-pub use instrument::{Counter, Counters, Gauge, Histogram, Histograms, Label, PairCounters};
+pub use instrument::{Counter, Counters, Gauge, Held, Histogram, Histograms, Label, PairCounters};
 pub use page::{Filter, Format, Page, Rendered};
 pub use samples::{Samples, Value, base_label};
 

@@ -154,7 +154,7 @@ pub fn base_label(name: &str, value: &str) -> String {
     text
 }
 
-fn label_pairs<'m>(metric: &'m proto::Metric) -> impl Iterator<Item = (&'m str, &'m str)> {
+fn label_pairs(metric: &proto::Metric) -> impl Iterator<Item = (&str, &str)> {
     metric.get_label().iter().map(|pair| (pair.name(), pair.value()))
 }
 

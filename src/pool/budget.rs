@@ -1,0 +1,72 @@
+//! How many connections to one target there may be at a moment, as the server counts them.
+//!
+//! A permit is held by the task that drives a connection, until the server has closed its side: not
+//! by whoever uses the connection. A connect that was given up therefore keeps its permit while its
+//! backend may still be there, and an exporter that times out cannot fill the server up
+//! (measured: with logins stuck in the server, one abandoned connect after the other takes all of
+//! `max_connections`).
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::metrics::Gauge;
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be kept in the pool.
+    Pool,
+    /// To see whether one can be opened now, then closed.
+    Fresh,
+}
+
+/// A place among the connections; shared by the attempts of one connect, freed with the last.
+pub(super) type Permit = Arc<OwnedSemaphorePermit>;
+
+/// The permits of one target.
+///
+/// Their split is fixed, so that a stuck pool never keeps a fresh connect from being tried, nor the
+/// other way round.
+pub struct Budget {
+    size: usize,
+    pool: Arc<Semaphore>,
+    fresh: Arc<Semaphore>,
+    pub(super) abandoned: Gauge,
+}
+
+impl Budget {
+    /// So many for the pool, and one for fresh connects.
+    pub fn new(pool: usize) -> Arc<Self> {
+        Arc::new(Self {
+            size: pool,
+            pool: Arc::new(Semaphore::new(pool)),
+            fresh: Arc::new(Semaphore::new(1)),
+            abandoned: Gauge::new(),
+        })
+    }
+
+    /// What a daemon allows itself: three, two of them in the pool.
+    pub fn daemon() -> Arc<Self> {
+        Self::new(2)
+    }
+
+    /// Connections that the pool may have open at a time.
+    pub fn pool_size(&self) -> usize {
+        self.size
+    }
+
+    /// Connections that were given up and may still be there on the server.
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned.value()
+    }
+
+    /// Waits for a permit; the caller limits the wait. `None` once the budget is closed.
+    pub(super) async fn permit(&self, purpose: Purpose) -> Option<Permit> {
+        let semaphore = match purpose {
+            Purpose::Pool => &self.pool,
+            Purpose::Fresh => &self.fresh,
+        };
+        Arc::clone(semaphore).acquire_owned().await.ok().map(Arc::new)
+    }
+}

@@ -1,0 +1,5 @@
+//! One pass over one target, again and again, and what it learned.
+
+mod settings;
+
+pub use settings::{Kind, Schedule, Settings};

@@ -1,0 +1,52 @@
+//! What is known of a target before it is probed.
+
+use std::time::Duration;
+
+use crate::pool;
+
+/// What kind of server a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A PostgreSQL database.
+    Postgres,
+    /// PgBouncer's console.
+    PgBouncer,
+}
+
+/// When a target is probed, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// From the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// The deadline of one probe: then a snapshot is published with what is known.
+    pub timeout: Duration,
+    /// From one fresh connect to the next; zero: at each probe; `None`: never.
+    pub connect_interval: Option<Duration>,
+    /// How often activity is looked at.
+    pub sampling: Duration,
+}
+
+/// A target, and how it is probed. Two that are equal are the same target after a reload.
+#[derive(Clone, PartialEq)]
+pub struct Settings {
+    /// The label `target`.
+    pub name: String,
+    /// The user's own labels, for `db_pool_target_info`.
+    pub labels: Vec<(String, String)>,
+    /// What kind of server it is.
+    pub kind: Kind,
+    /// When it is probed.
+    pub schedule: Schedule,
+    /// The statement of the probe, `DB_MONITOR_QUERY`.
+    pub query: String,
+    /// A statement that takes longer is slow.
+    pub slow_threshold: Duration,
+    /// The limit of one statement; `None`: the probe's deadline is the limit.
+    pub command_timeout: Option<Duration>,
+    /// How it is reached.
+    pub connect: pool::Settings,
+    /// How our own pool to it behaves.
+    pub limits: pool::Limits,
+    /// `APP_ENV`, as `db_pool_config_info` shows it.
+    pub app_env: String,
+}

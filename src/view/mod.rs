@@ -1,0 +1,1 @@
+//! What the server tells us beside our own pool: one file a view.
