@@ -147,9 +147,12 @@ fn listening(pid: u32) -> Option<SocketAddr> {
         .fd()
         .ok()?
         .filter_map(Result::ok)
-        .filter_map(|fd| match fd.target {
-            FDTarget::Socket(inode) => Some(inode),
-            _ => None,
+        .filter_map(|fd| {
+            if let FDTarget::Socket(inode) = fd.target {
+                Some(inode)
+            } else {
+                None
+            }
         })
         .collect();
     let entries = [procfs::net::tcp(), procfs::net::tcp6()];

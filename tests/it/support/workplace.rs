@@ -115,13 +115,14 @@ fn user(name: &str) -> Option<User> {
     })
 }
 
-// SIGQUIT first: it lets PostgreSQL return its shared memory, which SIGKILL does not.
+// SIGQUIT first: it lets PostgreSQL return its shared memory, which SIGKILL does not. A pid file can be
+// left of a crash, and its number may belong to somebody else by now.
 const WATCHDOG: &str = r#"
 trap '' HUP INT QUIT TERM
 cat >/dev/null
 left() { find /proc -maxdepth 2 -name cwd -lname "$1/*" 2>/dev/null | cut -d/ -f3; }
 kill -CONT $(left "$1")
-kill -QUIT $(head -qn 1 "$1"/*/data/postmaster.pid)
+for pid in $(head -qn 1 "$1"/*/data/postmaster.pid); do left "$1" | grep -qx "$pid" && kill -QUIT "$pid"; done
 for _ in 1 2 3 4 5 6 7 8 9 10; do [ -z "$(left "$1")" ] && break; sleep 0.2; done
 kill -KILL $(left "$1")
 rm -rf "$1"
