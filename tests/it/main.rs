@@ -7,4 +7,5 @@
 )]
 
 mod harness;
+mod pool;
 mod support;
