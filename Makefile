@@ -19,7 +19,7 @@ build: ## Build the release program
 demo: ## Start a throwaway PostgreSQL, an application that uses it, and the daemon
 	scripts/setup.sh build postgres
 	cargo build --release --locked
-	target/release/db_pool_exporter demo
+	$${CARGO_TARGET_DIR:-target}/release/db_pool_exporter demo
 
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)
