@@ -3,5 +3,5 @@
 //! The rooms, from the lowest to the highest; each imports only those above it in this list
 //! (ARCHITECTURE.md has the table, `tests/layering.rs` holds it).
 
-pub mod dsn;
 pub mod secret;
+pub mod dsn;
