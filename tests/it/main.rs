@@ -9,4 +9,5 @@
 mod daemon;
 mod harness;
 mod pool;
+mod role;
 mod support;
