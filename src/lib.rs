@@ -14,3 +14,9 @@ pub mod pool;
 pub mod view;
 
 pub mod probe;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;

@@ -1,0 +1,25 @@
+//! The daemon: wiring, logging, life.
+
+pub mod logging;
+mod settings;
+pub mod version;
+
+use std::collections::BTreeMap;
+
+pub use settings::{Listen, Settings, Web};
+
+use crate::config::Config;
+
+/// Serves until it is told to stop. `environment` is what the configuration is read from again.
+///
+/// # Errors
+/// What keeps it from serving.
+pub fn serve(
+    _settings: Settings,
+    _environment: BTreeMap<String, String>,
+    config: Config,
+) -> anyhow::Result<()> {
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    config.notes.iter().for_each(|note| tracing::debug!("{note}"));
+    anyhow::bail!("serving is not part of this build")
+}

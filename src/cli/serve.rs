@@ -1,0 +1,27 @@
+//! `serve`: watch the targets and serve their metrics.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use super::{Command, answer, tell};
+use crate::app::{self, logging};
+use crate::config;
+
+pub(super) fn run(command: Command, environment: BTreeMap<String, String>) -> ExitCode {
+    let config = match config::load(&environment, command.settings.config_file.as_deref()) {
+        Ok(config) => config,
+        Err(problems) => return tell(&problems),
+    };
+    if command.check_only {
+        config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        return answer("configuration is valid\n");
+    }
+    logging::init(command.settings.log);
+    match app::serve(command.settings, environment, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
