@@ -15,7 +15,7 @@ pub(super) const SUBCOMMANDS: [&str; 3] = ["serve", "config", "healthcheck"];
 #[derive(Parser)]
 #[command(
     name = "db_pool_exporter",
-    version = version::text().trim_start_matches("db_pool_exporter, ").to_owned(),
+    version = version::VERSION,
     disable_help_subcommand = true
 )]
 pub(super) struct Arguments {

@@ -58,7 +58,8 @@ fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> Web 
     let telemetry_path =
         flags.value("web.telemetry-path", web.telemetry_path, "/metrics", path, telemetry_path);
     let listen = flags.listen(web.listen);
-    let config_file = flags.text("web.config.file", web.web_config_file, "", |text| Some(text.into()));
+    let config_file =
+        flags.text("web.config.file", web.web_config_file, "", |text| Some(text.into()));
     let systemd_socket = flags.switch("web.systemd-socket", web.systemd_socket);
     let max_requests = "a whole number from 0 (no limit) to 100000";
     let max_requests =

@@ -23,6 +23,16 @@ use crate::config::Problems;
 /// The exit code for what is wrong with flags or configuration (EX_USAGE).
 const USAGE: u8 = 64;
 
+const MESSAGES: [(ErrorKind, &str); 7] = [
+    (ErrorKind::UnknownArgument, "is not a known argument"),
+    (ErrorKind::InvalidSubcommand, "is not a known argument"),
+    (ErrorKind::ArgumentConflict, "is given more than once"),
+    (ErrorKind::InvalidValue, "needs a value"),
+    (ErrorKind::NoEquals, "needs `=` before its value"),
+    (ErrorKind::TooManyValues, "takes no value"),
+    (ErrorKind::InvalidUtf8, "must be UTF-8"),
+];
+
 /// What is to be done, and with what.
 pub struct Command {
     /// What is to be done.
@@ -77,16 +87,15 @@ fn answer(text: &str) -> ExitCode {
 
 /// What clap says, without any text that was typed: it may be a secret in the wrong place.
 fn refuse(error: &clap::Error) -> ExitCode {
-    let message = match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            return answer(&error.render().to_string());
-        }
-        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => "is not a known argument",
-        ErrorKind::ArgumentConflict => "is given more than once",
-        ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues => "needs a value",
-        ErrorKind::InvalidUtf8 => "must be UTF-8",
-        _ => "is not understood",
-    };
+    let kind = error.kind();
+    if kind == ErrorKind::DisplayHelp {
+        return answer(&error.render().to_string());
+    }
+    if kind == ErrorKind::DisplayVersion {
+        return answer(&format!("{}\n", app::version::text()));
+    }
+    let known = MESSAGES.iter().find(|(known, _)| *known == kind);
+    let message = known.map_or("is not understood", |(_, message)| message);
     let hint = name(error.get(ContextKind::SuggestedArg))
         .or(name(error.get(ContextKind::SuggestedSubcommand)))
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -98,10 +107,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 /// An argument's name, if it is one.
 fn name(value: Option<&ContextValue>) -> Option<String> {
-    let text = match value? {
-        ContextValue::String(text) => text,
-        ContextValue::Strings(texts) => texts.first()?,
-        _ => return None,
+    let text = if let ContextValue::String(text) = value? {
+        text
+    } else if let ContextValue::Strings(texts) = value? {
+        texts.first()?
+    } else {
+        return None;
     };
     let name = text.split([' ', '=']).next()?;
     let plain = |c: char| c.is_ascii_lowercase() || c == '-' || c == '.';

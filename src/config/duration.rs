@@ -43,7 +43,7 @@ pub(super) fn from_seconds(seconds: f64) -> Option<Duration> {
 /// As it is read back: `1h30m`, `250ms`, `1.5s`.
 pub(super) fn show(duration: Duration) -> String {
     if duration.subsec_nanos() > 0 {
-        let whole_ms = duration.subsec_nanos() % 1_000_000 == 0;
+        let whole_ms = duration.subsec_nanos().is_multiple_of(1_000_000);
         return match duration.as_secs() == 0 && whole_ms {
             true => format!("{}ms", duration.as_millis()),
             false => format!("{}s", duration.as_secs_f64()),

@@ -459,10 +459,8 @@ fn put(table: &mut Map<String, Value>, path: &[String], value: Value) {
     }
     let below =
         table.entry(key.clone()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
-    match &mut below.kind {
-        ValueKind::Table(table) => put(table, rest, value),
-        _ => panic!("no table at {key}"),
-    }
+    let ValueKind::Table(table) = &mut below.kind else { panic!("no table at {key}") };
+    put(table, rest, value);
 }
 
 #[test]
