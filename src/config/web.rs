@@ -36,7 +36,8 @@ pub fn load(file: &Path) -> Loaded {
 
 fn read(file: &Path, files: &mut Files, problems: &mut Problems) -> Option<Settings> {
     let text = match files.read(file) {
-        Ok(bytes) => String::from_utf8(bytes).ok(),
+        // The parser would take a NUL for the end of the file.
+        Ok(bytes) => String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')),
         Err(error) => {
             problems.add(&file.display().to_string(), format_args!("cannot be read: {error}"));
             return None;
@@ -51,7 +52,7 @@ fn read(file: &Path, files: &mut Files, problems: &mut Problems) -> Option<Setti
         }
     });
     if text.is_none() {
-        problems.add(&file.display().to_string(), "is not UTF-8");
+        problems.add(&file.display().to_string(), "is not UTF-8 text");
     }
     let root = match documents?.as_slice() {
         [] => Yaml::Null,
@@ -241,7 +242,7 @@ unknown: hidden
 
     #[test]
     fn what_is_not_yaml_is_told_with_its_line() {
-        for text in ["a: [", "\t", "- a", "x", "a: 1\na: 2", "---\na: 1\n---\nb: 2", "\u{0}"] {
+        for text in ["a: [", "- a", "x", "a: 1\na: 2", "---\na: 1\n---\nb: 2", "a: 1\0"] {
             assert_ne!(problems_of(text), [""; 0], "{text:?}");
         }
     }
