@@ -1,5 +1,7 @@
 //! The web side as clients see it: `serve` on a free port, with a made-up exposition.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail that way")]
+
 #[path = "web/access.rs"]
 mod access;
 #[path = "web/auth.rs"]

@@ -93,7 +93,34 @@ async fn systemd_hands_its_socket_over() {
     assert_eq!(answer.status, "200 1.1");
 }
 
-/// The program that systemd starts, in the test above.
+#[tokio::test]
+async fn without_descriptors_idle_connections_make_room() {
+    let folder = Folder::new();
+    let path = folder.path("systemd.sock");
+    let mut activator = tokio::process::Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec systemd-socket-activate -l \"$@\"", "sh"])
+        .arg(&path)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "sockets::activated", "--ignored"])
+        .kill_on_drop(true)
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !path.exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let mut open = Vec::new();
+    for _ in 0..60 {
+        open.push(tokio::net::UnixStream::connect(&path).await.unwrap());
+    }
+    let arguments = ["--unix-socket", path.to_str().unwrap(), "http://localhost/metrics"];
+    let answer = curl(arguments.map(str::to_owned)).await;
+    activator.kill().await.unwrap();
+    assert_eq!(answer.status, "200 1.1");
+}
+
+/// The program that systemd starts, in the tests above.
 #[tokio::test]
 #[ignore = "started by another test"]
 async fn activated() {

@@ -79,6 +79,25 @@ async fn https_speaks_both_versions_of_http_and_tls() {
 }
 
 #[tokio::test]
+async fn http2_has_the_same_limits_and_keeps_its_connection() {
+    let folder = certificates().await;
+    let mut settings = with(&folder, SERVER);
+    settings.limits.request = Duration::from_millis(200);
+    settings.limits.header = Duration::from_millis(100);
+    settings.limits.idle = Duration::from_millis(2500);
+    let server = start(settings);
+    let large = format!("X-Large: {}", "x".repeat(17_000));
+    assert_eq!(ask(&server, &folder, None, &["-H", &large]).await.status, "431 2");
+    let long = format!("https://{{}}/?{}", "x".repeat(9000));
+    assert_eq!(ask(&server, &folder, None, &[&long]).await.status, "414 2");
+    // Two requests a second apart, each with how many connections it opened.
+    let url = "https://{}/-/healthy";
+    let twice = ["-w", "<%{num_connects}>", "--rate", "60/m", url, url];
+    let output = ask(&server, &folder, None, &twice).await.output;
+    assert!(output.contains("<1>") && output.contains("<0>"), "{output}");
+}
+
+#[tokio::test]
 async fn versions_and_http2_are_as_told() {
     let folder = certificates().await;
     let server = start(with(&folder, &format!("{SERVER}, min_version: TLS13")));
