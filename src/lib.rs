@@ -18,3 +18,6 @@ pub mod probe;
 pub mod http;
 
 pub mod config;
+
+
+pub mod app;
