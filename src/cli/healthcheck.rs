@@ -1,0 +1,107 @@
+//! `healthcheck`: asks a running daemon's `/-/healthy`, for a container's HEALTHCHECK.
+//!
+//! It must not follow the database, so it is not `/-/ready`; and it must end by itself.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::http::{self, Listen};
+
+/// How long connecting, asking and answering may each take.
+const LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) fn run(web: &http::Settings) -> ExitCode {
+    let Some(listen) = web.listen.first() else { return ExitCode::FAILURE };
+    match ask(listen, &web.prefix()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => fail("the daemon does not say that it is healthy"),
+        Err(error) => fail(&format!("the daemon does not answer: {}", error.kind())),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::FAILURE
+}
+
+fn ask(listen: &Listen, prefix: &str) -> io::Result<bool> {
+    match listen {
+        Listen::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            stream.set_write_timeout(Some(LIMIT))?;
+            exchange(stream, prefix)
+        }
+        Listen::Tcp { host, port } => {
+            let mut addresses = (local(host.as_deref()), *port).to_socket_addrs()?;
+            let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
+            let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            stream.set_write_timeout(Some(LIMIT))?;
+            exchange(stream, prefix)
+        }
+    }
+}
+
+/// From where the daemon can be asked on this machine.
+fn local(host: Option<&str>) -> &str {
+    match host {
+        None | Some("0.0.0.0") => "127.0.0.1",
+        Some("::") => "::1",
+        Some(host) => host,
+    }
+}
+
+/// One request; whether the answer's status is 200.
+fn exchange(mut stream: impl Read + Write, prefix: &str) -> io::Result<bool> {
+    let request =
+        format!("GET {prefix}/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut status = [0; "HTTP/1.1 200".len()];
+    stream.read_exact(&mut status)?;
+    Ok(&status == b"HTTP/1.1 200")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    fn answered(answer: &'static [u8]) -> io::Result<bool> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listen = Listen::Tcp { host: Some("127.0.0.1".to_owned()), port };
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 200];
+            let read = stream.read(&mut request).unwrap();
+            stream.write_all(answer).unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let result = ask(&listen, "/pools");
+        assert!(server.join().unwrap().starts_with("GET /pools/-/healthy HTTP/1.1\r\n"));
+        result
+    }
+
+    #[test]
+    fn asks_and_understands() {
+        assert!(answered(b"HTTP/1.1 200 OK\r\n\r\n").unwrap());
+        assert!(!answered(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap());
+        assert!(answered(b"HTTP").is_err());
+    }
+
+    #[test]
+    fn nobody_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listen = Listen::Tcp { host: Some("127.0.0.1".to_owned()), port };
+        drop(listener);
+        assert!(ask(&listen, "").is_err());
+        assert!(ask(&Listen::Unix("/nowhere/x.sock".into()), "").is_err());
+    }
+}
