@@ -6,10 +6,9 @@ use crate::{files, passed, read, root, run, tool};
 
 #[test]
 fn hadolint_finds_no_fault_in_the_dockerfiles() {
-    let output = run(tool("hadolint").args(["--failure-threshold", "info"]).args([
-        root("deploy/container/Dockerfile"),
-        root("deploy/compose/app.Dockerfile"),
-    ]));
+    let output = run(tool("hadolint")
+        .args(["--failure-threshold", "info"])
+        .args([root("deploy/container/Dockerfile"), root("deploy/compose/app.Dockerfile")]));
     assert_eq!(passed(&output), "");
 }
 
@@ -37,7 +36,10 @@ fn compose_reads_its_file_and_resolves_every_path() {
     let exporter = &services["exporter"];
     assert_eq!(exporter["read_only"], true);
     assert_eq!(exporter["cap_drop"][0], "ALL");
-    assert_eq!(exporter["environment"]["DB_POOL_SIZE"], services["app"]["environment"]["DB_POOL_SIZE"]);
+    assert_eq!(
+        exporter["environment"]["DB_POOL_SIZE"],
+        services["app"]["environment"]["DB_POOL_SIZE"]
+    );
     for secret in read["secrets"].as_object().expect("secrets").values() {
         let path = secret["file"].as_str().expect("a path");
         assert!(std::path::Path::new(path).exists(), "{path}");
@@ -74,7 +76,9 @@ fn yaml_is_in_order() {
         files(&root("deploy/kustomize"), ".yaml"),
         vec![root("deploy/helm/db-pool-exporter/values.yaml")],
     ];
-    passed(&run(tool("yamllint").args(["--strict", "-d", rules]).args(all.concat())));
+    let mut all = all.concat();
+    all.retain(|path| !path.ends_with("rules.yaml")); // made from alerts/
+    passed(&run(tool("yamllint").args(["--strict", "-d", rules]).args(all)));
 }
 
 #[test]

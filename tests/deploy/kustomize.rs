@@ -25,8 +25,14 @@ fn the_example_is_what_kubernetes_and_the_operator_take() {
     kinds.sort_unstable();
     kinds.dedup();
     let wanted = [
-        "Deployment", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Secret", "Service",
-        "ServiceAccount", "ServiceMonitor",
+        "Deployment",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "PrometheusRule",
+        "Secret",
+        "Service",
+        "ServiceAccount",
+        "ServiceMonitor",
     ];
     assert_eq!(kinds, wanted);
     for object in &objects {
@@ -81,9 +87,7 @@ fn the_container_is_that_of_the_chart() {
 #[test]
 fn the_rules_are_those_of_the_repository() {
     let path = root("deploy/kustomize/components/prometheus-operator/rules.yaml");
-    let made = passed(&run(tool("python")
-        .arg(root("tests/deploy/rules.py"))
-        .arg(root("alerts"))));
+    let made = passed(&run(tool("python").arg(root("tests/deploy/rules.py")).arg(root("alerts"))));
     if std::env::var_os("UPDATE_MANIFESTS").is_some() {
         std::fs::write(&path, &made).expect("the rules are written");
     }
