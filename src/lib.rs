@@ -15,6 +15,8 @@ pub mod view;
 
 pub mod probe;
 
+pub mod http;
+
 pub mod config;
 
 pub mod app;
