@@ -6,7 +6,7 @@ pub mod version;
 
 use std::collections::BTreeMap;
 
-pub use settings::{Listen, Settings, Web};
+pub use settings::Settings;
 
 use crate::config::Config;
 

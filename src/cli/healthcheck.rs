@@ -3,19 +3,19 @@
 //! It must not follow the database, so it is not `/-/ready`; and it must end by itself.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::app::{Listen, Web};
+use crate::http::{Listen, Settings};
 
 /// How long connecting, asking and answering may each take.
 const LIMIT: Duration = Duration::from_secs(3);
 
-pub(super) fn run(web: &Web) -> ExitCode {
+pub(super) fn run(web: &Settings) -> ExitCode {
     let Some(listen) = web.listen.first() else { return ExitCode::FAILURE };
-    match ask(listen, &web.route_prefix) {
+    match ask(listen, &web.prefix()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => fail("the daemon does not say that it is healthy"),
         Err(error) => fail(&format!("the daemon does not answer: {}", error.kind())),
@@ -35,18 +35,25 @@ fn ask(listen: &Listen, prefix: &str) -> io::Result<bool> {
             stream.set_write_timeout(Some(LIMIT))?;
             exchange(stream, prefix)
         }
-        Listen::Any(_) | Listen::Address(_) | Listen::Host(..) => {
-            let looked_up = || match listen {
-                Listen::Host(name, port) => (name.as_str(), *port).to_socket_addrs().ok()?.next(),
-                Listen::Any(_) | Listen::Address(_) | Listen::Unix(_) => listen.local(),
-            };
-            let address = looked_up().ok_or(io::ErrorKind::NotFound)?;
-            let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+        Listen::Tcp { host, port } => {
+            let stream = TcpStream::connect_timeout(&address(host.as_deref(), *port)?, LIMIT)?;
             stream.set_read_timeout(Some(LIMIT))?;
             stream.set_write_timeout(Some(LIMIT))?;
             exchange(stream, prefix)
         }
     }
+}
+
+/// Where a daemon that listens there can be reached from this machine.
+fn address(host: Option<&str>, port: u16) -> io::Result<SocketAddr> {
+    let Some(host) = host else { return Ok((Ipv4Addr::LOCALHOST, port).into()) };
+    let found = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+    let near = match found.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other @ (IpAddr::V4(_) | IpAddr::V6(_)) => other,
+    };
+    Ok((near, port).into())
 }
 
 /// One request; whether the answer's status is 200.
@@ -68,7 +75,7 @@ mod tests {
 
     fn answered(answer: &'static [u8]) -> io::Result<bool> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = Listen::Address(listener.local_addr().unwrap());
+        let listen = listener.local_addr().unwrap().to_string().parse().unwrap();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 200];
@@ -91,9 +98,12 @@ mod tests {
     #[test]
     fn nobody_there() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = Listen::Address(listener.local_addr().unwrap());
+        let listen = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
         assert!(ask(&listen, "").is_err());
+        assert_eq!(address(Some("0.0.0.0"), 1).unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(address(Some("::"), 1).unwrap().to_string(), "[::1]:1");
+        assert_eq!(address(None, 1).unwrap().to_string(), "127.0.0.1:1");
         assert!(ask(&Listen::Unix("/nowhere/x.sock".into()), "").is_err());
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::{Command, answer, tell};
+use super::{Command, answer, flags, tell};
 use crate::app::{self, logging};
 use crate::config;
 
-pub(super) fn run(command: Command, environment: BTreeMap<String, String>) -> ExitCode {
+pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
     let config = match config::load(&environment, command.settings.config_file.as_deref()) {
         Ok(config) => config,
         Err(problems) => return tell(&problems),
@@ -15,6 +15,9 @@ pub(super) fn run(command: Command, environment: BTreeMap<String, String>) -> Ex
     if command.check_only {
         config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         return answer("configuration is valid\n");
+    }
+    if config.production {
+        flags::in_production(&mut command);
     }
     logging::init(command.settings.log);
     match app::serve(command.settings, environment, config) {

@@ -1,6 +1,7 @@
 //! Whose sessions are an application's pool, and what its processes share.
 
 use super::layers::{Layers, Said};
+use super::listing::Origin;
 use super::unit::{Checked, Given, Grammar, Limit, List, Text, Unit, Whole};
 use crate::dsn::Dsn;
 use crate::pool;
@@ -65,17 +66,24 @@ fn one(layers: Layers<'_>, name: String, url: Option<&Dsn>, limits: &pool::Limit
 
 fn select(layers: &Layers<'_>, url: Option<&Dsn>) -> Select {
     let pattern = Checked(is_pattern, "a pattern of application_name, such as `orders-*`");
-    let value = |said: Option<Said<String>>| said.map(|said| said.value);
-    let application_name = value(layers.own("application_name", &pattern));
-    let user = value(layers.own("user", &Text("a role")));
-    let database = value(layers.own("database", &Text("a database")));
+    let application_name = layers.own("application_name", &pattern).map(|said| said.value);
     // With a pattern any role fits, unless one is named.
     let role = url.and_then(|dsn| dsn.user.clone()).filter(|_| application_name.is_none());
+    let database = url.and_then(|dsn| dsn.database.clone());
     Select {
         application_name,
-        user: user.or(role),
-        database: database.or(url.and_then(|dsn| dsn.database.clone())),
+        user: or_url(layers, "user", &Text("a role"), role),
+        database: or_url(layers, "database", &Text("a database"), database),
     }
+}
+
+/// An option that is otherwise as the target's URL has it.
+fn or_url(layers: &Layers<'_>, key: &str, unit: &Text, url: Option<String>) -> Option<String> {
+    let said = layers.peek(key, unit).or(url.map(|value| Said { value, origin: Origin::Url }));
+    let shown = said.as_ref().map_or("any".to_owned(), |said| unit.show(&said.value));
+    let origin = said.as_ref().map_or(Origin::Default, |said| said.origin.clone());
+    layers.list(key, shown, origin);
+    said.map(|said| said.value)
 }
 
 fn is_pattern(text: &str) -> bool {

@@ -148,6 +148,13 @@ impl<'a> Layers<'a> {
         said
     }
 
+    /// An option that belongs to this very section, and has a default.
+    pub(super) fn own_or<U: Unit>(&self, key: &str, unit: &U, default: U::Value) -> Said<U::Value> {
+        let said = self.peek(key, unit).unwrap_or(Said::default(default));
+        self.list(key, unit.show(&said.value), said.origin.clone());
+        said
+    }
+
     /// An option of this very section that must be there.
     pub(super) fn must<U: Unit>(&self, key: &str, unit: &U) -> Option<Said<U::Value>> {
         if !self.has(key) {
