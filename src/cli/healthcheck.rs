@@ -56,14 +56,24 @@ fn address(host: Option<&str>, port: u16) -> io::Result<SocketAddr> {
     Ok((near, port).into())
 }
 
-/// One request; whether the answer's status is 200.
+/// One request; whether the answer is a living daemon's.
+///
+/// Where it speaks TLS it answers a plain request with an alert: it is alive, and more than that is not
+/// asked here, so that no certificate is needed. Nor is a password: 401 is an answer, too.
 fn exchange(mut stream: impl Read + Write, prefix: &str) -> io::Result<bool> {
+    const ALERT: [u8; 2] = [0x15, 0x03];
     let request =
         format!("GET {prefix}/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut status = [0; "HTTP/1.1 200".len()];
-    stream.read_exact(&mut status)?;
-    Ok(&status == b"HTTP/1.1 200")
+    let mut start = [0; "HTTP/".len()];
+    stream.read_exact(&mut start)?;
+    if start.starts_with(&ALERT) {
+        return Ok(true);
+    }
+    let mut rest = [0; "1.1 200".len()];
+    stream.read_exact(&mut rest)?;
+    let status = rest.get(4..).unwrap_or_default();
+    Ok(&start == b"HTTP/" && (status == b"200" || status == b"401"))
 }
 
 #[cfg(test)]
@@ -92,6 +102,9 @@ mod tests {
     fn asks_and_understands() {
         assert!(answered(b"HTTP/1.1 200 OK\r\n\r\n").unwrap());
         assert!(!answered(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap());
+        assert!(answered(b"HTTP/1.1 401 Unauthorized\r\n\r\n").unwrap());
+        assert!(answered(b"\x15\x03\x03\x00\x02\x02\x32").unwrap());
+        assert!(!answered(b"SSH-2.0-OpenSSH 200").unwrap());
         assert!(answered(b"HTTP").is_err());
     }
 
