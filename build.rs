@@ -7,7 +7,7 @@ fn main() {
     let set =
         |name: &str, value: &str| println!("cargo::rustc-env=DB_POOL_EXPORTER_{name}={value}");
     for (name, variable, otherwise) in
-        [("REVISION", "BUILD_REVISION", "unknown"), ("BRANCH", "BUILD_BRANCH", "")]
+        [("REVISION", "DB_POOL_EXPORTER_REVISION", "unknown"), ("BRANCH", "DB_POOL_EXPORTER_BRANCH", "")]
     {
         println!("cargo::rerun-if-env-changed={variable}");
         set(

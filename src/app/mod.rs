@@ -1,11 +1,14 @@
-//! The daemon: wiring, logging, life.
+//! The daemon: wires the rooms together, and lives until it is told to stop.
 
+mod exposition;
 pub mod logging;
+mod process;
 mod settings;
 pub mod version;
 
 use std::collections::BTreeMap;
 
+pub use exposition::{Exporter, VERSION, catalogue, metrics_md};
 pub use settings::Settings;
 
 use crate::config::Config;

@@ -39,6 +39,13 @@ pub struct Settings {
     pub console: bool,
 }
 
+impl Settings {
+    /// The sslmode in force, as libpq calls it.
+    pub fn sslmode(&self) -> &'static str {
+        "disable"
+    }
+}
+
 /// Where a connection ended up: what a cancel request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {

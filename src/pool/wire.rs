@@ -128,7 +128,7 @@ impl Watch {
             self.head.extend_from_slice(&bytes[..wanted]);
             bytes = &bytes[wanted..];
             if self.head.len() < self.wanted() {
-                return Ok(false);
+                continue;
             }
             let rest = self.length().saturating_sub(self.head.len());
             let ready = self.look()?;

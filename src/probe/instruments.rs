@@ -1,0 +1,98 @@
+//! What a target's probes count and time, event by event.
+
+use super::snapshot::Part;
+use crate::metrics::{
+    Counter, Counters, Histogram, Histograms, Kind, Label, PairCounters, Reading,
+};
+use crate::pool::{QUERY, Reason};
+
+/// A statement that the exporter sends; the label `query`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// `DB_MONITOR_QUERY`.
+    Probe,
+}
+
+impl Label for Statement {
+    const ALL: &'static [Self] = &[Self::Probe];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+        }
+    }
+}
+
+/// The counters and histograms of one target's probes.
+pub struct Instruments {
+    pub(super) duration: Histogram,
+    pub(super) failures: PairCounters<Part, Reason>,
+    pub(super) missed: Counter,
+    pub(super) queries: Histograms<Statement>,
+    pub(super) slow: Counters<Statement>,
+}
+
+impl Instruments {
+    /// All at zero.
+    pub fn new() -> Self {
+        let failures = PairCounters::new(["probe", "reason"]);
+        for part in Part::ALL {
+            failures.start(*part, Reason::Timeout);
+            failures.start(*part, Reason::Refused);
+            failures.start(*part, Reason::Auth);
+            failures.start(*part, Reason::TooManyConnections);
+        }
+        Self {
+            duration: Histogram::new(QUERY),
+            failures,
+            missed: Counter::new(),
+            queries: Histograms::new("query", QUERY),
+            slow: Counters::new("query"),
+        }
+    }
+}
+
+impl Default for Instruments {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The families of [`Instruments`]; read at each scrape.
+pub const READINGS: &[Reading<Instruments>] = &[
+    Reading {
+        name: "db_pool_probe_duration_seconds",
+        help: "Time of whole probes.",
+        kind: Kind::Histogram,
+        labels: &[],
+        read: |i, out| i.duration.show(out),
+    },
+    Reading {
+        name: "db_pool_probe_failures_total",
+        help: "Parts of probes that failed, by reason.",
+        kind: Kind::Counter,
+        labels: &["probe", "reason"],
+        read: |i, out| i.failures.show(out),
+    },
+    Reading {
+        name: "db_pool_probes_missed_total",
+        help: "Probes left out because the one before was still running.",
+        kind: Kind::Counter,
+        labels: &[],
+        read: |i, out| i.missed.show(out),
+    },
+    Reading {
+        name: "db_pool_query_duration_seconds",
+        help: "Time of the exporter's own statements that were answered, without the check-out.",
+        kind: Kind::Histogram,
+        labels: &["query"],
+        read: |i, out| i.queries.show(out),
+    },
+    Reading {
+        name: "db_pool_slow_queries_total",
+        help: "The exporter's own statements that took longer than DB_MONITOR_SLOW_QUERY_THRESHOLD.",
+        kind: Kind::Counter,
+        labels: &["query"],
+        read: |i, out| i.slow.show(out),
+    },
+];

@@ -1,0 +1,93 @@
+//! One probe: a fresh connect and a statement through the pool, side by side, until a deadline.
+
+use std::time::SystemTime;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::instruments::Statement;
+use super::settings::Kind;
+use super::snapshot::{Connected, Failure, Part, Queried, Snapshot};
+use super::target::Target;
+use crate::pool::Access;
+
+/// Probes a target once.
+///
+/// `with_connect`: whether a fresh connect is tried; otherwise the last one's result stands. Ends at
+/// the schedule's time-out with what is known then; what still runs is cancelled on the server.
+pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
+    let start = Instant::now();
+    let deadline = start + target.settings().schedule.timeout;
+    let (fresh, query) = tokio::join!(
+        async {
+            match with_connect {
+                true => Some(connect(target, deadline).await),
+                false => None,
+            }
+        },
+        query(target, deadline),
+    );
+    let before = target.published();
+    let before = before.as_deref().map(|published| &published.snapshot);
+    let connect = fresh.or_else(|| before.and_then(|snapshot| snapshot.connect.clone()));
+    let mut snapshot = Snapshot {
+        taken_at: SystemTime::now(),
+        taken: Instant::now(),
+        took: start.elapsed(),
+        connect,
+        query,
+        last_success_at: before.and_then(|snapshot| snapshot.last_success_at),
+    };
+    if snapshot.is_up() {
+        snapshot.last_success_at = Some(snapshot.taken_at);
+    }
+    count(target, &snapshot, with_connect);
+    snapshot
+}
+
+fn count(target: &Target, snapshot: &Snapshot, with_connect: bool) {
+    let instruments = target.instruments();
+    instruments.duration.observe(snapshot.took);
+    for (part, result) in snapshot.parts() {
+        let was_tried = with_connect || part != Part::Connect;
+        if let (true, Err(failure)) = (was_tried, result) {
+            instruments.failures.inc(part, failure.reason);
+        }
+    }
+}
+
+async fn connect(target: &Target, deadline: Instant) -> Result<Connected, Failure> {
+    let limit = target.settings().schedule.timeout;
+    let (timings, server) = timeout_at(deadline, target.pool().try_connect())
+        .await
+        .map_err(|_| Failure::deadline(limit))??;
+    Ok(Connected { timings, server })
+}
+
+async fn query(target: &Target, deadline: Instant) -> Result<Queried, Failure> {
+    let limit = target.settings().schedule.timeout;
+    timeout_at(deadline, ask(target, deadline)).await.map_err(|_| Failure::deadline(limit))?
+}
+
+async fn ask(target: &Target, deadline: Instant) -> Result<Queried, Failure> {
+    let settings = target.settings();
+    let start = Instant::now();
+    let mut connection = target.pool().check_out().await?;
+    let checkout = start.elapsed();
+    let left = deadline.saturating_duration_since(Instant::now());
+    let limit = settings.command_timeout.map_or(left, |command| command.min(left));
+    // PgBouncer's console knows no transactions.
+    let in_transaction = settings.kind == Kind::Postgres;
+    if in_transaction {
+        connection.begin(Access::ReadOnly, limit).await?;
+    }
+    let sent = Instant::now();
+    connection.simple(&settings.query, limit).await?;
+    let query = sent.elapsed();
+    target.instruments().queries.observe(Statement::Probe, query);
+    if query > settings.slow_threshold {
+        target.instruments().slow.inc(Statement::Probe);
+    }
+    let server = connection.server().clone();
+    connection.release(limit).await;
+    Ok(Queried { checkout, query, server })
+}

@@ -1,0 +1,76 @@
+//! The targets that run now, and how that changes.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::run::run;
+use super::settings::Settings;
+use super::target::Target;
+
+/// The targets that run. Readers take the list as it is; a change replaces it whole.
+pub struct Roster {
+    targets: ArcSwap<Vec<Entry>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    probing: bool,
+}
+
+#[derive(Clone)]
+struct Entry {
+    target: Arc<Target>,
+    stop: CancellationToken,
+}
+
+impl Roster {
+    /// An empty one. `tasks` and `stop`: for all that is spawned; `probing`: whether its targets are
+    /// probed at all.
+    pub fn new(tasks: TaskTracker, stop: CancellationToken, probing: bool) -> Self {
+        Self { targets: ArcSwap::default(), tasks, stop, probing }
+    }
+
+    /// Whether targets are probed at all.
+    pub fn is_probing(&self) -> bool {
+        self.probing
+    }
+
+    /// The targets that run, in their order.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.targets.load().iter().map(|entry| Arc::clone(&entry.target)).collect()
+    }
+
+    /// The target of this name.
+    pub fn target(&self, name: &str) -> Option<Arc<Target>> {
+        let targets = self.targets.load();
+        targets.iter().find(|e| e.target.name() == name).map(|e| Arc::clone(&e.target))
+    }
+
+    /// Whether every target was probed once, whatever came out.
+    pub fn is_ready(&self) -> bool {
+        !self.probing || self.targets.load().iter().all(|e| e.target.published().is_some())
+    }
+
+    /// Makes the targets be these. Equal ones go on with their pools and counters; the others end,
+    /// with their connections, or begin.
+    pub fn apply(&self, settings: Vec<Settings>) {
+        let before = self.targets.load_full();
+        let kept = |s: &Settings| before.iter().find(|e| e.target.settings() == s).cloned();
+        let after: Vec<Entry> =
+            settings.into_iter().map(|s| kept(&s).unwrap_or_else(|| self.start(s))).collect();
+        let lives = |entry: &Entry| after.iter().any(|e| Arc::ptr_eq(&e.target, &entry.target));
+        before.iter().filter(|entry| !lives(entry)).for_each(|entry| entry.stop.cancel());
+        self.targets.store(Arc::new(after));
+    }
+
+    fn start(&self, settings: Settings) -> Entry {
+        let stop = self.stop.child_token();
+        let target = Target::new(settings, self.tasks.clone(), self.stop.clone());
+        if self.probing {
+            let probing = run(Arc::clone(&target));
+            self.tasks.spawn(stop.clone().run_until_cancelled_owned(probing));
+        }
+        Entry { target, stop }
+    }
+}

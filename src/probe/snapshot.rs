@@ -1,0 +1,171 @@
+//! What one probe learned: whole and immutable when it is published.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
+use crate::pool::{CheckoutError, ConnectError, QueryError, Reason, Server, Timings};
+
+/// A part of a probe; the label `probe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Opening a connection that is not of the pool.
+    Connect,
+    /// A check-out through the pool, and the probe's statement.
+    Query,
+}
+
+impl Label for Part {
+    const ALL: &'static [Self] = &[Self::Connect, Self::Query];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Query => "query",
+        }
+    }
+}
+
+/// Why a part of a probe failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// As the metrics tell it.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+impl Failure {
+    /// The part was not done at the probe's deadline.
+    pub fn deadline(limit: Duration) -> Self {
+        let message = format!("not done at the probe's deadline of {} s", limit.as_secs_f64());
+        Self { reason: Reason::Timeout, message }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self { reason: error.reason, message: error.to_string() }
+    }
+}
+
+impl From<CheckoutError> for Failure {
+    fn from(error: CheckoutError) -> Self {
+        Self { reason: error.reason(), message: error.to_string() }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self { reason: error.reason(), message: error.to_string() }
+    }
+}
+
+/// A fresh connect that worked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// How long its phases took.
+    pub timings: Timings,
+    /// Whom it reached.
+    pub server: Server,
+}
+
+/// The probe's statement, answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queried {
+    /// From asking the pool to having a connection.
+    pub checkout: Duration,
+    /// From sending the statement to its answer.
+    pub query: Duration,
+    /// Who answered.
+    pub server: Server,
+}
+
+/// What one probe learned.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When the probe ended, by the wall.
+    pub taken_at: SystemTime,
+    /// When the probe ended.
+    pub taken: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// The last fresh connect, of this probe or of one before; `None` when it is switched off.
+    pub connect: Option<Result<Connected, Failure>>,
+    /// The statement through the pool.
+    pub query: Result<Queried, Failure>,
+    /// When a probe last succeeded, by the wall.
+    pub last_success_at: Option<SystemTime>,
+}
+
+impl Snapshot {
+    /// Whether a connection can be opened and a statement answered.
+    pub fn is_up(&self) -> bool {
+        self.query.is_ok() && !matches!(self.connect, Some(Err(_)))
+    }
+
+    /// Each part of the probe and whether it succeeded.
+    pub fn parts(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
+        let connect = self.connect.as_ref().map(|c| (Part::Connect, c.as_ref().map(|_| ())));
+        connect.into_iter().chain([(Part::Query, self.query.as_ref().map(|_| ()))])
+    }
+
+    /// The first failure of the probe.
+    pub fn failure(&self) -> Option<(Part, &Failure)> {
+        self.parts().find_map(|(part, result)| Some((part, result.err()?)))
+    }
+}
+
+/// A snapshot and its lines of the exposition, written once.
+#[derive(Debug)]
+pub struct Published {
+    /// What was learned.
+    pub snapshot: Arc<Snapshot>,
+    /// A text for each row of [`READINGS`].
+    pub rendered: Rendered,
+}
+
+impl Published {
+    /// Renders a snapshot with the target's label.
+    pub fn new(snapshot: Snapshot, base: &str) -> Self {
+        let rendered = Rendered::new(READINGS, &snapshot, base);
+        Self { snapshot: Arc::new(snapshot), rendered }
+    }
+}
+
+/// The families of [`Snapshot`]; rendered once a snapshot.
+pub const READINGS: &[Reading<Snapshot>] = &[
+    Reading {
+        name: "db_pool_probe_success",
+        help: "1 when this part of the last probe succeeded.",
+        kind: Kind::Gauge,
+        labels: &["probe"],
+        read: |snapshot, out| {
+            snapshot.parts().for_each(|(part, result)| out.push([part.label()], result.is_ok()));
+        },
+    },
+    Reading {
+        name: "db_pool_last_probe_timestamp_seconds",
+        help: "When the last probe ended, in seconds since 1970.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: |snapshot, out| out.push([], unix(snapshot.taken_at)),
+    },
+    Reading {
+        name: "db_pool_last_success_timestamp_seconds",
+        help: "When a probe last succeeded, in seconds since 1970; absent before the first.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: last_success,
+    },
+];
+
+fn last_success(snapshot: &Snapshot, out: &mut Samples<'_>) {
+    out.push([], snapshot.last_success_at.map(unix));
+}
+
+fn unix(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,163 @@
+//! A target that runs: its settings, its pool, its instruments, and its last snapshot.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::instruments::Instruments;
+use super::settings::Settings;
+use super::snapshot::Published;
+use crate::dsn::{Address, Host};
+use crate::metrics::{Kind, Reading, base_label};
+use crate::pool::{self, Budget, Connector, Pool};
+
+/// So many intervals after its end a snapshot says nothing about now.
+const STALE: u32 = 3;
+
+/// A target that runs. Its snapshots have one writer, its probe, and many readers.
+pub struct Target {
+    settings: Settings,
+    base: String,
+    pool: Arc<Pool>,
+    instruments: Instruments,
+    published: watch::Sender<Option<Arc<Published>>>,
+}
+
+impl Target {
+    /// Opens nothing yet. `tasks` and `stop`: for the tasks of its connections.
+    /// Must be called within a tokio runtime.
+    pub fn new(settings: Settings, tasks: TaskTracker, stop: CancellationToken) -> Arc<Self> {
+        let instruments = Arc::new(pool::Instruments::new());
+        let connector = Connector::new(
+            settings.connect.clone(),
+            Budget::daemon(),
+            Arc::clone(&instruments),
+            tasks,
+            stop,
+        );
+        let pool = Pool::new(connector, settings.limits.clone(), instruments);
+        Arc::new(Self {
+            base: base_label("target", &settings.name),
+            settings,
+            pool,
+            instruments: Instruments::new(),
+            published: watch::Sender::new(None),
+        })
+    }
+
+    /// What it was made of.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its name, the label `target`.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The label that all its samples carry.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Our own pool to it.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// What its probes count and time.
+    pub fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    /// The last snapshot; `None` before the first.
+    pub fn published(&self) -> Option<Arc<Published>> {
+        self.published.borrow().clone()
+    }
+
+    /// Tells of every new snapshot.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Published>>> {
+        self.published.subscribe()
+    }
+
+    pub(super) fn publish(&self, published: Published) {
+        self.published.send_replace(Some(Arc::new(published)));
+    }
+
+    /// Whether the last snapshot is too old to say anything about now.
+    pub fn is_stale(&self, now: Instant) -> bool {
+        let limit = self.settings.schedule.interval * STALE;
+        self.published().is_some_and(|p| now.saturating_duration_since(p.snapshot.taken) > limit)
+    }
+
+    /// Whether the database can be used, by the last probe; `None` before the first.
+    pub fn is_up(&self, now: Instant) -> Option<bool> {
+        let published = self.published()?;
+        Some(published.snapshot.is_up() && !self.is_stale(now))
+    }
+
+    /// The first host's name, for `db_pool_target_info`.
+    pub fn host(&self) -> String {
+        let hosts = &self.settings.connect.dsn.hosts;
+        hosts.first().map_or_else(String::new, show_host)
+    }
+
+    /// The database's name, for `db_pool_target_info`.
+    pub fn database(&self) -> &str {
+        self.settings.connect.dsn.database.as_deref().unwrap_or_default()
+    }
+}
+
+fn show_host(host: &Host) -> String {
+    match (&host.address, host.hostaddr) {
+        (Address::Name(name), _) => name.clone(),
+        (Address::Unix(folder), _) => folder.display().to_string(),
+        (Address::Unset, Some(address)) => address.to_string(),
+        (Address::Unset, None) => "localhost".to_owned(),
+    }
+}
+
+/// The families of a target that are true of now; read at each scrape.
+pub const READINGS: &[Reading<Target>] = &[
+    Reading {
+        name: "db_pool_up",
+        help: "1 when the last probe succeeded: a check-out through the exporter's own probe pool, its statement, and the last fresh connect; 0 also when the last probe is older than three intervals.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: |target, out| out.push([], target.is_up(Instant::now())),
+    },
+    Reading {
+        name: "db_pool_target_info",
+        help: "1, with the target's own labels, its first host and its database, to be joined on target.",
+        kind: Kind::Gauge,
+        labels: &["host", "database"],
+        read: |target, out| {
+            let own = target.settings.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+            out.push_own(&[&target.host(), target.database()], own, 1_u32);
+        },
+    },
+    Reading {
+        name: "db_pool_config_info",
+        help: "1, with what is configured for the target.",
+        kind: Kind::Gauge,
+        labels: &["pre_ping", "use_lifo", "sslmode", "app_env"],
+        read: |target, out| {
+            let limits = &target.settings.limits;
+            let word = |truth: bool| if truth { "true" } else { "false" };
+            let sslmode = target.settings.connect.sslmode();
+            let values =
+                [word(limits.pre_ping), word(limits.use_lifo), sslmode, &target.settings.app_env];
+            out.push(values, 1_u32);
+        },
+    },
+    Reading {
+        name: "db_pool_probe_interval_seconds",
+        help: "From the start of one probe to the start of the next, as configured.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: |target, out| out.push([], target.settings.schedule.interval),
+    },
+];

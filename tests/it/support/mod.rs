@@ -1,0 +1,58 @@
+//! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
+
+pub(crate) mod pools;
+pub(crate) mod postgres;
+pub(crate) mod process;
+pub(crate) mod scripted;
+pub(crate) mod web;
+pub(crate) mod workplace;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// A TCP port of 127.0.0.1 on which nobody listens, handed out once in this program.
+///
+/// It lies below the range from which the kernel takes ports for port 0 and for outgoing connections:
+/// nobody gets it by chance while its server is stopped, so that connections are refused then.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % u32::from(PORTS)).expect("smaller than PORTS");
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(step < PORTS, "no port is free");
+        let port = FIRST_PORT + (own + step) % PORTS;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+const FIRST_PORT: u16 = 15_000;
+const PORTS: u16 = 17_000;
+
+/// Looks again and again until `look` finds something; fails the test after `limit`.
+pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < limit, "waited {limit:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Where a program or folder is that `scripts/setup.sh` looks after, by the words for its `--print`.
+pub(crate) fn installed(words: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup.sh");
+    let output = Command::new(script)
+        .arg("--print")
+        .args(words)
+        .output()
+        .expect("scripts/setup.sh can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("paths are UTF-8").trim().to_owned()
+}

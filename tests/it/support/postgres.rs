@@ -1,0 +1,455 @@
+//! A real PostgreSQL cluster of one test's own.
+//!
+//! The superuser `postgres` gets in over the Unix socket without a password; over TCP, on 127.0.0.1, every
+//! role has to show a SCRAM password. As root the server runs as another user, for it refuses to be root.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use tokio_postgres::{Client, NoTls};
+
+use super::workplace::{self, processes_below, server_user, signal};
+use super::{free_port, installed, wait_for};
+
+/// A running cluster; dropping it ends its processes and removes its folder, also while a test panics.
+pub(crate) struct Cluster {
+    server: Server,
+    folder: PathBuf,
+    port: u16,
+    postmaster: Mutex<Option<Child>>,
+}
+
+/// How a cluster shall be.
+#[derive(Default)]
+pub(crate) struct Builder {
+    version: Option<u32>,
+    settings: Vec<(String, String)>,
+    hba: Vec<String>,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// An installed PostgreSQL.
+#[derive(Clone)]
+struct Server {
+    major: u32,
+    programs: PathBuf,
+}
+
+impl Cluster {
+    /// A cluster with nothing special, of the version that [`Builder::start`] takes.
+    pub(crate) fn start() -> Cluster {
+        Cluster::builder().start()
+    }
+
+    pub(crate) fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The TCP port, on 127.0.0.1; it stays the same over restarts, and nobody else gets it meanwhile.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The major version.
+    pub(crate) fn version(&self) -> u32 {
+        self.server.major
+    }
+
+    /// The cluster's own folder, which holds the Unix socket, `data` and `log`.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A `DATABASE_URL` over TCP to the database `postgres`; names and passwords of plain characters only.
+    pub(crate) fn url(&self, user: &str, password: &str) -> String {
+        format!("postgresql://{user}:{password}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// A new connection of the superuser, over the Unix socket.
+    pub(crate) async fn admin(&self) -> Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.folder).port(self.port).user("postgres").dbname("postgres");
+        connect(&config).await.expect("the superuser gets in over the socket")
+    }
+
+    /// A new connection over TCP, as a client of the server would make it.
+    ///
+    /// # Errors
+    ///
+    /// What the server, or the lack of one, answered.
+    pub(crate) async fn client(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let config: tokio_postgres::Config = self.url(user, password).parse()?;
+        connect(&config).await
+    }
+
+    /// Runs statements as the superuser, each in its own transaction; returns the rows as psql prints them
+    /// unaligned, one a line, with `|` between columns.
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        let mut psql = Command::new(psql_program());
+        psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
+            .args(["-d", "postgres", "-p", &self.port.to_string(), "-h"])
+            .arg(&self.folder);
+        let output = finish(psql, sql.as_bytes());
+        text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Makes a role that may log in with this password.
+    pub(crate) fn role(&self, name: &str, password: &str) {
+        let password = password.replace('\'', "''");
+        self.psql(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"));
+    }
+
+    /// Ends the server as `pg_ctl stop -m fast` does: sessions are told and cut. Connections are refused then.
+    pub(crate) fn stop(&self) {
+        self.thaw();
+        self.end([(Signal::INT, Duration::from_secs(20)), (Signal::QUIT, QUICK)]);
+    }
+
+    /// Ends the server as a crash does: sessions are cut without a word.
+    pub(crate) fn crash(&self) {
+        self.thaw();
+        self.end([(Signal::QUIT, QUICK)]);
+    }
+
+    /// Starts the server after [`Cluster::stop`] or [`Cluster::crash`], with its data and on its port.
+    pub(crate) fn start_again(&self) {
+        let mut postmaster = self.locked();
+        assert!(postmaster.is_none(), "the server is running");
+        *postmaster = Some(self.launch());
+    }
+
+    /// Stops and starts.
+    pub(crate) fn restart(&self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Makes the server read its configuration files again.
+    pub(crate) fn reload(&self) {
+        assert_eq!(self.psql("SELECT pg_reload_conf()"), "t");
+    }
+
+    /// Halts the server and all its sessions: connections still open, and nothing answers any more.
+    pub(crate) fn freeze(&self) {
+        let postmaster = self.postmaster_pid().expect("the server is running");
+        let mut halted = vec![postmaster];
+        signal(postmaster, Signal::STOP);
+        // The postmaster makes no more children now; one more look finds those that it was just making.
+        loop {
+            let others: Vec<Pid> =
+                self.processes().into_iter().filter(|pid| !halted.contains(pid)).collect();
+            if others.is_empty() {
+                return;
+            }
+            others.iter().for_each(|pid| signal(*pid, Signal::STOP));
+            halted.extend(others);
+        }
+    }
+
+    /// Lets a frozen server go on; no harm when it is not frozen.
+    pub(crate) fn thaw(&self) {
+        self.processes().into_iter().for_each(|pid| signal(pid, Signal::CONT));
+    }
+
+    /// The postmaster and all its children.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        processes_below(&self.folder)
+    }
+
+    /// What the server has logged so far.
+    pub(crate) fn log(&self) -> String {
+        text(&fs::read(self.folder.join("log")).unwrap_or_default())
+    }
+
+    fn postmaster_pid(&self) -> Option<Pid> {
+        self.locked().as_ref().map(Pid::from_child)
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.postmaster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a postmaster and waits until it takes connections.
+    fn launch(&self) -> Child {
+        let data = self.folder.join("data");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))
+            .expect("the cluster's folder is writable");
+        let mut postmaster = self
+            .server
+            .program("postgres", &self.folder)
+            .arg("-D")
+            .arg(&data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("postgres can be run");
+        wait_for("PostgreSQL to start", Duration::from_secs(60), || {
+            if let Some(status) = postmaster.try_wait().expect("the postmaster is a child of ours")
+            {
+                panic!("PostgreSQL ended with {status}:\n{}", self.log());
+            }
+            is_ready(&data, postmaster.id()).then_some(())
+        });
+        postmaster
+    }
+
+    /// Sends one signal after the other until the server has ended; whatever is left then is killed.
+    fn end<const N: usize>(&self, signals: [(Signal, Duration); N]) {
+        let Some(mut postmaster) = self.locked().take() else {
+            return;
+        };
+        for (number, patience) in signals {
+            signal(Pid::from_child(&postmaster), number);
+            if ends_within(&mut postmaster, patience) {
+                break;
+            }
+        }
+        self.processes().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        let _ = postmaster.wait();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.crash();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Builder {
+    /// A setting of postgresql.conf; the last one of a name counts.
+    pub(crate) fn setting(mut self, name: &str, value: &str) -> Builder {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The major version, from 13 to 18; otherwise `TEST_POSTGRES`, or the operating system's newest.
+    pub(crate) fn version(mut self, major: u32) -> Builder {
+        self.version = Some(major);
+        self
+    }
+
+    /// A line of pg_hba.conf; those given come before the usual ones, in their order.
+    pub(crate) fn hba(mut self, line: &str) -> Builder {
+        self.hba.push(line.to_owned());
+        self
+    }
+
+    /// A file in the data folder that only the server may read, such as `server.key`.
+    pub(crate) fn file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Builder {
+        self.files.push((name.to_owned(), content.into()));
+        self
+    }
+
+    /// Makes the cluster and waits until it takes connections.
+    pub(crate) fn start(self) -> Cluster {
+        let server = Server::find(self.version);
+        let cluster = Cluster {
+            folder: workplace::folder(&format!("pg{}", server.major)),
+            port: free_port(),
+            postmaster: Mutex::new(None),
+            server,
+        };
+        self.furnish(&cluster);
+        cluster.start_again();
+        cluster
+    }
+
+    /// Fills the data folder.
+    fn furnish(&self, cluster: &Cluster) {
+        let data = cluster.folder.join("data");
+        copy(&cluster.server.template(), &data);
+        append(&data.join("postgresql.conf"), &self.configuration(cluster));
+        let hba = format!("{}\n{HBA}", self.hba.join("\n"));
+        fs::write(data.join("pg_hba.conf"), hba).expect("the data folder is writable");
+        for (name, content) in &self.files {
+            let path = data.join(name);
+            fs::write(&path, content).expect("the data folder is writable");
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the file is ours");
+            if let Some(user) = server_user() {
+                std::os::unix::fs::chown(&path, Some(user.uid), Some(user.gid))
+                    .expect("root may give files away");
+            }
+        }
+    }
+
+    fn configuration(&self, cluster: &Cluster) -> String {
+        let port = cluster.port.to_string();
+        let folder = cluster.folder.to_str().expect("made of plain characters");
+        let ours = [("port", port.as_str()), ("unix_socket_directories", folder)];
+        let asked = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut lines = String::from("\n");
+        for (name, value) in USUAL.into_iter().chain(ours).chain(asked) {
+            writeln!(lines, "{name} = '{}'", value.replace('\'', "''"))
+                .expect("a String takes everything");
+        }
+        lines
+    }
+}
+
+impl Server {
+    fn find(version: Option<u32>) -> Server {
+        let wanted = version
+            .map(|major| major.to_string())
+            .or_else(|| std::env::var("TEST_POSTGRES").ok().filter(|major| !major.is_empty()));
+        let key = wanted.clone().unwrap_or_default();
+        let cell = slot(&SERVERS, key);
+        cell.get_or_init(|| {
+            let words: Vec<&str> = ["postgres"].into_iter().chain(wanted.as_deref()).collect();
+            let programs = PathBuf::from(installed(&words));
+            let mut postgres = Command::new(programs.join("postgres"));
+            postgres.arg("--version");
+            let line = text(&finish(postgres, b"").stdout);
+            let major =
+                line.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
+            Server { major: major.expect("it tells its version"), programs }
+        })
+        .clone()
+    }
+
+    /// A data folder as initdb makes it, made once a run for each version: it takes a second or two.
+    fn template(&self) -> PathBuf {
+        slot(&TEMPLATES, self.major)
+            .get_or_init(|| {
+                let folder = workplace::folder(&format!("template{}", self.major));
+                let data = folder.join("template");
+                let mut initdb = self.program("initdb", &folder);
+                initdb
+                    .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
+                    .args(["--locale=C", "--no-sync", "--wal-segsize=1"])
+                    .arg(&data);
+                finish(initdb, b"");
+                data
+            })
+            .clone()
+    }
+
+    /// One of its programs, as the user that servers run as, and with nothing of our environment.
+    fn program(&self, name: &str, folder: &Path) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C")
+            .env("LD_LIBRARY_PATH", self.programs.join("../lib"))
+            .current_dir(folder);
+        become_server_user(&mut command);
+        command
+    }
+}
+
+async fn connect(config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    // Ends with the client; a cut connection shows in the client's next query.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn psql_program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql")).clone()
+}
+
+/// Runs a program to its end; the test fails when the program does.
+fn finish(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut pipe = child.stdin.take().expect("it was asked for");
+    // A program that ends early tells why on its standard error.
+    let _ = pipe.write_all(input);
+    drop(pipe);
+    let output = child.wait_with_output().expect("the program is a child of ours");
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output.stderr));
+    output
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut cp = Command::new("cp");
+    cp.args(["-a", "--reflink=auto"]).arg(from).arg(to).current_dir("/");
+    become_server_user(&mut cp);
+    finish(cp, b"");
+}
+
+fn append(path: &Path, lines: &str) {
+    File::options()
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(lines.as_bytes()))
+        .expect("the data folder is writable");
+}
+
+fn become_server_user(command: &mut Command) {
+    if let Some(user) = server_user() {
+        command.uid(user.uid).gid(user.gid);
+    }
+}
+
+/// The last line of postmaster.pid is the state, which is how `pg_ctl -w` knows, too.
+fn is_ready(data: &Path, pid: u32) -> bool {
+    let content = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let mut lines = content.lines();
+    lines.next() == Some(&pid.to_string())
+        && lines.last().is_some_and(|line| line.trim() == "ready")
+}
+
+fn ends_within(child: &mut Child, patience: Duration) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The cell of a key. Whoever fills it blocks only those who wait for the same key.
+fn slot<K: std::hash::Hash + Eq, V>(cells: &Cells<K, V>, key: K) -> Arc<OnceLock<V>> {
+    let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(cells.get_or_insert_default().entry(key).or_default())
+}
+
+type Cells<K, V> = Mutex<Option<HashMap<K, Arc<OnceLock<V>>>>>;
+
+static SERVERS: Cells<String, Server> = Mutex::new(None);
+static TEMPLATES: Cells<u32, PathBuf> = Mutex::new(None);
+
+const QUICK: Duration = Duration::from_secs(6); // PostgreSQL kills its own stragglers after 5 s
+
+/// What every cluster has; nothing here outlives its test, so nothing needs to reach the disk.
+const USUAL: [(&str, &str); 7] = [
+    ("listen_addresses", "127.0.0.1"),
+    ("password_encryption", "scram-sha-256"),
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+    ("shared_buffers", "16MB"),
+    ("log_line_prefix", "%m [%p] %u@%d "),
+    ("timezone", "UTC"),
+];
+
+const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
