@@ -98,9 +98,15 @@ impl Unit for StatusUrl {
 
     fn read(&self, given: &Given<'_>) -> Option<String> {
         let text = Text("").read(given)?;
-        let url: hyper::Uri = text.parse().ok()?;
-        let known = matches!(url.scheme_str(), Some("http" | "https"));
-        (known && url.host().is_some_and(|host| !host.is_empty())).then_some(text)
+        let rest = text.strip_prefix("http://").or(text.strip_prefix("https://"))?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !host.ends_with(']') => (name, port.parse::<u16>().ok()),
+            Some(_) | None => (host, Some(0)),
+        };
+        let plain = text.chars().all(|c| c.is_ascii_graphic());
+        (plain && !name.is_empty() && port.is_some()).then_some(text)
     }
 
     fn allowed(&self, _: Grammar) -> String {
@@ -113,5 +119,24 @@ impl Unit for StatusUrl {
             _ => value.clone(),
         };
         super::unit::quote(&redacted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_urls() {
+        let read = |text| StatusUrl.read(&Given::Text(text)).map(|url| StatusUrl.show(&url));
+        for text in ["http://a/x", "https://a.b:8000", "http://[::1]/x", "http://[::1]:80/x?y=z"] {
+            assert_eq!(read(text), Some(format!("{text:?}")));
+        }
+        for text in
+            ["a/x", "ftp://a", "http://", "http:///x", "http://:1", "http://a:b", "http://a b"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read("http://u:p@a/x").as_deref(), Some("\"http://***@a/x\""));
     }
 }
