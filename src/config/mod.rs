@@ -34,6 +34,7 @@ pub use listing::{Entry, Origin, render};
 pub use password::{Password, PasswordCommand};
 pub use problem::{Problem, Problems};
 pub use target::{Details, Thresholds};
+pub use unit::quote;
 pub use view::{Statements, Views, WriteProbe};
 
 use self::document::File;

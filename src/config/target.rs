@@ -68,7 +68,7 @@ pub(super) fn read(
     layers: &Layers<'_>,
     scope: &Scope<'_>,
 ) -> Option<(Settings, Details)> {
-    let kind = layers.own("kind", &KINDS).map_or(Kind::Postgres, |said| said.value);
+    let kind = layers.own_or("kind", &KINDS, Kind::Postgres).value;
     let database = database::read(name, kind, layers, scope);
     let labels = label::read(&layers.own_sub("labels"));
     let url = database.as_ref().map(|database| &database.dsn);
@@ -181,20 +181,27 @@ fn within(layers: &Layers<'_>, key: &str, said: &Said<Duration>, interval: Durat
 }
 
 fn statement(kind: Kind, layers: &Layers<'_>, url: Option<&Dsn>) -> Statement {
-    let query = match kind {
-        Kind::Postgres => "SELECT 1",
-        // Its console knows no SELECT.
-        Kind::PgBouncer => "SHOW VERSION",
-    };
     let timeout = url.and_then(|dsn| dsn.command_timeout).map(Some);
     let slow = Duration::from_secs(1);
     Statement {
-        query: layers.settle("query", &Text("a statement"), query.to_owned()).value,
+        query: query(kind, layers),
         slow_threshold: layers.settle("slow_query_threshold", &STATEMENT, slow).value,
         timeout: layers.settle_with_url("command_timeout", &COMMAND_TIMEOUT, timeout, None).value,
         cache_size: layers
             .settle("query_cache_size", &Whole(0..=1_000_000, " (0 remembers none)"), 1200)
             .value,
+    }
+}
+
+fn query(kind: Kind, layers: &Layers<'_>) -> String {
+    const STATEMENT: Text = Text("a statement");
+    match kind {
+        Kind::Postgres => layers.settle("query", &STATEMENT, "SELECT 1".to_owned()).value,
+        Kind::PgBouncer => {
+            // Its console knows no SELECT, so it does not take the query of `defaults`.
+            layers.said("query", &STATEMENT);
+            layers.own_or("query", &STATEMENT, "SHOW VERSION".to_owned()).value
+        }
     }
 }
 

@@ -396,7 +396,10 @@ fn statements_are_switched_in_either_form() {
     };
     assert_eq!(statements("{}"), Some(7));
     assert_eq!(statements("{ statements: false }"), None);
+    assert_eq!(statements("{ statements: off }"), None);
     assert_eq!(statements("{ statements: { top: 3 } }"), Some(3));
+    let text = "targets: { default: { views: { statements: 5 } } }";
+    one(&[], text, "targets.default.views.statements: must be true, false or a table");
     assert_eq!(good(&[], "").details["default"].views.statements, None);
 }
 
