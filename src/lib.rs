@@ -14,3 +14,5 @@ pub mod pool;
 pub mod view;
 
 pub mod probe;
+
+pub mod health;
