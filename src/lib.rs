@@ -16,3 +16,5 @@ pub mod view;
 pub mod probe;
 
 pub mod health;
+
+pub mod app;
