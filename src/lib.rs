@@ -17,4 +17,6 @@ pub mod probe;
 
 pub mod health;
 
+pub mod http;
+
 pub mod app;

@@ -5,7 +5,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::process::{self, Usage, boot_time};
+use crate::health::{self, Thresholds};
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
 use crate::probe::{self, Published, Roster, Target};
@@ -13,18 +16,20 @@ use crate::probe::{self, Published, Roster, Target};
 /// What the exporter tells of itself.
 pub struct Exporter {
     boot: Option<u64>,
+    thresholds: Thresholds,
 }
 
 impl Exporter {
-    /// Reads what does not change.
-    pub fn new() -> Self {
-        Self { boot: boot_time() }
+    /// Reads what does not change. `thresholds`: by which the targets are judged.
+    pub fn new(thresholds: Thresholds) -> Self {
+        Self { boot: boot_time(), thresholds }
     }
 
     /// Writes all families: those of the targets, then the exporter's own.
     pub fn write(&self, roster: &Roster, page: &mut Page<'_>) {
         let targets = roster.targets();
         write_targets(&targets, page);
+        write_health(&targets, &self.thresholds, page);
         page.live(BUILD, [("", &())]);
         page.live(process::READINGS, [("", &Usage::now(self.boot))]);
     }
@@ -32,7 +37,7 @@ impl Exporter {
 
 impl Default for Exporter {
     fn default() -> Self {
-        Self::new()
+        Self::new(Thresholds::default())
     }
 }
 
@@ -47,6 +52,12 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.live(pool::READINGS, pools);
     let probes = targets.iter().map(|t| (t.base(), t.instruments()));
     page.live(probe::INSTRUMENT_READINGS, probes);
+}
+
+fn write_health(targets: &[Arc<Target>], thresholds: &Thresholds, page: &mut Page<'_>) {
+    let judge = |target: &Target| health::of(target, Instant::now(), thresholds);
+    let verdicts: Vec<_> = targets.iter().map(|t| (t.base(), judge(t))).collect();
+    page.live(health::READINGS, verdicts.iter().map(|(base, verdict)| (*base, verdict)));
 }
 
 /// The version of this program.
@@ -85,6 +96,7 @@ pub fn catalogue() -> Vec<Section> {
             "The exporter's own probe pool",
             &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
         ),
+        section("Health", &[describe(health::READINGS)]),
         section("The exporter itself", &[describe(BUILD), describe(process::READINGS)]),
     ]
 }

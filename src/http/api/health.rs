@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::{Answer, Asked, code, moment, ms, rounded, seconds};
+use super::{Reply, Asked, code, moment, ms, rounded, seconds};
 use crate::health::{Check, Measured, Status, Verdict};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
@@ -89,7 +89,7 @@ impl Serialize for Checks {
 }
 
 /// The verdict on every target; the worst decides.
-pub fn health(asked: &Asked<'_>) -> Answer {
+pub fn health(asked: &Asked<'_>) -> Reply {
     let all = match judged(asked) {
         Ok(all) => all,
         Err(answer) => return answer,
@@ -102,21 +102,21 @@ pub fn health(asked: &Asked<'_>) -> Answer {
         components: Components { database: database.clone() },
         targets: all.into_iter().map(|(_, c)| (c.metadata.target.clone(), c)).collect(),
     };
-    Answer::new(code(status), &body)
+    Reply::new(code(status), &body)
 }
 
 /// What a stranger may know in production: whether it works.
-pub fn bare_health(asked: &Asked<'_>) -> Answer {
+pub fn bare_health(asked: &Asked<'_>) -> Reply {
     let all = match judged(asked) {
         Ok(all) => all,
         Err(answer) => return answer,
     };
     let Some((status, _)) = worst(&all) else { return none() };
-    Answer::new(code(status), &json!({ "status": status.label() }))
+    Reply::new(code(status), &json!({ "status": status.label() }))
 }
 
 /// The verdict on one target.
-pub fn pool_health(asked: &Asked<'_>) -> Answer {
+pub fn pool_health(asked: &Asked<'_>) -> Reply {
     let target = match asked.pick() {
         Ok(target) => target,
         Err(answer) => return answer,
@@ -126,10 +126,10 @@ pub fn pool_health(asked: &Asked<'_>) -> Answer {
     let Metadata { target, source, timestamp, age_seconds, pool_health, .. } = metadata;
     let checks = pool_health.checks;
     let body = PoolHealth { status, message, target, source, timestamp, age_seconds, checks };
-    Answer::new(code(verdict.status), &body)
+    Reply::new(code(verdict.status), &body)
 }
 
-fn judged(asked: &Asked<'_>) -> Result<Vec<(Status, Component)>, Answer> {
+fn judged(asked: &Asked<'_>) -> Result<Vec<(Status, Component)>, Reply> {
     asked.probing()?;
     let judge = |target: &Target| {
         let verdict = asked.verdict(target);
@@ -145,8 +145,8 @@ fn worst(all: &[(Status, Component)]) -> Option<(Status, &Component)> {
 }
 
 /// Between two configurations, perhaps.
-fn none() -> Answer {
-    Answer::detail(hyper::StatusCode::SERVICE_UNAVAILABLE, "No target is configured")
+fn none() -> Reply {
+    Reply::detail(hyper::StatusCode::SERVICE_UNAVAILABLE, "No target is configured")
 }
 
 fn component(target: &Target, verdict: &Verdict) -> Component {

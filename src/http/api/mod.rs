@@ -47,9 +47,9 @@ pub struct Asked<'a> {
     pub target: Option<&'a str>,
 }
 
-/// An answer: a status code and JSON.
+/// An answer as JSON.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct Reply {
     /// The status code.
     pub status: StatusCode,
     /// The body.
@@ -58,7 +58,7 @@ pub struct Answer {
 
 /// Who may have an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
+pub enum Access {
     /// Anyone; in production a stranger gets the row's `bare` answer.
     Open,
     /// In production only who is trusted.
@@ -74,11 +74,11 @@ pub struct Route {
     /// The path, below the route prefix.
     pub path: &'static str,
     /// Who may have it.
-    pub right: Right,
+    pub access: Access,
     /// The answer.
-    pub answer: fn(&Asked<'_>) -> Answer,
+    pub answer: fn(&Asked<'_>) -> Reply,
     /// What is left of it for a stranger in production.
-    pub bare: Option<fn(&Asked<'_>) -> Answer>,
+    pub bare: Option<fn(&Asked<'_>) -> Reply>,
 }
 
 /// Every path of this room.
@@ -86,7 +86,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
         path: "/api/v1/health",
-        right: Right::Open,
+        access: Access::Open,
         answer: health,
         bare: Some(bare_health),
     },
@@ -95,7 +95,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
         path: "/api/v1/database/pool/reset-metrics",
-        right: Right::Change,
+        access: Access::Change,
         answer: reset_metrics,
         bare: None,
     },
@@ -104,12 +104,11 @@ pub const ROUTES: &[Route] = &[
     sensitive("/api/v1/openapi.json", openapi),
 ];
 
-const fn sensitive(path: &'static str, answer: fn(&Asked<'_>) -> Answer) -> Route {
-    Route { method: Method::GET, path, right: Right::Sensitive, answer, bare: None }
+const fn sensitive(path: &'static str, answer: fn(&Asked<'_>) -> Reply) -> Route {
+    Route { method: Method::GET, path, access: Access::Sensitive, answer, bare: None }
 }
 
-impl Answer {
-    /// An answer with a body.
+impl Reply {
     fn new(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_value(body).expect("answers are plain data with text keys");
         Self { status, body }
@@ -128,13 +127,13 @@ impl Asked<'_> {
     }
 
     /// The target that was asked for; otherwise the first: the roster has `default` first, then by name.
-    fn pick(&self) -> Result<Arc<Target>, Answer> {
+    fn pick(&self) -> Result<Arc<Target>, Reply> {
         self.probing()?;
         let found = match self.target {
             Some(name) => self.roster.target(name),
             None => self.first(),
         };
-        found.ok_or_else(|| Answer::detail(StatusCode::NOT_FOUND, "Unknown target"))
+        found.ok_or_else(|| Reply::detail(StatusCode::NOT_FOUND, "Unknown target"))
     }
 
     fn first(&self) -> Option<Arc<Target>> {
@@ -143,12 +142,12 @@ impl Asked<'_> {
     }
 
     /// Fails when nothing is probed at all.
-    fn probing(&self) -> Result<(), Answer> {
+    fn probing(&self) -> Result<(), Reply> {
         match self.roster.is_probing() {
             true => Ok(()),
             false => {
                 let detail = "Pool monitoring is disabled";
-                Err(Answer::detail(StatusCode::SERVICE_UNAVAILABLE, detail))
+                Err(Reply::detail(StatusCode::SERVICE_UNAVAILABLE, detail))
             }
         }
     }

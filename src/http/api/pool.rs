@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Answer, Asked, moment, ms, seconds};
+use super::{Reply, Asked, moment, ms, seconds};
 use crate::pool::{Limits, Totals};
 use crate::probe::{Baseline, Since, Snapshot, Target};
 use crate::view::Usage;
@@ -69,7 +69,7 @@ struct Config {
 }
 
 /// The judged pool of one target, in numbers.
-pub fn pool_status(asked: &Asked<'_>) -> Answer {
+pub fn pool_status(asked: &Asked<'_>) -> Reply {
     let target = match asked.pick() {
         Ok(target) => target,
         Err(answer) => return answer,
@@ -86,18 +86,18 @@ pub fn pool_status(asked: &Asked<'_>) -> Answer {
         metrics: metrics(&usage, &since(snapshot, &target.baseline())),
         pool_config: config(&usage, &target.settings().limits),
     };
-    Answer::new(StatusCode::OK, &body)
+    Reply::new(StatusCode::OK, &body)
 }
 
 /// Lets the numbers of [`pool_status`] begin anew. No metric goes back, and no verdict changes.
-pub fn reset_metrics(asked: &Asked<'_>) -> Answer {
+pub fn reset_metrics(asked: &Asked<'_>) -> Reply {
     let target = match asked.pick() {
         Ok(target) => target,
         Err(answer) => return answer,
     };
     target.reset(asked.now);
     let body = json!({ "message": "Pool metrics reset successfully", "target": target.name() });
-    Answer::new(StatusCode::OK, &body)
+    Reply::new(StatusCode::OK, &body)
 }
 
 fn since(snapshot: Option<&Snapshot>, baseline: &Baseline) -> Since {
