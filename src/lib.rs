@@ -19,4 +19,6 @@ pub mod health;
 
 pub mod http;
 
+pub mod config;
+
 pub mod app;

@@ -18,6 +18,8 @@ pub(crate) const CONNECT: Duration = Duration::from_micros(12_500);
 /// A target of this name, as the specification's defaults make it.
 pub(crate) fn settings(name: &str) -> Settings {
     let interval = Duration::from_secs(10);
+    let mut dsn = Dsn::default();
+    dsn.database = Some("orders".to_owned());
     Settings {
         name: name.to_owned(),
         labels: vec![("team".to_owned(), "payments".to_owned())],
@@ -32,7 +34,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         slow_threshold: Duration::from_secs(1),
         command_timeout: None,
         connect: pool::Settings {
-            dsn: Arc::new(Dsn { database: Some("orders".to_owned()), ..Dsn::default() }),
+            dsn: Arc::new(dsn),
             timeout: interval,
             application_name: "db_pool_exporter".to_owned(),
             console: false,

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::{Reply, Asked, code, moment, ms, rounded, seconds};
+use super::{Asked, Reply, code, moment, ms, rounded, seconds};
 use crate::health::{Check, Measured, Status, Verdict};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};

@@ -1,4 +1,5 @@
 //! The JSON under `/api/v1`: one file an answer, each a pure function of what was [`Asked`].
+//! The rows are with the others in [`ROUTES`](super::ROUTES).
 //!
 //! The names, types and units are a contract, the specification's own; the answer types are this
 //! room's and nobody else's. `openapi.json` describes every field, and tests hold the three together.
@@ -18,7 +19,7 @@ mod schema;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -31,6 +32,9 @@ pub use pool::{pool_status, reset_metrics};
 pub use sd::sd;
 pub use targets::targets;
 
+use super::answer::Answer;
+use super::request::Request;
+use super::service::Context;
 use crate::health::{Status, Thresholds, Verdict, of};
 use crate::probe::{Roster, Target};
 
@@ -56,58 +60,6 @@ pub struct Reply {
     pub body: Value,
 }
 
-/// Who may have an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anyone; in production a stranger gets the row's `bare` answer.
-    Open,
-    /// In production only who is trusted.
-    Sensitive,
-    /// Always only who may change something.
-    Change,
-}
-
-/// A path and its answer.
-pub struct Route {
-    /// The method; GET serves HEAD as well.
-    pub method: Method,
-    /// The path, below the route prefix.
-    pub path: &'static str,
-    /// Who may have it.
-    pub access: Access,
-    /// The answer.
-    pub answer: fn(&Asked<'_>) -> Reply,
-    /// What is left of it for a stranger in production.
-    pub bare: Option<fn(&Asked<'_>) -> Reply>,
-}
-
-/// Every path of this room.
-pub const ROUTES: &[Route] = &[
-    Route {
-        method: Method::GET,
-        path: "/api/v1/health",
-        access: Access::Open,
-        answer: health,
-        bare: Some(bare_health),
-    },
-    sensitive("/api/v1/database/pool/status", pool_status),
-    sensitive("/api/v1/database/pool/health", pool_health),
-    Route {
-        method: Method::POST,
-        path: "/api/v1/database/pool/reset-metrics",
-        access: Access::Change,
-        answer: reset_metrics,
-        bare: None,
-    },
-    sensitive("/api/v1/targets", targets),
-    sensitive("/api/v1/sd", sd),
-    sensitive("/api/v1/openapi.json", openapi),
-];
-
-const fn sensitive(path: &'static str, answer: fn(&Asked<'_>) -> Reply) -> Route {
-    Route { method: Method::GET, path, access: Access::Sensitive, answer, bare: None }
-}
-
 impl Reply {
     fn new(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_value(body).expect("answers are plain data with text keys");
@@ -118,6 +70,29 @@ impl Reply {
     pub fn detail(status: StatusCode, detail: &str) -> Self {
         Self::new(status, &json!({ "detail": detail }))
     }
+}
+
+/// Answers a request from what the daemon knows now.
+pub(super) async fn answer(
+    context: &Context,
+    request: &Request,
+    reply: fn(&Asked<'_>) -> Reply,
+) -> Answer {
+    let target = request.parameter("target");
+    let asked = Asked {
+        roster: &context.state.targets,
+        thresholds: &context.state.thresholds,
+        now: Instant::now(),
+        target: target.as_deref(),
+    };
+    let Reply { status, body } = reply(&asked);
+    Answer::json(status, &body)
+}
+
+/// Answers with the whole health, or with the bare status for a stranger in production.
+pub(super) async fn answer_health(context: &Context, request: &Request) -> Answer {
+    let reply = if context.shows_details(&request.client) { health } else { bare_health };
+    answer(context, request, reply).await
 }
 
 impl Asked<'_> {

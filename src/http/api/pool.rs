@@ -9,9 +9,9 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Reply, Asked, moment, ms, seconds};
+use super::{Asked, Reply, moment, ms, seconds};
 use crate::pool::{Limits, Totals};
-use crate::probe::{Baseline, Since, Snapshot, Target};
+use crate::probe::{Baseline, Since, Snapshot};
 use crate::view::Usage;
 
 #[derive(Serialize)]
