@@ -12,8 +12,12 @@ const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// The description, with this program's version.
 pub fn openapi(_: &Asked<'_>) -> Reply {
+    Reply { status: StatusCode::OK, body: description() }
+}
+
+pub(super) fn description() -> Value {
     let mut body: Value =
-        serde_json::from_str(DESCRIPTION).expect("openapi.json is JSON, as a test sees");
+        serde_json::from_str(DESCRIPTION).expect("openapi.json is JSON, as the tests see");
     body["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
-    Reply { status: StatusCode::OK, body }
+    body
 }
