@@ -163,8 +163,7 @@ impl Service {
                 self.answer_route(route, Request::new(parts, client), body, busy).await
             }
             Found::Allow(methods) => not_this_way(&parts.method, &methods),
-            Found::Outside => Answer::empty(StatusCode::FOUND)
-                .with(header::LOCATION, &format!("{}/", self.settings().outside_prefix())),
+            Found::Outside => self.to_the_prefix(),
             Found::Nothing => Answer::problem(StatusCode::NOT_FOUND, "not found"),
         }
     }
@@ -210,6 +209,14 @@ impl Service {
         }
         busy.body_read();
         (route.answer)(&self.context, &request).await
+    }
+
+    fn to_the_prefix(&self) -> Answer {
+        let settings = self.settings();
+        let outside = settings.outside_prefix();
+        // Not to itself.
+        let prefix = if outside.is_empty() { settings.prefix() } else { outside };
+        Answer::empty(StatusCode::FOUND).with(header::LOCATION, &format!("{prefix}/"))
     }
 
     fn is_under_api(&self, path: &str) -> bool {

@@ -37,8 +37,8 @@ pub(super) fn read(
     let section = root.section("tls_server_config", &KEYS, problems);
     let mut reader = Reader { section: &section, folder, problems };
     let on = SWITCHES.iter().any(|key| section.scalar(key).is_some_and(|v| v.as_str() != Some("")));
-    let suites = reader.names("cipher_suites", |name| cipher_suite(name));
-    let curves = reader.names("curve_preferences", |name| curve(name));
+    let suites = reader.names("cipher_suites", cipher_suite);
+    let curves = reader.names("curve_preferences", curve);
     let versions = reader.versions();
     let prefer_server_suites = section.flag("prefer_server_cipher_suites", reader.problems);
     let client = reader.client();

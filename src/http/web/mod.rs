@@ -19,7 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::secret::Secret;
 
-pub use live::{Files, Load, Loaded};
+pub use live::{Files, Load, Loaded, check};
 pub use names::{Cannot, cipher_suite, curve, versions};
 pub use users::password_hash;
 
