@@ -16,7 +16,7 @@ use crate::probe::{Failure, Sample, Snapshot, fixture};
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Every answer of a GET, under its path.
-const GETS: &[(&str, fn(&Asked<'_>) -> Reply)] = &[
+const GETS: &[(&str, Endpoint)] = &[
     ("/api/v1/health", health),
     ("/api/v1/health", bare_health),
     ("/api/v1/database/pool/status", pool_status),
@@ -41,7 +41,7 @@ fn publish(roster: &Roster, name: &str, snapshot: Snapshot) {
     fixture::publish(&roster.target(name).expect("the target runs"), snapshot);
 }
 
-fn ask(roster: &Roster, target: Option<&str>, reply: fn(&Asked<'_>) -> Reply) -> (u16, Value) {
+fn ask(roster: &Roster, target: Option<&str>, reply: Endpoint) -> (u16, Value) {
     let thresholds = Thresholds::default();
     let reply = reply(&Asked { roster, thresholds: &thresholds, now: Instant::now(), target });
     (reply.status.as_u16(), reply.body)
@@ -208,8 +208,7 @@ async fn discovery_names_each_target_for_probe() {
 async fn every_answer_is_as_described() {
     let api = openapi::description();
     let check = |roster: &Roster, target: Option<&str>| {
-        let reset =
-            ("/api/v1/database/pool/reset-metrics", reset_metrics as fn(&Asked<'_>) -> Reply);
+        let reset = ("/api/v1/database/pool/reset-metrics", reset_metrics as Endpoint);
         for (path, reply) in GETS.iter().chain([&reset]) {
             let (status, answer) = ask(roster, target, *reply);
             assert_eq!(schema::problems(&api, path, status, &answer), Vec::<String>::new());

@@ -72,12 +72,11 @@ impl Reply {
     }
 }
 
+/// What answers a path.
+pub type Endpoint = fn(&Asked<'_>) -> Reply;
+
 /// Answers a request from what the daemon knows now.
-pub(super) async fn answer(
-    context: &Context,
-    request: &Request,
-    reply: fn(&Asked<'_>) -> Reply,
-) -> Answer {
+pub(super) async fn answer(context: &Context, request: &Request, endpoint: Endpoint) -> Answer {
     let target = request.parameter("target");
     let asked = Asked {
         roster: &context.state.targets,
@@ -85,14 +84,14 @@ pub(super) async fn answer(
         now: Instant::now(),
         target: target.as_deref(),
     };
-    let Reply { status, body } = reply(&asked);
+    let Reply { status, body } = endpoint(&asked);
     Answer::json(status, &body)
 }
 
 /// Answers with the whole health, or with the bare status for a stranger in production.
 pub(super) async fn answer_health(context: &Context, request: &Request) -> Answer {
-    let reply = if context.shows_details(&request.client) { health } else { bare_health };
-    answer(context, request, reply).await
+    let endpoint = if context.shows_details(&request.client) { health } else { bare_health };
+    answer(context, request, endpoint).await
 }
 
 impl Asked<'_> {
