@@ -14,7 +14,6 @@ use super::snapshot::Published;
 use crate::dsn::{Address, Host};
 use crate::metrics::{Kind, Reading, base_label};
 use crate::pool::{self, Budget, Connector, Pool};
-use crate::view::Usage;
 
 /// A target that runs. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
@@ -98,12 +97,6 @@ impl Target {
     pub fn is_up(&self, now: Instant) -> Option<bool> {
         let published = self.published()?;
         Some(published.snapshot.is_up() && !self.is_stale(now))
-    }
-
-    /// The pool that is judged, as the last probe saw it; our own as it is now before the first.
-    pub fn usage(&self) -> Usage {
-        let last = self.published().map(|published| published.snapshot.usage);
-        last.unwrap_or_else(|| Usage::from(&self.pool.state()))
     }
 
     /// From where on events and averages are told where they can be reset.

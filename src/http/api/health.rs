@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::{Asked, Reply, code, moment, ms, rounded, seconds};
+use super::{Asked, Reply, code, last, moment, ms, rounded, seconds, usage};
 use crate::health::{Check, Measured, Status, Verdict};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
@@ -121,21 +121,17 @@ pub fn pool_health(asked: &Asked<'_>) -> Reply {
         Ok(target) => target,
         Err(answer) => return answer,
     };
-    let verdict = asked.verdict(&target);
-    let Component { status, message, metadata } = component(&target, &verdict);
+    let (worst, component) = component(asked, &target);
+    let Component { status, message, metadata } = component;
     let Metadata { target, source, timestamp, age_seconds, pool_health, .. } = metadata;
     let checks = pool_health.checks;
     let body = PoolHealth { status, message, target, source, timestamp, age_seconds, checks };
-    Reply::new(code(verdict.status), &body)
+    Reply::new(code(worst), &body)
 }
 
 fn judged(asked: &Asked<'_>) -> Result<Vec<(Status, Component)>, Reply> {
     asked.probing()?;
-    let judge = |target: &Target| {
-        let verdict = asked.verdict(target);
-        (verdict.status, component(target, &verdict))
-    };
-    Ok(asked.roster.targets().iter().map(|target| judge(target)).collect())
+    Ok(asked.roster.targets().iter().map(|target| component(asked, target)).collect())
 }
 
 /// The first of the worst.
@@ -149,23 +145,25 @@ fn none() -> Reply {
     Reply::detail(hyper::StatusCode::SERVICE_UNAVAILABLE, "No target is configured")
 }
 
-fn component(target: &Target, verdict: &Verdict) -> Component {
-    let published = target.published();
-    let snapshot = published.as_deref().map(|published| published.snapshot.as_ref());
+fn component(asked: &Asked<'_>, target: &Target) -> (Status, Component) {
+    let last = last(target);
+    let snapshot = last.as_deref();
+    let verdict = asked.verdict(target, snapshot);
     let query = |s: &Snapshot| s.query.as_ref().ok().map(|queried| ms(queried.query));
     let status = verdict.status.label();
-    Component {
+    let component = Component {
         status,
         message: verdict.message.clone(),
         metadata: Metadata {
             target: target.name().to_owned(),
-            source: target.usage().source.label(),
+            source: usage(target, snapshot).source.label(),
             timestamp: snapshot.map(|s| moment(s.taken_at)),
             age_seconds: verdict.age.map(seconds),
             query_time_ms: snapshot.and_then(query),
-            pool_health: Judged { status, checks: Checks::new(verdict) },
+            pool_health: Judged { status, checks: Checks::new(&verdict) },
         },
-    }
+    };
+    (verdict.status, component)
 }
 
 fn outcome(check: &Check) -> Outcome<'_> {

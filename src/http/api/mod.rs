@@ -35,8 +35,9 @@ pub use targets::targets;
 use super::answer::Answer;
 use super::request::Request;
 use super::service::Context;
-use crate::health::{Status, Thresholds, Verdict, of};
-use crate::probe::{Roster, Target};
+use crate::health::{Clock, Status, Thresholds, Verdict, judge};
+use crate::probe::{Roster, Snapshot, Target};
+use crate::view::Usage;
 
 /// A request for JSON, as far as an answer depends on it.
 #[derive(Clone, Copy)]
@@ -95,9 +96,10 @@ pub(super) async fn answer_health(context: &Context, request: &Request) -> Answe
 }
 
 impl Asked<'_> {
-    /// The verdict on a target.
-    fn verdict(&self, target: &Target) -> Verdict {
-        of(target, self.now, self.thresholds)
+    /// The verdict on a target's snapshot.
+    fn verdict(&self, target: &Target, snapshot: Option<&Snapshot>) -> Verdict {
+        let interval = target.settings().schedule.interval;
+        judge(snapshot, &Clock { now: self.now, interval }, self.thresholds)
     }
 
     /// The target that was asked for; otherwise the first: the roster has `default` first, then by name.
@@ -125,6 +127,16 @@ impl Asked<'_> {
             }
         }
     }
+}
+
+/// A target's last snapshot. An answer takes it once, so that its parts are of one moment.
+fn last(target: &Target) -> Option<Arc<Snapshot>> {
+    target.published().map(|published| Arc::clone(&published.snapshot))
+}
+
+/// The judged pool; our own as it is now before the first probe.
+fn usage(target: &Target, snapshot: Option<&Snapshot>) -> Usage {
+    snapshot.map_or_else(|| Usage::from(&target.pool().state()), |snapshot| snapshot.usage)
 }
 
 /// Load balancers leave a degraded database in, and take an unhealthy one out.

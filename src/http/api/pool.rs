@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Asked, Reply, moment, ms, seconds};
+use super::{Asked, Reply, last, moment, ms, seconds, usage};
 use crate::pool::{Limits, Totals};
 use crate::probe::{Baseline, Since, Snapshot};
 use crate::view::Usage;
@@ -74,9 +74,9 @@ pub fn pool_status(asked: &Asked<'_>) -> Reply {
         Ok(target) => target,
         Err(answer) => return answer,
     };
-    let published = target.published();
-    let snapshot = published.as_deref().map(|published| published.snapshot.as_ref());
-    let usage = target.usage();
+    let last = last(&target);
+    let snapshot = last.as_deref();
+    let usage = usage(&target, snapshot);
     let body = Status {
         pool_class: "QueuePool",
         target: target.name().to_owned(),

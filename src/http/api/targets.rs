@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::health::Checks;
-use super::{Asked, Reply, moment, ms, rounded, seconds};
+use super::{Asked, Reply, last, moment, ms, rounded, seconds};
 use crate::metrics::Label;
 use crate::pool::Timings;
 use crate::probe::{Connected, Failure, Kind, Queried, SPAN, Snapshot, Target};
@@ -98,10 +98,10 @@ pub fn targets(asked: &Asked<'_>) -> Reply {
 }
 
 fn shown(asked: &Asked<'_>, target: &Target) -> Shown {
-    let verdict = asked.verdict(target);
-    let published = target.published();
-    let snapshot = published.as_deref().map(|published| published.snapshot.as_ref());
-    let settings = target.settings();
+    let (settings, last) = (target.settings(), last(target));
+    let snapshot = last.as_deref();
+    let verdict = asked.verdict(target, snapshot);
+    let stale = snapshot.is_some_and(|s| s.is_stale(asked.now, settings.schedule.interval));
     Shown {
         name: settings.name.clone(),
         kind: kind(settings.kind),
@@ -112,8 +112,8 @@ fn shown(asked: &Asked<'_>, target: &Target) -> Shown {
         status: verdict.status.label(),
         checks: Checks::new(&verdict),
         message: verdict.message,
-        up: target.is_up(asked.now),
-        stale: target.is_stale(asked.now),
+        up: snapshot.map(|s| s.is_up() && !stale),
+        stale,
         timestamp: snapshot.map(|s| moment(s.taken_at)),
         age_seconds: verdict.age.map(seconds),
         last_success: snapshot.and_then(|s| s.last_success_at).map(moment),
