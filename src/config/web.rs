@@ -10,11 +10,10 @@ mod tls;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use hyper::header::{HeaderName, HeaderValue};
 use yaml_rust2::parser::Parser;
 use yaml_rust2::{Event, ScanError, Yaml, YamlLoader};
 
-use crate::http::web::{self, Files, Loaded, RateLimit, Settings, password_hash};
+use crate::http::web::{self, Files, Header, Loaded, RateLimit, Settings, password_hash};
 use section::{Problems, Section};
 
 /// How `http` reads the file, now and whenever it changed.
@@ -120,7 +119,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("X-XSS-Protection", &[]),
 ];
 
-fn headers(http: &Section<'_>, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(http: &Section<'_>, problems: &mut Problems) -> Vec<Header> {
     let section = http.section("headers", &HEADERS.map(|(name, _)| name), problems);
     let mut headers = Vec::new();
     for (name, allowed) in HEADERS {
@@ -129,9 +128,9 @@ fn headers(http: &Section<'_>, problems: &mut Problems) -> Vec<(HeaderName, Head
             problems.add(&section.path(name), format_args!("must be {}", allowed.join(" or ")));
             continue;
         }
-        match (HeaderName::try_from(name), HeaderValue::try_from(text)) {
-            (Ok(name), Ok(value)) => headers.push((name, value)),
-            _ => problems.add(&section.path(name), "must be one line of visible characters"),
+        match Header::new(name, text) {
+            Some(header) => headers.push(header),
+            None => problems.add(&section.path(name), "must be one line of visible characters"),
         }
     }
     headers

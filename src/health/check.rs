@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
-use crate::probe::{SPAN, STALE, Snapshot};
+use crate::probe::{Failure, Part, SPAN, STALE, Snapshot};
 
 /// So many probes in a row that found every slot in use are a failure.
 const SATURATED: usize = 3;
@@ -87,12 +87,13 @@ pub(super) fn connection(snapshot: Option<&Snapshot>, clock: &Clock) -> Check {
         Some(old) if old.is_stale(clock.now, clock.interval) => {
             (Outcome::Fail, Some(stale(old, clock)))
         }
-        Some(snapshot) => match snapshot.failure() {
-            Some((part, failure)) => {
-                (Outcome::Fail, Some(format!("{}: {}", part.label(), failure.message)))
-            }
-            None => (Outcome::Pass, None),
-        },
+        Some(good) if good.is_up() => (Outcome::Pass, None),
+        Some(failed) => {
+            let tell = |(part, failure): (Part, &Failure)| {
+                format!("{}: {}", part.label(), failure.message)
+            };
+            (Outcome::Fail, failed.failure().map(tell))
+        }
     };
     Check { kind: Kind::Connection, outcome, measured: Measured::Time(time), message }
 }
@@ -152,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::pool::Reason;
-    use crate::probe::{Failure, Sample, fixture};
+    use crate::probe::{Sample, fixture};
 
     const INTERVAL: Duration = Duration::from_secs(10);
 

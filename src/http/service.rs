@@ -135,8 +135,8 @@ impl Service {
         });
         self.context.state.instruments.answered(handler, answer.status, started.elapsed());
         let mut response = answer.into_response(under_api, head);
-        for (name, value) in &self.live.current().headers {
-            response.headers_mut().insert(name.clone(), value.clone());
+        for header in &self.live.current().headers {
+            response.headers_mut().insert(header.name.clone(), header.value.clone());
         }
         response.map(|body| Held { body, _busy: busy })
     }

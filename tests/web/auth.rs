@@ -35,20 +35,22 @@ async fn a_hash_of_htpasswd_admits_its_password_only() {
 #[tokio::test]
 async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
     let (_folder, server) = with_user("6").await;
-    let median = async |authorization: &str| {
-        let mut times = Vec::new();
-        for _ in 0..9 {
+    let headers = [
+        "Authorization: Basic cHJvbTp3cm9uZw==",
+        "Authorization: Basic b3RoZXI6d3Jvbmc=",
+        "Authorization: Basic cHJvbTpnZWhlaW0=",
+    ];
+    // The shortest of several, in turns: whatever else the machine does only adds.
+    let mut shortest = [f64::INFINITY; 3];
+    for _ in 0..9 {
+        for (header, best) in headers.iter().zip(&mut shortest) {
             let started = Instant::now();
-            server.ask("GET", "/", &[authorization]).await;
-            times.push(started.elapsed());
+            server.ask("GET", "/", &[*header]).await;
+            *best = best.min(started.elapsed().as_secs_f64());
         }
-        times.sort();
-        times[4].as_secs_f64()
-    };
-    let wrong = median("Authorization: Basic cHJvbTp3cm9uZw==").await;
-    let unknown = median("Authorization: Basic b3RoZXI6d3Jvbmc=").await;
-    let right = median("Authorization: Basic cHJvbTpnZWhlaW0=").await;
-    assert!((wrong / unknown - 1.0).abs() < 0.5, "{wrong} and {unknown}");
+    }
+    let [wrong, unknown, right] = shortest;
+    assert!((wrong / unknown - 1.0).abs() < 0.3, "{wrong} and {unknown}");
     assert!(right < wrong / 3.0, "remembered: {right}, {wrong}");
 }
 

@@ -168,6 +168,16 @@ async fn stopping_waits_no_longer_than_the_grace_period() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_no_answers_is_cut_off() {
+    let server = start(short(quick()));
+    let mut greedy = server.connect().await;
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let asking = async { while greedy.write_all(&request).await.is_ok() {} };
+    timeout(Duration::from_secs(10), asking).await.unwrap();
+    assert_eq!(server.get("/metrics").await.status, 200);
+}
+
+#[tokio::test]
 async fn garbage_is_no_harm() {
     let server = start(settings());
     for text in

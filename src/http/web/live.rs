@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::rate::Bucket;
 use super::tls::Server;
 use super::users::Users;
-use super::{RateLimit, Settings};
+use super::{Header, RateLimit, Settings};
 use crate::http::Instruments;
 
 /// Reads the file; `config` knows how.
@@ -64,7 +63,7 @@ fn look(path: &Path) -> Option<Look> {
 /// One reading of the file, ready for use.
 pub(in super::super) struct Web {
     pub(in super::super) tls: Option<Server>,
-    pub(in super::super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(in super::super) headers: Vec<Header>,
     pub(in super::super) users: Users,
     pub(in super::super) rate: Option<Arc<Bucket>>,
     /// Cancelled by a successor: connections that were let in by this one come in anew.
