@@ -70,15 +70,11 @@ fn mutations_of_the_corpus_hold() {
 fn seeds() -> Vec<String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/dsn");
     let entries = fs::read_dir(folder).expect("the corpus is part of the repository");
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("the folder is readable").path())
-        .collect();
+    let mut paths: Vec<_> =
+        entries.map(|entry| entry.expect("the folder is readable").path()).collect();
     // The order of a folder is no order; the mutations depend on it.
     paths.sort();
-    paths
-        .iter()
-        .map(|path| fs::read_to_string(path).expect("seeds are UTF-8"))
-        .collect()
+    paths.iter().map(|path| fs::read_to_string(path).expect("seeds are UTF-8")).collect()
 }
 
 fn mutate(text: &mut Vec<char>, dice: &mut Dice, seeds: &[String]) {

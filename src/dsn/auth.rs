@@ -21,11 +21,8 @@ impl RequireAuth {
     /// The list as libpq writes it.
     pub(super) fn text(&self) -> String {
         let sign = if self.negated { "!" } else { "" };
-        let methods: Vec<_> = self
-            .methods
-            .iter()
-            .map(|method| format!("{sign}{}", method.label()))
-            .collect();
+        let methods: Vec<_> =
+            self.methods.iter().map(|method| format!("{sign}{}", method.label())).collect();
         methods.join(",")
     }
 
@@ -125,11 +122,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
             draft.dsn.passfile = (!text.is_empty()).then(|| text.into());
             Ok(())
         },
-        Some(|dsn| {
-            dsn.passfile
-                .as_ref()
-                .map(|path| path.to_string_lossy().into_owned())
-        }),
+        Some(|dsn| dsn.passfile.as_ref().map(|path| path.to_string_lossy().into_owned())),
     ),
     read(
         "command_timeout",

@@ -18,22 +18,13 @@ pub(super) struct Draft {
 impl Draft {
     /// A parsed URL, to be completed.
     pub(super) fn of(dsn: Dsn) -> Self {
-        Self {
-            lists: Lists::of(&dsn),
-            dsn,
-            ssl: None,
-            sslmode: None,
-        }
+        Self { lists: Lists::of(&dsn), dsn, ssl: None, sslmode: None }
     }
 
     /// Takes a word of the text; a later one of the same name overrides it.
     pub(super) fn take(&mut self, word: &Word) -> Result<(), Error> {
         let Some(parameter) = parameter::find(&word.name) else {
-            return Err(Error::new(
-                Part::unknown(&word.name),
-                word.at,
-                Problem::Unknown,
-            ));
+            return Err(Error::new(Part::unknown(&word.name), word.at, Problem::Unknown));
         };
         self.set(parameter, word.value.reveal()).map_err(|problem| {
             let part = word.part.clone().unwrap_or(Part::parameter(parameter.name));

@@ -21,20 +21,12 @@ pub struct Error {
 impl Error {
     /// A problem at a byte of the text, counted from 0.
     pub(super) fn new(part: Part, at: usize, problem: Problem) -> Self {
-        Self {
-            part,
-            at: Some(at + 1),
-            problem,
-        }
+        Self { part, at: Some(at + 1), problem }
     }
 
     /// A problem of the whole, or of a variable.
     pub(super) fn anywhere(part: Part, problem: Problem) -> Self {
-        Self {
-            part,
-            at: None,
-            problem,
-        }
+        Self { part, at: None, problem }
     }
 }
 
@@ -162,10 +154,7 @@ pub enum Problem {
     #[error("contradicts `{0}`")]
     Contradiction(&'static str),
     #[error("must be one of: {allowed}, with `{with}`")]
-    Weak {
-        allowed: &'static str,
-        with: &'static str,
-    },
+    Weak { allowed: &'static str, with: &'static str },
     #[error("each method must be one of: {0}")]
     Method(&'static str),
     #[error("names a method twice")]

@@ -34,9 +34,7 @@ impl Dsn {
         let mut errors = Vec::new();
         let mut filled = Vec::new();
         for parameter in parameter::all() {
-            let Some(variable) = parameter
-                .variable
-                .filter(|_| !draft.dsn.said(parameter.key))
+            let Some(variable) = parameter.variable.filter(|_| !draft.dsn.said(parameter.key))
             else {
                 continue;
             };
@@ -50,11 +48,7 @@ impl Dsn {
         }
         let (dsn, contradictions) = draft.finish();
         *self = dsn;
-        errors.extend(
-            contradictions
-                .into_iter()
-                .map(|error| blamed(error, &filled)),
-        );
+        errors.extend(contradictions.into_iter().map(|error| blamed(error, &filled)));
         errors
     }
 
@@ -76,18 +70,11 @@ impl Dsn {
             self.database.clone_from(&self.user);
         }
         let trusts_system = self.tls.root == Some(Root::System);
-        let default = if trusts_system {
-            SslMode::VerifyFull
-        } else {
-            SslMode::Prefer
-        };
+        let default = if trusts_system { SslMode::VerifyFull } else { SslMode::Prefer };
         self.tls.mode.get_or_insert(default);
         errors.extend(self.tls.contradictions());
         if self.tls.cert_mode == Some(CertMode::Require) && self.tls.cert.is_none() {
-            errors.push(Error::anywhere(
-                Part::parameter("sslcertmode"),
-                Problem::Certificate,
-            ));
+            errors.push(Error::anywhere(Part::parameter("sslcertmode"), Problem::Certificate));
         }
         errors
     }
@@ -97,18 +84,11 @@ impl Dsn {
         if !self.said("host") && !self.said("hostaddr") && self.hosts.len() > 1 {
             errors.push(Error::anywhere(
                 Part::Port,
-                Problem::Count {
-                    given: self.hosts.len(),
-                    hosts: 1,
-                },
+                Problem::Count { given: self.hosts.len(), hosts: 1 },
             ));
         }
         if self.hosts.is_empty() {
-            self.hosts.push(Host {
-                address: Address::Unset,
-                hostaddr: None,
-                port: None,
-            });
+            self.hosts.push(Host { address: Address::Unset, hostaddr: None, port: None });
         }
         for host in &mut self.hosts {
             host.port.get_or_insert(PORT);
@@ -131,10 +111,7 @@ fn blamed(error: Error, filled: &[(&'static str, &'static str)]) -> Error {
         Part::Unnamed | Part::Variable(_) => false,
     });
     match variable {
-        Some((_, variable)) => Error {
-            part: Part::Variable(variable),
-            ..error
-        },
+        Some((_, variable)) => Error { part: Part::Variable(variable), ..error },
         None => error,
     }
 }

@@ -33,24 +33,9 @@ pub enum Address {
 
 /// The parameters of this file.
 pub(super) const PARAMETERS: &[Parameter] = &[
-    read(
-        "host",
-        Some("PGHOST"),
-        |draft, text| draft.lists.read_names(text),
-        None,
-    ),
-    read(
-        "hostaddr",
-        Some("PGHOSTADDR"),
-        |draft, text| draft.lists.read_addresses(text),
-        None,
-    ),
-    read(
-        "port",
-        Some("PGPORT"),
-        |draft, text| draft.lists.read_ports(text),
-        None,
-    ),
+    read("host", Some("PGHOST"), |draft, text| draft.lists.read_names(text), None),
+    read("hostaddr", Some("PGHOSTADDR"), |draft, text| draft.lists.read_addresses(text), None),
+    read("port", Some("PGPORT"), |draft, text| draft.lists.read_ports(text), None),
 ];
 
 /// The three lists, and the ports that stood beside the names.
@@ -72,9 +57,7 @@ impl Lists {
             addresses: dsn
                 .said("hostaddr")
                 .then(|| dsn.hosts.iter().map(|host| host.hostaddr).collect()),
-            ports: dsn
-                .said("port")
-                .then(|| dsn.hosts.iter().map(|host| host.port).collect()),
+            ports: dsn.said("port").then(|| dsn.hosts.iter().map(|host| host.port).collect()),
             inline: None,
         }
     }
@@ -112,11 +95,7 @@ impl Lists {
         let addresses = self.addresses.unwrap_or_default();
         let mut ports = self.inline.or(self.ports).unwrap_or_default();
         // Nothing named yet: as many as there are ports, for the environment may still name them.
-        let unnamed = if addresses.is_empty() {
-            ports.len()
-        } else {
-            addresses.len()
-        };
+        let unnamed = if addresses.is_empty() { ports.len() } else { addresses.len() };
         let hosts = self.names.as_ref().map_or(unnamed, Vec::len);
         let names = self.names.unwrap_or_default();
         if let [one] = ports[..] {
@@ -149,11 +128,7 @@ pub(super) fn port(text: &str) -> Result<Option<u16>, Problem> {
         return Ok(None);
     }
     let number = number::integer(text).map_err(|_| Problem::Port)?;
-    u16::try_from(number)
-        .ok()
-        .filter(|&port| port > 0)
-        .map(Some)
-        .ok_or(Problem::Port)
+    u16::try_from(number).ok().filter(|&port| port > 0).map(Some).ok_or(Problem::Port)
 }
 
 /// An element of the list of hosts: a host, perhaps with its port.
@@ -189,11 +164,7 @@ fn address(text: &str) -> Result<Address, Problem> {
         return ip_v6(text);
     }
     let allowed = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    if text.chars().all(allowed) {
-        Ok(Address::Name(text.to_owned()))
-    } else {
-        Err(Problem::Host)
-    }
+    if text.chars().all(allowed) { Ok(Address::Name(text.to_owned())) } else { Err(Problem::Host) }
 }
 
 /// libpq's `is_unixsock_path`.

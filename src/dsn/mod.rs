@@ -87,11 +87,7 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
     let (dsn, contradictions) = draft.finish();
     errors.extend(contradictions);
     errors.sort_by_key(|error| error.at.unwrap_or(usize::MAX));
-    if errors.is_empty() {
-        Ok(dsn)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(dsn) } else { Err(errors) }
 }
 
 /// One named value of the text, decoded.

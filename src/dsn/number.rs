@@ -6,9 +6,7 @@ use super::{Dsn, Problem};
 
 /// libpq's `parse_int_param`: blanks around, a sign, 32 bits.
 pub(super) fn integer(text: &str) -> Result<i32, Problem> {
-    text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r'])
-        .parse()
-        .map_err(|_| Problem::Integer)
+    text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']).parse().map_err(|_| Problem::Integer)
 }
 
 /// Whole seconds; zero and less mean libpq's own default or no limit, here `None`.
@@ -23,9 +21,7 @@ pub(super) fn milliseconds(text: &str) -> Result<Option<Duration>, Problem> {
 
 /// A count, likewise.
 pub(super) fn positive(text: &str) -> Result<Option<u32>, Problem> {
-    Ok(u32::try_from(integer(text)?)
-        .ok()
-        .filter(|&number| number > 0))
+    Ok(u32::try_from(integer(text)?).ok().filter(|&number| number > 0))
 }
 
 /// Python's seconds: a positive number, perhaps with a fraction; `None` stands for itself.
@@ -56,9 +52,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, Problem> {
 
 /// The number as a parameter's text; 0 for one that was given as "none".
 pub(super) fn shown(dsn: &Dsn, key: &str, number: Option<u128>) -> Option<String> {
-    number
-        .or(dsn.said(key).then_some(0))
-        .map(|number| number.to_string())
+    number.or(dsn.said(key).then_some(0)).map(|number| number.to_string())
 }
 
 /// Beyond this a number of seconds is a mistake, and adding it to a clock could overflow.

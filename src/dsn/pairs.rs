@@ -59,17 +59,8 @@ impl Rest<'_> {
         }
         self.skip_blanks();
         let at = self.at;
-        let value = if self.peek() == Some('\'') {
-            self.quoted(&name)?
-        } else {
-            self.bare()
-        };
-        Ok(Word {
-            part: None,
-            name,
-            value: value.into(),
-            at,
-        })
+        let value = if self.peek() == Some('\'') { self.quoted(&name)? } else { self.bare() };
+        Ok(Word { part: None, name, value: value.into(), at })
     }
 
     fn bare(&mut self) -> String {

@@ -43,13 +43,7 @@ pub(super) const fn read(
     read: Read,
     show: Option<Show>,
 ) -> Parameter {
-    Parameter {
-        name,
-        key: name,
-        variable,
-        meaning: Meaning::Read(read),
-        show,
-    }
+    Parameter { name, key: name, variable, meaning: Meaning::Read(read), show }
 }
 
 /// Another name of a parameter.
@@ -59,24 +53,12 @@ pub(super) const fn alias(
     variable: Option<&'static str>,
     read: Read,
 ) -> Parameter {
-    Parameter {
-        name,
-        key,
-        variable,
-        meaning: Meaning::Read(read),
-        show: None,
-    }
+    Parameter { name, key, variable, meaning: Meaning::Read(read), show: None }
 }
 
 /// A parameter that means nothing here.
 const fn ignored(name: &'static str, variable: Option<&'static str>) -> Parameter {
-    Parameter {
-        name,
-        key: name,
-        variable,
-        meaning: Meaning::Ignored,
-        show: None,
-    }
+    Parameter { name, key: name, variable, meaning: Meaning::Ignored, show: None }
 }
 
 /// A parameter that is refused but for some values.
@@ -86,27 +68,14 @@ const fn only(
     allowed: &'static [&'static str],
     why: &'static str,
 ) -> Parameter {
-    Parameter {
-        name,
-        key: name,
-        variable,
-        meaning: Meaning::Only(allowed, why),
-        show: None,
-    }
+    Parameter { name, key: name, variable, meaning: Meaning::Only(allowed, why), show: None }
 }
 
 /// All parameters.
 pub(super) fn all() -> impl Iterator<Item = &'static Parameter> {
-    [
-        host::PARAMETERS,
-        session::PARAMETERS,
-        ssl::PARAMETERS,
-        auth::PARAMETERS,
-        LIBPQ,
-        DRIVERS,
-    ]
-    .into_iter()
-    .flatten()
+    [host::PARAMETERS, session::PARAMETERS, ssl::PARAMETERS, auth::PARAMETERS, LIBPQ, DRIVERS]
+        .into_iter()
+        .flatten()
 }
 
 /// The parameter of a name.
@@ -150,30 +119,15 @@ const LIBPQ: &[Parameter] = &[
         &[""],
         "the user of the server's process is not checked",
     ),
-    only(
-        "sslcrl",
-        Some("PGSSLCRL"),
-        &[""],
-        "no revocation list is read",
-    ),
-    only(
-        "sslcrldir",
-        Some("PGSSLCRLDIR"),
-        &[""],
-        "no revocation list is read",
-    ),
+    only("sslcrl", Some("PGSSLCRL"), &[""], "no revocation list is read"),
+    only("sslcrldir", Some("PGSSLCRLDIR"), &[""], "no revocation list is read"),
     only(
         "sslcompression",
         Some("PGSSLCOMPRESSION"),
         &["", "0"],
         "there is no compression in TLS any more; allowed: 0",
     ),
-    only(
-        "sslkeylogfile",
-        None,
-        &[""],
-        "the keys of a session are never written",
-    ),
+    only("sslkeylogfile", None, &[""], "the keys of a session are never written"),
     only(
         "min_protocol_version",
         Some("PGMINPROTOCOLVERSION"),
@@ -192,18 +146,8 @@ const LIBPQ: &[Parameter] = &[
         &["", "0", "false", "off", "no"],
         "a monitor needs an ordinary session; allowed: false, off, no, 0",
     ),
-    only(
-        "scram_client_key",
-        None,
-        &[""],
-        "only a password is used for SCRAM",
-    ),
-    only(
-        "scram_server_key",
-        None,
-        &[""],
-        "only a password is used for SCRAM",
-    ),
+    only("scram_client_key", None, &[""], "only a password is used for SCRAM"),
+    only("scram_server_key", None, &[""], "only a password is used for SCRAM"),
     only("oauth_issuer", None, &[""], "there is no OAuth here"),
     only("oauth_client_id", None, &[""], "there is no OAuth here"),
     only("oauth_client_secret", None, &[""], "there is no OAuth here"),

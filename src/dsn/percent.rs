@@ -23,11 +23,7 @@ pub(super) enum Style {
 
 /// Decodes a part that stands at a byte of the text; the error's position is of the whole text.
 pub(super) fn decode(raw: &str, at: usize, style: Style) -> Result<Secret, (usize, Problem)> {
-    let (raw, at) = if style == Style::Libpq {
-        trim(raw, at)
-    } else {
-        (raw, at)
-    };
+    let (raw, at) = if style == Style::Libpq { trim(raw, at) } else { (raw, at) };
     let mut buffer = Vec::with_capacity(raw.len());
     let filled = decode_into(&mut buffer, raw.as_bytes(), style);
     let text = filled.and_then(|()| {
@@ -37,8 +33,7 @@ pub(super) fn decode(raw: &str, at: usize, style: Style) -> Result<Secret, (usiz
         })
     });
     buffer.zeroize();
-    text.map(Secret::from)
-        .map_err(|(offset, problem)| (at + offset, problem))
+    text.map(Secret::from).map_err(|(offset, problem)| (at + offset, problem))
 }
 
 /// Encodes everything but letters, digits, `-._~` and the characters to keep.
@@ -78,11 +73,7 @@ fn decode_into(out: &mut Vec<u8>, raw: &[u8], style: Style) -> Result<(), (usize
 }
 
 fn escaped(digits: Option<&[u8]>) -> Result<u8, Problem> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|n| u8::try_from(n).ok())
-    };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|n| u8::try_from(n).ok());
     let Some(&[high, low]) = digits else {
         return Err(Problem::Escape);
     };

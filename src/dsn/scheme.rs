@@ -24,20 +24,13 @@ impl Scheme {
             return Ok(None);
         }
         let after = end + "://".len();
-        let (name, driver) = scheme
-            .split_once('+')
-            .map_or((scheme, None), |(name, driver)| (name, Some(driver)));
+        let (name, driver) =
+            scheme.split_once('+').map_or((scheme, None), |(name, driver)| (name, Some(driver)));
         let plain = |driver: &str| {
-            !driver.is_empty()
-                && driver
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || c == '_')
+            !driver.is_empty() && driver.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         };
         if matches!(name, "postgresql" | "postgres") && driver.is_none_or(plain) {
-            return Ok(Some(Self {
-                after,
-                driver: driver.is_some(),
-            }));
+            return Ok(Some(Self { after, driver: driver.is_some() }));
         }
         Err(Error::new(Part::Scheme, 0, Problem::Scheme))
     }
@@ -45,9 +38,7 @@ impl Scheme {
 
 /// The offsets of the `:` and of the `@`: the first `@` that no `/` precedes.
 pub(super) fn libpq_login(rest: &str) -> Option<(Option<usize>, usize)> {
-    let at_sign = rest
-        .find(['@', '/'])
-        .filter(|&end| rest[end..].starts_with('@'))?;
+    let at_sign = rest.find(['@', '/']).filter(|&end| rest[end..].starts_with('@'))?;
     Some((rest[..at_sign].find(':'), at_sign))
 }
 

@@ -47,9 +47,8 @@ impl SessionAttrs {
 
     fn parse(text: &str) -> Result<Self, Problem> {
         let found = Self::ALL.into_iter().find(|kind| kind.label() == text);
-        found.ok_or(Problem::Allowed(
-            "any, read-write, read-only, primary, standby, prefer-standby",
-        ))
+        found
+            .ok_or(Problem::Allowed("any, read-write, read-only, primary, standby, prefer-standby"))
     }
 }
 
@@ -70,24 +69,13 @@ pub struct Tcp {
 
 impl Default for Tcp {
     fn default() -> Self {
-        Self {
-            keepalives: true,
-            idle: None,
-            interval: None,
-            count: None,
-            user_timeout: None,
-        }
+        Self { keepalives: true, idle: None, interval: None, count: None, user_timeout: None }
     }
 }
 
 /// The parameters of this file.
 pub(super) const PARAMETERS: &[Parameter] = &[
-    read(
-        "user",
-        Some("PGUSER"),
-        |draft, text| put(&mut draft.dsn.user, text),
-        None,
-    ),
+    read("user", Some("PGUSER"), |draft, text| put(&mut draft.dsn.user, text), None),
     read(
         "password",
         Some("PGPASSWORD"),
@@ -97,15 +85,8 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         },
         None,
     ),
-    read(
-        "dbname",
-        Some("PGDATABASE"),
-        |draft, text| put(&mut draft.dsn.database, text),
-        None,
-    ),
-    alias("database", "dbname", None, |draft, text| {
-        put(&mut draft.dsn.database, text)
-    }),
+    read("dbname", Some("PGDATABASE"), |draft, text| put(&mut draft.dsn.database, text), None),
+    alias("database", "dbname", None, |draft, text| put(&mut draft.dsn.database, text)),
     read(
         "application_name",
         Some("PGAPPNAME"),
@@ -131,10 +112,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         }),
     ),
     alias("timeout", "connect_timeout", None, |draft, text| {
-        set(
-            &mut draft.dsn.connect_timeout,
-            number::fraction(text).map(number::rounded_up),
-        )
+        set(&mut draft.dsn.connect_timeout, number::fraction(text).map(number::rounded_up))
     }),
     read(
         "target_session_attrs",
@@ -146,17 +124,10 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "load_balance_hosts",
         Some("PGLOADBALANCEHOSTS"),
         |draft, text| {
-            set(
-                &mut draft.dsn.load_balance,
-                one_of(text, ["disable", "random"], "disable, random"),
-            )
+            set(&mut draft.dsn.load_balance, one_of(text, ["disable", "random"], "disable, random"))
         },
         Some(|dsn| {
-            let label = if dsn.load_balance {
-                "random"
-            } else {
-                "disable"
-            };
+            let label = if dsn.load_balance { "random" } else { "disable" };
             dsn.said("load_balance_hosts").then(|| label.to_owned())
         }),
     ),
@@ -164,26 +135,16 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "keepalives",
         None,
         |draft, text| {
-            set(
-                &mut draft.dsn.tcp.keepalives,
-                number::integer(text).map(|number| number != 0),
-            )
+            set(&mut draft.dsn.tcp.keepalives, number::integer(text).map(|number| number != 0))
         },
-        Some(|dsn| {
-            dsn.said("keepalives")
-                .then(|| u8::from(dsn.tcp.keepalives).to_string())
-        }),
+        Some(|dsn| dsn.said("keepalives").then(|| u8::from(dsn.tcp.keepalives).to_string())),
     ),
     read(
         "keepalives_idle",
         None,
         |draft, text| set(&mut draft.dsn.tcp.idle, number::seconds(text)),
         Some(|dsn| {
-            number::shown(
-                dsn,
-                "keepalives_idle",
-                dsn.tcp.idle.map(|time| time.as_secs().into()),
-            )
+            number::shown(dsn, "keepalives_idle", dsn.tcp.idle.map(|time| time.as_secs().into()))
         }),
     ),
     read(

@@ -22,12 +22,7 @@ impl fmt::Display for Dsn {
         let mut query = self.place();
         query.extend(self.parameters());
         for (i, (name, value)) in query.iter().enumerate() {
-            write!(
-                f,
-                "{}{name}={}",
-                if i == 0 { '?' } else { '&' },
-                encode(value, "/:,*!")
-            )?;
+            write!(f, "{}{name}={}", if i == 0 { '?' } else { '&' }, encode(value, "/:,*!"))?;
         }
         Ok(())
     }
@@ -41,11 +36,7 @@ impl Dsn {
         if self.password.is_some() {
             f.write_str(":***")?;
         }
-        if self.user.is_some() || self.password.is_some() {
-            f.write_str("@")
-        } else {
-            Ok(())
-        }
+        if self.user.is_some() || self.password.is_some() { f.write_str("@") } else { Ok(()) }
     }
 
     /// Whether the hosts can stand in the authority.
@@ -58,11 +49,8 @@ impl Dsn {
     fn place(&self) -> Vec<(&'static str, String)> {
         let inside = self.hosts_inside();
         let name = |host: &Host| path_or_name(&host.address);
-        let address = |host: &Host| {
-            host.hostaddr
-                .map(|address| address.to_string())
-                .unwrap_or_default()
-        };
+        let address =
+            |host: &Host| host.hostaddr.map(|address| address.to_string()).unwrap_or_default();
         let port = |host: &Host| host.port.map(|port| port.to_string()).unwrap_or_default();
         let hosts = joined(&self.hosts, name);
         let ports = joined(&self.hosts, port);
@@ -74,9 +62,7 @@ impl Dsn {
             ("hostaddr", true, joined(&self.hosts, address)),
             ("port", !inside || ports.is_empty(), ports),
         ];
-        let shown = rows
-            .into_iter()
-            .filter(|(name, outside, _)| *outside && self.said(name));
+        let shown = rows.into_iter().filter(|(name, outside, _)| *outside && self.said(name));
         shown.map(|(name, _, value)| (name, value)).collect()
     }
 
@@ -93,11 +79,7 @@ impl Dsn {
 fn authority(host: &Host) -> String {
     let name = path_or_name(&host.address);
     let bracketed = matches!(&host.address, Address::Name(name) if name.contains(':'));
-    let name = if bracketed {
-        format!("[{}]", encode(&name, ":"))
-    } else {
-        encode(&name, "")
-    };
+    let name = if bracketed { format!("[{}]", encode(&name, ":")) } else { encode(&name, "") };
     match host.port {
         Some(port) => format!("{name}:{port}"),
         None => name,

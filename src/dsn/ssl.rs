@@ -23,10 +23,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "sslnegotiation",
         Some("PGSSLNEGOTIATION"),
         |draft, text| {
-            set(
-                &mut draft.dsn.tls.direct,
-                one_of(text, ["postgres", "direct"], "postgres, direct"),
-            )
+            set(&mut draft.dsn.tls.direct, one_of(text, ["postgres", "direct"], "postgres, direct"))
         },
         Some(|dsn| {
             let label = if dsn.tls.direct { "direct" } else { "postgres" };
@@ -61,57 +58,34 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     read(
         "sslcertmode",
         Some("PGSSLCERTMODE"),
-        |draft, text| {
-            set(
-                &mut draft.dsn.tls.cert_mode,
-                CertMode::parse(text).map(Some),
-            )
-        },
+        |draft, text| set(&mut draft.dsn.tls.cert_mode, CertMode::parse(text).map(Some)),
         Some(|dsn| dsn.tls.cert_mode.map(|mode| mode.label().to_owned())),
     ),
     read(
         "sslsni",
         Some("PGSSLSNI"),
         |draft, text| set(&mut draft.dsn.tls.sni, sni(text)),
-        Some(|dsn| {
-            dsn.said("sslsni")
-                .then(|| u8::from(dsn.tls.sni).to_string())
-        }),
+        Some(|dsn| dsn.said("sslsni").then(|| u8::from(dsn.tls.sni).to_string())),
     ),
     read(
         "channel_binding",
         Some("PGCHANNELBINDING"),
         |draft, text| {
-            set(
-                &mut draft.dsn.tls.channel_binding,
-                ChannelBinding::parse(text).map(Some),
-            )
+            set(&mut draft.dsn.tls.channel_binding, ChannelBinding::parse(text).map(Some))
         },
-        Some(|dsn| {
-            dsn.tls
-                .channel_binding
-                .map(|binding| binding.label().to_owned())
-        }),
+        Some(|dsn| dsn.tls.channel_binding.map(|binding| binding.label().to_owned())),
     ),
     read(
         "ssl_min_protocol_version",
         Some("PGSSLMINPROTOCOLVERSION"),
         |draft, text| set(&mut draft.dsn.tls.min_protocol, TlsVersion::parse_min(text)),
-        Some(|dsn| {
-            dsn.tls
-                .min_protocol
-                .map(|version| version.label().to_owned())
-        }),
+        Some(|dsn| dsn.tls.min_protocol.map(|version| version.label().to_owned())),
     ),
     read(
         "ssl_max_protocol_version",
         Some("PGSSLMAXPROTOCOLVERSION"),
         |draft, text| set(&mut draft.dsn.tls.max_protocol, TlsVersion::parse_max(text)),
-        Some(|dsn| {
-            dsn.tls
-                .max_protocol
-                .map(|version| version.label().to_owned())
-        }),
+        Some(|dsn| dsn.tls.max_protocol.map(|version| version.label().to_owned())),
     ),
 ];
 
@@ -140,11 +114,7 @@ fn ssl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
 /// What libpq had before `sslmode`.
 fn requiressl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
     let required = one_of(text, ["0", "1"], "0, 1")?;
-    let mode = if required {
-        SslMode::Require
-    } else {
-        SslMode::Prefer
-    };
+    let mode = if required { SslMode::Require } else { SslMode::Prefer };
     sslmode(draft, mode.label())
 }
 
@@ -171,11 +141,7 @@ fn root(draft: &mut Draft, text: &str) -> Result<(), Problem> {
 
 fn sni(text: &str) -> Result<bool, Problem> {
     // Only `1` turns it on in libpq; an empty value leaves the default.
-    if text.is_empty() {
-        Ok(true)
-    } else {
-        one_of(text, ["0", "1"], "0, 1")
-    }
+    if text.is_empty() { Ok(true) } else { one_of(text, ["0", "1"], "0, 1") }
 }
 
 fn path(text: &str) -> Option<PathBuf> {

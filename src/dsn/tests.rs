@@ -13,15 +13,10 @@ use super::{Dsn, parse};
 fn meaning(dsn: &Dsn) -> String {
     let shown = dsn.to_string();
     let (place, query) = shown.split_once('?').unwrap_or((&shown, ""));
-    let place = place
-        .strip_prefix("postgresql://")
-        .expect("every redacted URL begins so");
+    let place = place.strip_prefix("postgresql://").expect("every redacted URL begins so");
     let place = place.split_once('@').map_or(place, |(_, place)| place);
     let hosts = place.split_once('/').map_or(place, |(hosts, _)| hosts);
-    let password = dsn
-        .password
-        .as_ref()
-        .map_or("", |password| password.reveal());
+    let password = dsn.password.as_ref().map_or("", |password| password.reveal());
     let (user, database) = (dsn.user.as_deref(), dsn.database.as_deref());
     format!(
         "{}|{password}|{hosts}|{}|{query}",
@@ -35,8 +30,6 @@ fn parsed(text: &str) -> Dsn {
 }
 
 fn refusals(text: &str) -> Vec<String> {
-    let errors = parse(text)
-        .err()
-        .unwrap_or_else(|| panic!("{text} is accepted"));
+    let errors = parse(text).err().unwrap_or_else(|| panic!("{text} is accepted"));
     errors.iter().map(ToString::to_string).collect()
 }

@@ -58,21 +58,13 @@ impl Tls {
             if self.root == Some(Root::System) && mode != SslMode::VerifyFull {
                 problems.push((
                     "sslmode",
-                    Problem::Weak {
-                        allowed: "verify-full",
-                        with: "sslrootcert=system",
-                    },
+                    Problem::Weak { allowed: "verify-full", with: "sslrootcert=system" },
                 ));
             }
             if self.direct && matches!(mode, SslMode::Disable | SslMode::Allow | SslMode::Prefer) {
                 let allowed = "require, verify-ca, verify-full";
-                problems.push((
-                    "sslmode",
-                    Problem::Weak {
-                        allowed,
-                        with: "sslnegotiation=direct",
-                    },
-                ));
+                problems
+                    .push(("sslmode", Problem::Weak { allowed, with: "sslnegotiation=direct" }));
             }
         }
         if self.min_protocol > self.max_protocol && self.max_protocol.is_some() {
@@ -103,14 +95,8 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    const ALL: [Self; 6] = [
-        Self::Disable,
-        Self::Allow,
-        Self::Prefer,
-        Self::Require,
-        Self::VerifyCa,
-        Self::VerifyFull,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Disable, Self::Allow, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
 
     /// libpq's name of it.
     pub fn label(self) -> &'static str {
@@ -126,9 +112,7 @@ impl SslMode {
 
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         let found = Self::ALL.into_iter().find(|mode| mode.label() == text);
-        found.ok_or(Problem::Allowed(
-            "disable, allow, prefer, require, verify-ca, verify-full",
-        ))
+        found.ok_or(Problem::Allowed("disable, allow, prefer, require, verify-ca, verify-full"))
     }
 }
 
@@ -194,9 +178,7 @@ impl ChannelBinding {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|binding| binding.label() == text);
+        let found = Self::ALL.into_iter().find(|binding| binding.label() == text);
         found.ok_or(Problem::Allowed("disable, prefer, require"))
     }
 }
@@ -233,9 +215,7 @@ impl TlsVersion {
             "" => Ok(None),
             "tlsv1.2" => Ok(Some(Self::V1_2)),
             "tlsv1.3" => Ok(Some(Self::V1_3)),
-            _ => Err(Problem::Allowed(
-                "TLSv1.2, TLSv1.3 (older ones are not spoken here)",
-            )),
+            _ => Err(Problem::Allowed("TLSv1.2, TLSv1.3 (older ones are not spoken here)")),
         }
     }
 }

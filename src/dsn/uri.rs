@@ -15,12 +15,7 @@ use crate::secret::Secret;
 
 /// Splits and decodes the text: the authority's words first, then the parameters, which override them.
 pub(super) fn words(text: &str, scheme: Scheme) -> (Vec<Word>, Vec<Error>) {
-    let mut uri = Uri {
-        text,
-        driver: scheme.driver,
-        words: Vec::new(),
-        errors: Vec::new(),
-    };
+    let mut uri = Uri { text, driver: scheme.driver, words: Vec::new(), errors: Vec::new() };
     let at = uri.login(scheme.after);
     let at = uri.hosts(at);
     let at = uri.database(at);
@@ -39,22 +34,14 @@ struct Uri<'a> {
 impl Uri<'_> {
     fn login(&mut self, start: usize) -> usize {
         let rest = &self.text[start..];
-        let split = if self.driver {
-            sqlalchemy_login(rest)
-        } else {
-            libpq_login(rest)
-        };
+        let split = if self.driver { sqlalchemy_login(rest) } else { libpq_login(rest) };
         let Some((colon, at_sign)) = split else {
             return start;
         };
         let user = start..start + colon.unwrap_or(at_sign);
         self.unless_empty(Part::User, "user", user);
         if let Some(colon) = colon {
-            self.unless_empty(
-                Part::Password,
-                "password",
-                start + colon + 1..start + at_sign,
-            );
+            self.unless_empty(Part::Password, "password", start + colon + 1..start + at_sign);
         }
         start + at_sign + 1
     }
@@ -86,8 +73,7 @@ impl Uri<'_> {
         }
         let end = self.until(start, b":/?,");
         if let Some(offset) = self.text[start..end].find('@') {
-            self.errors
-                .push(Error::new(Part::Host, start + offset, Problem::At));
+            self.errors.push(Error::new(Part::Host, start + offset, Problem::At));
         } else if let Some(host) = self.decoded(Part::Host, start..end) {
             hosts.push_str(host.reveal());
         }
@@ -96,8 +82,7 @@ impl Uri<'_> {
 
     fn bracketed(&mut self, start: usize, hosts: &mut String) -> usize {
         let Some(length) = self.text[start..].find(']') else {
-            self.errors
-                .push(Error::new(Part::Host, start - 1, Problem::Bracket));
+            self.errors.push(Error::new(Part::Host, start - 1, Problem::Bracket));
             return self.text.len();
         };
         let end = start + length;
@@ -105,14 +90,12 @@ impl Uri<'_> {
             // One colon alone would later read as SQLAlchemy's `host:port`.
             let colons = host.reveal().matches(':').count();
             if host.reveal().is_empty() || colons == 1 {
-                self.errors
-                    .push(Error::new(Part::Host, start, Problem::Address));
+                self.errors.push(Error::new(Part::Host, start, Problem::Address));
             }
             hosts.push_str(host.reveal());
         }
         if !matches!(self.byte(end + 1), None | Some(b':' | b'/' | b'?' | b',')) {
-            self.errors
-                .push(Error::new(Part::Host, end + 1, Problem::AfterBracket));
+            self.errors.push(Error::new(Part::Host, end + 1, Problem::AfterBracket));
             return self.until(end + 1, b":/?,");
         }
         end + 1
@@ -122,16 +105,14 @@ impl Uri<'_> {
         let end = self.until(start, b"/?,");
         let raw = &self.text[start..end];
         if let Some(offset) = raw.find('@') {
-            self.errors
-                .push(Error::new(Part::Port, start + offset, Problem::At));
+            self.errors.push(Error::new(Part::Port, start + offset, Problem::At));
             return end;
         }
         let Some(port) = self.decoded(Part::Port, start..end) else {
             return end;
         };
         if self.text[end..].contains('@') && super::host::port(port.reveal()).is_err() {
-            self.errors
-                .push(Error::new(Part::Port, start, Problem::PortOrPassword));
+            self.errors.push(Error::new(Part::Port, start, Problem::PortOrPassword));
             return end;
         }
         ports.push_str(port.reveal());
@@ -147,12 +128,9 @@ impl Uri<'_> {
         let misplaced = self.text[start..end].find(['@', '&']);
         match misplaced.map(|offset| start + offset) {
             Some(at) if self.byte(at) == Some(b'@') => {
-                self.errors
-                    .push(Error::new(Part::Database, at, Problem::Slash));
+                self.errors.push(Error::new(Part::Database, at, Problem::Slash));
             }
-            Some(at) => self
-                .errors
-                .push(Error::new(Part::Database, at, Problem::Ampersand)),
+            Some(at) => self.errors.push(Error::new(Part::Database, at, Problem::Ampersand)),
             None => self.unless_empty(Part::Database, "dbname", start..end),
         }
         end
@@ -175,16 +153,11 @@ impl Uri<'_> {
     fn parameter(&mut self, range: Range<usize>) {
         let (start, raw) = (range.start, &self.text[range.clone()]);
         let Some(equals) = raw.find('=') else {
-            self.errors
-                .push(Error::new(Part::Unnamed, start, Problem::Separator));
+            self.errors.push(Error::new(Part::Unnamed, start, Problem::Separator));
             return;
         };
         let value_at = start + equals + 1;
-        let style = if self.driver {
-            Style::Form
-        } else {
-            Style::Libpq
-        };
+        let style = if self.driver { Style::Form } else { Style::Libpq };
         let name = match decode(&raw[..equals], start, style) {
             Ok(name) => name.reveal().to_owned(),
             Err((at, problem)) => return self.errors.push(Error::new(Part::Unnamed, at, problem)),
@@ -201,15 +174,8 @@ impl Uri<'_> {
         match decode(&raw[equals + 1..], value_at, style) {
             // SQLAlchemy drops parameters without a value.
             Ok(value) if self.driver && value.reveal().is_empty() => {}
-            Ok(value) => self.add(Word {
-                part: None,
-                name,
-                value,
-                at: value_at,
-            }),
-            Err((at, problem)) => self
-                .errors
-                .push(Error::new(Part::unknown(&name), at, problem)),
+            Ok(value) => self.add(Word { part: None, name, value, at: value_at }),
+            Err((at, problem)) => self.errors.push(Error::new(Part::unknown(&name), at, problem)),
         }
     }
 
@@ -217,10 +183,8 @@ impl Uri<'_> {
     fn add(&mut self, word: Word) {
         let listed =
             matches!(word.name.as_str(), "host" | "port") && !word.value.reveal().is_empty();
-        let before = self
-            .words
-            .iter_mut()
-            .rfind(|other| other.part.is_none() && other.name == word.name);
+        let before =
+            self.words.iter_mut().rfind(|other| other.part.is_none() && other.name == word.name);
         match before {
             Some(other) if listed && !other.value.reveal().is_empty() => {
                 other.value =
@@ -247,21 +211,12 @@ impl Uri<'_> {
         }
         let at = range.start;
         if let Some(value) = self.decoded(part.clone(), range) {
-            self.words.push(Word {
-                part: Some(part),
-                name: name.to_owned(),
-                value,
-                at,
-            });
+            self.words.push(Word { part: Some(part), name: name.to_owned(), value, at });
         }
     }
 
     fn decoded(&mut self, part: Part, range: Range<usize>) -> Option<Secret> {
-        let style = if self.driver {
-            Style::Python
-        } else {
-            Style::Libpq
-        };
+        let style = if self.driver { Style::Python } else { Style::Libpq };
         decode(&self.text[range.clone()], range.start, style)
             .map_err(|(at, problem)| self.errors.push(Error::new(part, at, problem)))
             .ok()
@@ -273,10 +228,6 @@ impl Uri<'_> {
 
     fn until(&self, start: usize, stops: &[u8]) -> usize {
         let rest = self.text.as_bytes().get(start..).unwrap_or_default();
-        start
-            + rest
-                .iter()
-                .position(|byte| stops.contains(byte))
-                .unwrap_or(rest.len())
+        start + rest.iter().position(|byte| stops.contains(byte)).unwrap_or(rest.len())
     }
 }

@@ -4,10 +4,7 @@ use super::{meaning, parsed};
 use crate::dsn::{AuthMethod, Dsn};
 
 fn fill(dsn: &mut Dsn, environment: &[(&str, &str)]) -> Vec<String> {
-    dsn.fill(environment.iter().copied())
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    dsn.fill(environment.iter().copied()).iter().map(ToString::to_string).collect()
 }
 
 fn check(text: &str, environment: &[(&str, &str)], expected: &str) {
@@ -17,11 +14,7 @@ fn check(text: &str, environment: &[(&str, &str)], expected: &str) {
 }
 
 fn refused(text: &str, environment: &[(&str, &str)], expected: &str) {
-    assert_eq!(
-        fill(&mut parsed(text), environment),
-        [expected],
-        "{text} with {environment:?}"
-    );
+    assert_eq!(fill(&mut parsed(text), environment), [expected], "{text} with {environment:?}");
 }
 
 fn resolved(text: &str, login: Option<&str>) -> Result<String, Vec<String>> {
@@ -49,11 +42,7 @@ fn variables_fill_what_is_open() {
         ("HOME", "/root"),
     ];
     let filled = "connect_timeout=3&sslmode=verify-ca&sslrootcert=/ca";
-    check(
-        "",
-        &all,
-        &format!("u|p|h:5433|db|application_name=app&{filled}"),
-    );
+    check("", &all, &format!("u|p|h:5433|db|application_name=app&{filled}"));
     check(
         "postgresql://v:q@i:1/e?application_name=x",
         &all,
@@ -63,26 +52,10 @@ fn variables_fill_what_is_open() {
 
 #[test]
 fn what_was_given_is_not_filled() {
-    check(
-        "user='' password=''",
-        &[("PGUSER", "u"), ("PGPASSWORD", "p")],
-        "||||user=&password=",
-    );
-    check(
-        "connect_timeout=0",
-        &[("PGCONNECT_TIMEOUT", "3")],
-        "||||connect_timeout=0",
-    );
-    check(
-        "ssl=require",
-        &[("PGSSLMODE", "disable")],
-        "||||sslmode=require",
-    );
-    check(
-        "",
-        &[("PGSSLMODE", "disable"), ("PGREQUIRESSL", "1")],
-        "||||sslmode=disable",
-    );
+    check("user='' password=''", &[("PGUSER", "u"), ("PGPASSWORD", "p")], "||||user=&password=");
+    check("connect_timeout=0", &[("PGCONNECT_TIMEOUT", "3")], "||||connect_timeout=0");
+    check("ssl=require", &[("PGSSLMODE", "disable")], "||||sslmode=require");
+    check("", &[("PGSSLMODE", "disable"), ("PGREQUIRESSL", "1")], "||||sslmode=disable");
     check("", &[("PGREQUIRESSL", "1")], "||||sslmode=require");
     check("", &[("PGUSER", "")], "||||");
 }
@@ -90,43 +63,19 @@ fn what_was_given_is_not_filled() {
 #[test]
 fn hosts_and_ports_may_come_from_either() {
     check("postgresql:///?host=a,b", &[("PGPORT", "7")], "||a:7,b:7||");
-    check(
-        "postgresql:///?host=a,b",
-        &[("PGPORT", "7,8")],
-        "||a:7,b:8||",
-    );
+    check("postgresql:///?host=a,b", &[("PGPORT", "7,8")], "||a:7,b:8||");
     check("postgresql://a,b/", &[("PGPORT", "7")], "||a,b||");
     check("postgresql://:7/", &[("PGHOST", "a,b")], "||a:7,b:7||");
     check("port=7,8", &[("PGHOST", "a,b")], "||a:7,b:8||");
-    check(
-        "host=a",
-        &[("PGHOSTADDR", "10.0.0.1")],
-        "||a||hostaddr=10.0.0.1",
-    );
-    check(
-        "postgresql://a:1",
-        &[("PGHOST", "b"), ("PGPORT", "2")],
-        "||a:1||",
-    );
+    check("host=a", &[("PGHOSTADDR", "10.0.0.1")], "||a||hostaddr=10.0.0.1");
+    check("postgresql://a:1", &[("PGHOST", "b"), ("PGPORT", "2")], "||a:1||");
 }
 
 #[test]
 fn bad_variables_are_named() {
-    refused(
-        "host=a",
-        &[("PGPORT", "x")],
-        "variable PGPORT: must be a number from 1 to 65535",
-    );
-    refused(
-        "host=a",
-        &[("PGPORT", "1,2")],
-        "variable PGPORT: 2 given for 1 host(s)",
-    );
-    refused(
-        "port=1,2",
-        &[("PGHOST", "a,b,c")],
-        "port: 2 given for 3 host(s)",
-    );
+    refused("host=a", &[("PGPORT", "x")], "variable PGPORT: must be a number from 1 to 65535");
+    refused("host=a", &[("PGPORT", "1,2")], "variable PGPORT: 2 given for 1 host(s)");
+    refused("port=1,2", &[("PGHOST", "a,b,c")], "port: 2 given for 3 host(s)");
     refused(
         "",
         &[("PGSERVICE", "x")],
@@ -145,10 +94,7 @@ fn defaults_are_libpqs() {
         resolved("postgresql://", Some("me")),
         Ok("me||localhost:5432|me|sslmode=prefer".into())
     );
-    assert_eq!(
-        resolved("postgresql://u@h", None),
-        Ok("u||h:5432|u|sslmode=prefer".into())
-    );
+    assert_eq!(resolved("postgresql://u@h", None), Ok("u||h:5432|u|sslmode=prefer".into()));
     assert_eq!(
         resolved("postgresql://u@h/db?ssl=allow", Some("me")),
         Ok("u||h:5432|db|sslmode=allow".into())
@@ -165,14 +111,8 @@ fn defaults_are_libpqs() {
 
 #[test]
 fn what_is_still_missing_is_named() {
-    assert_eq!(
-        resolved("host=h", None),
-        Err(vec!["user: is missing".into()])
-    );
-    assert_eq!(
-        resolved("user=u port=1,2", None),
-        Err(vec!["port: 2 given for 1 host(s)".into()])
-    );
+    assert_eq!(resolved("host=h", None), Err(vec!["user: is missing".into()]));
+    assert_eq!(resolved("user=u port=1,2", None), Err(vec!["port: 2 given for 1 host(s)".into()]));
     assert_eq!(
         resolved("user=u sslcertmode=require", None),
         Err(vec!["parameter `sslcertmode`: needs `sslcert`".into()])

@@ -17,32 +17,16 @@ fn password() -> impl Strategy<Value = String> {
 
 fn host() -> impl Strategy<Value = String> {
     let name = "[a-z][a-z0-9_.-]{0,8}";
-    let fixed = vec![
-        "10.0.0.1",
-        "[::1]",
-        "[fe80::1%25eth0]",
-        "%2Frun%2Fpostgresql",
-        "%40abstract",
-        "",
-    ];
+    let fixed =
+        vec!["10.0.0.1", "[::1]", "[fe80::1%25eth0]", "%2Frun%2Fpostgresql", "%40abstract", ""];
     let port = option::of(1..=65535u16);
-    (
-        prop_oneof![3 => name.boxed(), 1 => select(fixed).prop_map(str::to_owned).boxed()],
-        port,
-    )
+    (prop_oneof![3 => name.boxed(), 1 => select(fixed).prop_map(str::to_owned).boxed()], port)
         .prop_map(|(host, port)| port.map_or(host.clone(), |port| format!("{host}:{port}")))
 }
 
 fn parameter() -> impl Strategy<Value = String> {
     let free = (
-        select(vec![
-            "application_name",
-            "options",
-            "user",
-            "dbname",
-            "passfile",
-            "sslcert",
-        ]),
+        select(vec!["application_name", "options", "user", "dbname", "passfile", "sslcert"]),
         "[ -~]{0,9}",
     );
     let fixed = vec![
@@ -85,18 +69,13 @@ fn url() -> impl Strategy<Value = (String, String)> {
     );
     parts.prop_map(|(scheme, user, password, hosts, database, parameters)| {
         let login = format!("{}:{}", encode(&user, ""), encode(&password, ""));
-        let path = database.map_or(String::new(), |database| {
-            format!("/{}", encode(&database, ""))
-        });
+        let path = database.map_or(String::new(), |database| format!("/{}", encode(&database, "")));
         let query = if parameters.is_empty() {
             String::new()
         } else {
             format!("?{}", parameters.join("&"))
         };
-        (
-            format!("{scheme}://{login}@{}{path}{query}", hosts.join(",")),
-            password,
-        )
+        (format!("{scheme}://{login}@{}{path}{query}", hosts.join(",")), password)
     })
 }
 

@@ -24,18 +24,12 @@ fn every_part_of_a_uri_may_be_empty() {
     check("postgresql://h:/db", "||h|db|");
     check("postgresql://?user=u", "u||||");
     check("postgresql:///?user=u&", "u||||");
-    check(
-        "postgresql:///?user=&dbname=&password=",
-        "||||user=&password=&dbname=",
-    );
+    check("postgresql:///?user=&dbname=&password=", "||||user=&password=&dbname=");
 }
 
 #[test]
 fn a_uri_has_its_parts() {
-    check(
-        "postgresql://app:secret@db:5432/orders",
-        "app|secret|db:5432|orders|",
-    );
+    check("postgresql://app:secret@db:5432/orders", "app|secret|db:5432|orders|");
     check(
         "postgresql://app:secret@db:5432/orders?sslmode=require",
         "app|secret|db:5432|orders|sslmode=require",
@@ -59,10 +53,7 @@ fn percent_encoding_works_in_every_part() {
 
 #[test]
 fn spaces_around_the_parts_of_a_uri_are_dropped() {
-    check(
-        "postgresql://u :p@ h :5 / db ?sslmode = require ",
-        "u|p|h:5|db|sslmode=require",
-    );
+    check("postgresql://u :p@ h :5 / db ?sslmode = require ", "u|p|h:5|db|sslmode=require");
     check("postgresql://u:%20p%20@h", "u| p |h||");
 }
 
@@ -77,18 +68,9 @@ fn hosts_may_be_many() {
     check("postgresql:///db?host=a,b", "|||db|host=a,b");
     check("postgresql:///db?host=a,,b", "|||db|host=a,,b");
     check("postgresql://,/", "||,||");
-    check(
-        "postgresql://a,b/?hostaddr=10.0.0.1,",
-        "||a,b||hostaddr=10.0.0.1,",
-    );
-    check(
-        "postgresql:///?hostaddr=10.0.0.1,::1",
-        "||||hostaddr=10.0.0.1,::1",
-    );
-    check(
-        "postgresql://a,b/?load_balance_hosts=random",
-        "||a,b||load_balance_hosts=random",
-    );
+    check("postgresql://a,b/?hostaddr=10.0.0.1,", "||a,b||hostaddr=10.0.0.1,");
+    check("postgresql:///?hostaddr=10.0.0.1,::1", "||||hostaddr=10.0.0.1,::1");
+    check("postgresql://a,b/?load_balance_hosts=random", "||a,b||load_balance_hosts=random");
 }
 
 #[test]
@@ -106,15 +88,9 @@ fn ip_addresses_are_hosts() {
 
 #[test]
 fn a_path_is_the_directory_of_a_socket() {
-    check(
-        "postgresql://%2Frun%2Fpostgresql/db",
-        "||%2Frun%2Fpostgresql|db|",
-    );
+    check("postgresql://%2Frun%2Fpostgresql/db", "||%2Frun%2Fpostgresql|db|");
     check("postgresql://u:p@%2Frun:5433/db", "u|p|%2Frun:5433|db|");
-    check(
-        "postgresql:///db?host=/run/postgresql",
-        "||%2Frun%2Fpostgresql|db|",
-    );
+    check("postgresql:///db?host=/run/postgresql", "||%2Frun%2Fpostgresql|db|");
     check("postgresql://h/db?host=/run/a:b", "||%2Frun%2Fa%3Ab|db|");
     check("postgresql:///db?host=@abstract", "||%40abstract|db|");
     check("postgresql://%40abstract/db", "||%40abstract|db|");
@@ -123,10 +99,7 @@ fn a_path_is_the_directory_of_a_socket() {
 
 #[test]
 fn parameters_override_the_authority() {
-    check(
-        "postgresql://u:p@h:1/db?user=v&password=q&host=i&port=2&dbname=e",
-        "v|q|i:2|e|",
-    );
+    check("postgresql://u:p@h:1/db?user=v&password=q&host=i&port=2&dbname=e", "v|q|i:2|e|");
     check("postgresql://h:1/db?host=i", "||i:1|db|");
     check("postgresql://h/db?database=e", "||h|e|");
     check("postgresql://h/?user=a&user=b", "b||h||");
@@ -142,32 +115,20 @@ fn pairs_may_be_quoted_and_spaced() {
     check("user='a b' password='x\\'y\\\\z'", "a b|x'y\\z|||");
     check("user=a\\ b password=\\'", "a b|'|||");
     check("user='a'host=b", "a||b||");
-    check(
-        "user='' password='' dbname=''",
-        "||||user=&password=&dbname=",
-    );
+    check("user='' password='' dbname=''", "||||user=&password=&dbname=");
     check("host=", "||||host=");
     check("user=a\\", "a||||");
     check("user=a=b", "a=b||||");
     check("host=a host=b", "||b||");
     check("host=a,b port=1,", "||a:1,b||");
     check("password=postgres://x user=u", "u|postgres://x|||");
-    check(
-        "options='-c geqo=off' host=h",
-        "||h||options=-c%20geqo%3Doff",
-    );
+    check("options='-c geqo=off' host=h", "||h||options=-c%20geqo%3Doff");
 }
 
 #[test]
 fn sqlalchemy_names_a_driver() {
-    check(
-        "postgresql+asyncpg://u:p@h:5/db?ssl=require",
-        "u|p|h:5|db|sslmode=require",
-    );
-    check(
-        "postgresql+psycopg://u:p@h/db?sslmode=verify-full",
-        "u|p|h|db|sslmode=verify-full",
-    );
+    check("postgresql+asyncpg://u:p@h:5/db?ssl=require", "u|p|h:5|db|sslmode=require");
+    check("postgresql+psycopg://u:p@h/db?sslmode=verify-full", "u|p|h|db|sslmode=verify-full");
     check("postgres+psycopg2://h", "||h||");
     check("postgresql+asyncpg://u:p/q?r@h/db", "u|p/q?r|h|db|");
     check("postgresql+asyncpg://u@server:p@h/db", "u@server|p|h|db|");
@@ -177,34 +138,16 @@ fn sqlalchemy_names_a_driver() {
         "postgresql+psycopg://h/db?application_name=a+b&options=-c x=y",
         "||h|db|application_name=a%20b&options=-c%20x%3Dy",
     );
-    check(
-        "postgresql+asyncpg://h/db?user=&&passfile=/p",
-        "||h|db|passfile=/p",
-    );
+    check("postgresql+asyncpg://h/db?user=&&passfile=/p", "||h|db|passfile=/p");
 }
 
 #[test]
 fn sqlalchemy_writes_several_hosts_as_parameters() {
-    check(
-        "postgresql+asyncpg://u:p@/db?host=a:1&host=b:2",
-        "u|p|a:1,b:2|db|",
-    );
-    check(
-        "postgresql+psycopg2://u:p@/db?host=a,b&port=1,2",
-        "u|p|a:1,b:2|db|",
-    );
-    check(
-        "postgresql+psycopg2://u:p@/db?host=a,b&port=1",
-        "u|p|a:1,b:1|db|",
-    );
-    check(
-        "postgresql+psycopg2://u:p@/db?host=a&host=b:2",
-        "u|p|a,b:2|db|",
-    );
+    check("postgresql+asyncpg://u:p@/db?host=a:1&host=b:2", "u|p|a:1,b:2|db|");
+    check("postgresql+psycopg2://u:p@/db?host=a,b&port=1,2", "u|p|a:1,b:2|db|");
+    check("postgresql+psycopg2://u:p@/db?host=a,b&port=1", "u|p|a:1,b:1|db|");
+    check("postgresql+psycopg2://u:p@/db?host=a&host=b:2", "u|p|a,b:2|db|");
     check("postgresql+asyncpg:///db?host=a:1,b:2", "||a:1,b:2|db|");
     check("postgresql+asyncpg:///db?host=[::1]:5", "||[::1]:5|db|");
-    check(
-        "postgresql+asyncpg:///db?host=/run/postgresql",
-        "||%2Frun%2Fpostgresql|db|",
-    );
+    check("postgresql+asyncpg:///db?host=/run/postgresql", "||%2Frun%2Fpostgresql|db|");
 }

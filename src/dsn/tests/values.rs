@@ -15,10 +15,7 @@ fn values_must_be_allowed() {
             &[&format!("parameter `ssl` at byte 20: {modes}")],
         );
     }
-    check(
-        "postgresql://h?sslmode=",
-        &[&format!("parameter `sslmode` at byte 24: {modes}")],
-    );
+    check("postgresql://h?sslmode=", &[&format!("parameter `sslmode` at byte 24: {modes}")]);
     check(
         "postgresql://h?connect_timeout=",
         &["parameter `connect_timeout` at byte 32: must be a whole number"],
@@ -31,10 +28,7 @@ fn values_must_be_allowed() {
         "command_timeout=1e300",
         &["parameter `command_timeout` at byte 17: must be a number of seconds"],
     );
-    check(
-        "require_auth=md5,md5",
-        &["parameter `require_auth` at byte 14: names a method twice"],
-    );
+    check("require_auth=md5,md5", &["parameter `require_auth` at byte 14: names a method twice"]);
     check(
         "require_auth=md5,!gss",
         &["parameter `require_auth` at byte 14: either every method has a `!` or none has"],
@@ -49,14 +43,8 @@ fn values_must_be_allowed() {
 
 #[test]
 fn contradictions_are_refused() {
-    check(
-        "sslmode=prefer ssl=require",
-        &["parameter `ssl` at byte 20: contradicts `sslmode`"],
-    );
-    check(
-        "ssl=require sslmode=prefer",
-        &["parameter `sslmode` at byte 21: contradicts `ssl`"],
-    );
+    check("sslmode=prefer ssl=require", &["parameter `ssl` at byte 20: contradicts `sslmode`"]);
+    check("ssl=require sslmode=prefer", &["parameter `sslmode` at byte 21: contradicts `ssl`"]);
     check(
         "sslmode=prefer sslnegotiation=direct",
         &[
@@ -92,10 +80,7 @@ fn what_cannot_be_honoured_is_refused() {
     ] {
         let refusals = refusals(pair);
         let (name, _) = pair.split_once('=').expect("pairs have it");
-        assert!(
-            refusals[0].starts_with(&format!("parameter `{name}` at byte ")),
-            "{refusals:?}"
-        );
+        assert!(refusals[0].starts_with(&format!("parameter `{name}` at byte ")), "{refusals:?}");
         assert!(refusals[0].contains("cannot be honoured: "), "{refusals:?}");
     }
     let range = "parameter `ssl_max_protocol_version` at byte 26: must be one of: TLSv1.2, TLSv1.3 \
