@@ -7,4 +7,6 @@
 )]
 
 mod harness;
+mod password;
 mod support;
+mod tls;

@@ -155,7 +155,7 @@ mod tests {
     fn a_file_that_others_can_read_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pgpass");
-        let dsn = Dsn { user: Some("app".to_owned()), ..Dsn::default() };
+        let dsn = crate::dsn::parse("postgresql://app@").unwrap_or_default();
         let host = Host { address: Address::Unset, hostaddr: None, port: None };
         assert!(matches!(find(&path, &dsn, &host), Ok(None)), "there is none");
         fs::write(&path, "localhost:5432:app:app:secret").unwrap();
