@@ -82,7 +82,10 @@ async fn every_sslmode_comes_to_the_end_that_psql_comes_to() {
         ("a private CA", server(&good)),
         ("a wrong host name", server(&scene.issue(&wrong))),
         ("an expired certificate", server(&expired)),
-        ("a demand for a client certificate", with_client_ca(server(&good), &scene).hba(CLIENT_CERTIFICATE)),
+        (
+            "a demand for a client certificate",
+            with_client_ca(server(&good), &scene).hba(CLIENT_CERTIFICATE),
+        ),
         ("hostssl only", server(&good).hba(HOSTSSL_ONLY)),
         ("hostnossl only", server(&good).hba(HOSTNOSSL_ONLY)),
     ];
@@ -99,7 +102,7 @@ async fn every_sslmode_comes_to_the_end_that_psql_comes_to() {
 #[tokio::test]
 async fn certificates_as_users_really_have_them_are_judged_as_psql_does() {
     let scene = Scene::new();
-    let self_signed = scene.authority.self_signed("self", "localhost");
+    let self_signed = scene.authority.self_signed("self", &[]);
     let ca_leaf = ["basicConstraints=critical,CA:TRUE", "subjectAltName=DNS:localhost"];
     let client_only = ["extendedKeyUsage=clientAuth", "subjectAltName=DNS:localhost"];
     let ip_only = ["subjectAltName=IP:127.0.0.1"];
@@ -107,12 +110,21 @@ async fn certificates_as_users_really_have_them_are_judged_as_psql_does() {
     let servers = [
         ("signs itself, CA:TRUE", self_signed),
         ("version 1", scene.authority.issue("v1", &leaf("localhost", &[]))),
-        ("version 1, expired", scene.authority.issue("v1x", &Leaf { days: -1, ..leaf("localhost", &[]) })),
+        (
+            "version 1, expired",
+            scene.authority.issue("v1x", &Leaf { days: -1, ..leaf("localhost", &[]) }),
+        ),
         ("version 1 of a stranger", scene.stranger.issue("v1", &leaf("localhost", &[]))),
-        ("an authority itself", scene.authority.issue("ca", &leaf("x", &ca_leaf))),
+        ("an authority itself", scene.authority.issue("authority", &leaf("x", &ca_leaf))),
         ("only for clients", scene.authority.issue("use", &leaf("localhost", &client_only))),
-        ("common name only", scene.authority.issue("cn", &leaf("localhost", &["keyUsage=digitalSignature"]))),
-        ("common name with a star", scene.authority.issue("star", &leaf("*.localhost", &["keyUsage=digitalSignature"]))),
+        (
+            "common name only",
+            scene.authority.issue("cn", &leaf("localhost", &["keyUsage=digitalSignature"])),
+        ),
+        (
+            "common name with a star",
+            scene.authority.issue("star", &leaf("*.localhost", &["keyUsage=digitalSignature"])),
+        ),
         ("IP address", scene.authority.issue("ip", &leaf("x", &ip_only))),
     ];
     for (what, pair) in &servers {
@@ -153,7 +165,12 @@ async fn client_certificates_are_read_in_every_form() {
         with_client_ca(server(&scene.issue(&Leaf::default())), &scene).hba(CLIENT_CERTIFICATE),
     );
     let ours = |name, kind| {
-        let leaf = Leaf { common_name: "app", extensions: &["keyUsage=digitalSignature"], kind, ..Leaf::default() };
+        let leaf = Leaf {
+            common_name: "app",
+            extensions: &["keyUsage=digitalSignature"],
+            kind,
+            ..Leaf::default()
+        };
         scene.authority.issue(name, &leaf)
     };
     let (ec, rsa) = (ours("ec", Leaf::default().kind), ours("rsa", &["-newkey", "rsa:2048"]));
@@ -196,7 +213,9 @@ async fn a_key_that_others_can_read_is_refused_as_psql_refuses_it() {
 async fn files_that_are_named_must_be_there() {
     let scene = Scene::new();
     let cluster = start(server(&scene.issue(&Leaf::default())));
-    for (parameter, value) in [("sslrootcert", "/nowhere/root.crt"), ("sslcert", "/nowhere/app.crt")] {
+    for (parameter, value) in
+        [("sslrootcert", "/nowhere/root.crt"), ("sslcert", "/nowhere/app.crt")]
+    {
         for mode in ["prefer", "require", "verify-full"] {
             let url = url(&cluster, "localhost", &[("sslmode", mode), (parameter, value)]);
             let error = connect(&url, &scene.home).await.unwrap_err();
@@ -210,12 +229,14 @@ async fn files_that_are_named_must_be_there() {
 async fn channel_binding_is_demanded_and_had() {
     let scene = Scene::new();
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-sha384"];
-    for (name, kind) in [
-        ("P-384", &curve[..]),
-        ("RSA with SHA-512", &["-newkey", "rsa:2048", "-sha512"]),
-        ("RSA with SHA-1", &["-newkey", "rsa:2048", "-sha1"]),
+    let rsa = ["-newkey", "rsa:2048", "-sha512"];
+    let pss = ["-sigopt", "rsa_padding_mode:pss", "-sha384"];
+    for (name, pair) in [
+        ("P-384", scene.issue(&Leaf { kind: &curve, ..Leaf::default() })),
+        ("SHA-512", scene.issue(&Leaf { kind: &rsa, ..Leaf::default() })),
+        ("RSA-PSS", scene.authority.self_signed("pss", &pss)),
     ] {
-        let cluster = start(server(&scene.issue(&Leaf { kind, ..Leaf::default() })));
+        let cluster = start(server(&pair));
         cluster.psql("SET password_encryption = md5; CREATE ROLE old LOGIN PASSWORD 'secret'");
         let mut urls = Vec::new();
         for binding in ["disable", "prefer", "require"] {
@@ -228,7 +249,8 @@ async fn channel_binding_is_demanded_and_had() {
         }
         let [refused, plain, encrypted] = scene.agree(name, &urls).await;
         assert!(refused > 0 && plain > 0 && encrypted > 0);
-        let url = url(&cluster, "localhost", &[("sslmode", "require"), ("channel_binding", "require")]);
+        let url =
+            url(&cluster, "localhost", &[("sslmode", "require"), ("channel_binding", "require")]);
         assert_eq!(outcome(&connect(&url, &scene.home).await), Outcome::Encrypted, "{name}");
     }
 }
@@ -341,8 +363,10 @@ fn start(builder: Builder) -> Cluster {
 }
 
 fn url(cluster: &Cluster, host: &str, parameters: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let url = format!("postgresql://app:secret@{host}:{}/postgres?{}", cluster.port(), pairs.join("&"));
+    let pairs: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let url =
+        format!("postgresql://app:secret@{host}:{}/postgres?{}", cluster.port(), pairs.join("&"));
     assert!(dsn::parse(&url).is_ok(), "{url}");
     url
 }

@@ -39,10 +39,10 @@ impl Identity {
             None => folder.map(|f| f.join("postgresql.crt")).filter(|path| path.exists()),
         };
         let Some(certificate) = certificate else { return Ok(Self::default()) };
+        let chain = read_chain(&certificate)?;
         let key = tls.key.clone().or_else(|| folder.map(|f| f.join("postgresql.key")));
         let missing = || problem(format!("sslcert {} has no sslkey", certificate.display()));
         let key = read_key(&key.ok_or_else(missing)?, tls.key_password.is_some())?;
-        let chain = read_chain(&certificate)?;
         let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
             problem(format!("sslcert {} and its sslkey: {error}", certificate.display()))
         })?;

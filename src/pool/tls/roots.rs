@@ -33,6 +33,11 @@ impl Roots {
         }
     }
 
+    /// Whether not one of them is good any more.
+    pub(super) fn have_expired(&self) -> bool {
+        self.store.is_empty() && self.chosen.is_empty()
+    }
+
     pub(super) fn store(&self) -> &RootCertStore {
         &self.store
     }
@@ -72,9 +77,6 @@ fn file(path: &Path) -> Result<Roots, Problem> {
         Certificate::parse(der).is_none_or(|certificate| certificate.check_dates(now).is_ok())
     };
     let chosen: Vec<_> = all.into_iter().filter(is_good).collect();
-    if chosen.is_empty() {
-        return Err(problem(format!("sslrootcert {shown}: every certificate in it has expired")));
-    }
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(chosen.iter().cloned());
     Ok(Roots { store, chosen })

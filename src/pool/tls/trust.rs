@@ -46,6 +46,9 @@ impl Verifier {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
+        if roots.have_expired() {
+            return Err(Error::General("every certificate of sslrootcert has expired".to_owned()));
+        }
         let algorithms = &self.provider.signature_verification_algorithms;
         let by_webpki = ParsedCertificate::try_from(leaf).and_then(|leaf| {
             let (store, all) = (roots.store(), algorithms.all);

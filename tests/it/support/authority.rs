@@ -78,7 +78,8 @@ impl Authority {
         if !leaf.extensions.is_empty() {
             files.push(("-extfile", file("ext")));
         }
-        let files: Vec<(&str, &str)> = files.iter().map(|(flag, name)| (*flag, name.as_str())).collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(flag, name)| (*flag, name.as_str())).collect();
         let days = leaf.days.to_string();
         self.openssl(
             &[&["x509", "-req", "-CAcreateserial"], &hash[..]].concat(),
@@ -88,12 +89,13 @@ impl Authority {
         self.pair(name)
     }
 
-    /// A certificate that signs itself and says CA:TRUE, as PostgreSQL's manual makes one.
-    pub(crate) fn self_signed(&self, name: &str, common_name: &str) -> Pair {
+    /// A certificate of `localhost` that signs itself and says CA:TRUE, as PostgreSQL's manual makes one.
+    pub(crate) fn self_signed(&self, name: &str, options: &[&str]) -> Pair {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
+        let words = ["req", "-x509", "-nodes", "-days", "10", "-newkey", "rsa:2048"];
         self.openssl(
-            &["req", "-x509", "-nodes", "-days", "10", "-newkey", "rsa:2048", "-addext", "basicConstraints=critical,CA:TRUE"],
-            &[("-subj", &format!("/CN={common_name}"))],
+            &[&words[..], &["-addext", "basicConstraints=critical,CA:TRUE"], options].concat(),
+            &[("-subj", "/CN=localhost")],
             &[("-config", "conf"), ("-keyout", &key), ("-out", &certificate)],
         );
         self.pair(name)

@@ -35,8 +35,7 @@ pub(crate) fn pool(url: &str, credentials: Credentials) -> Arc<Pool> {
     };
     let instruments = Arc::new(Instruments::new());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let connector =
-        Connector::new(settings, Budget::new(4), Arc::clone(&instruments), tasks, stop);
+    let connector = Connector::new(settings, Budget::new(4), Arc::clone(&instruments), tasks, stop);
     let limits = Limits {
         size: 2,
         max_overflow: Some(1),
