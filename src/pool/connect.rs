@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use super::budget::{Budget, Permit, Purpose};
 use super::error::{ConnectError, Phase, Reason};
@@ -308,6 +309,7 @@ impl Connector {
                 Err(failed) if before.is_none() && failed.may_switch => failed.error,
                 Err(failed) => return Err(tls::worse(before, failed.error)),
             };
+            debug!(host = ?door.host.address, ?attempt, %error, "trying the other way of the sslmode");
             before = Some((*attempt, error));
         }
         let nothing = || ConnectError::new(Phase::Tcp, Reason::Other, "nothing was tried");

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::budget::{Budget, Permit};
 use super::connect::{Peer, Progress, Settings, Timings};
 use super::error::{ConnectError, Phase, Reason};
-use super::policy::{Policy, Warned};
+use super::policy::{Policy, Privacy, Warned};
 use super::tls::{self, Attempt, Bound, Context, Established, Secured, Tls};
 use super::wire::{Io, Wire};
 use crate::dsn::{ChannelBinding, SessionAttrs};
@@ -141,7 +141,11 @@ async fn login(
     };
     let policy = Policy {
         require: job.settings.dsn.require_auth.clone(),
-        is_encrypted: tls.is_some(),
+        privacy: match &job.context {
+            Some(context) if tls.is_some() && context.verifies() => Privacy::Verified,
+            Some(_) if tls.is_some() => Privacy::Encrypted,
+            Some(_) | None => Privacy::Open,
+        },
         peer: job.peer.clone(),
         warned: Arc::clone(&job.warned),
     };

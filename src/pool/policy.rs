@@ -16,12 +16,24 @@ use crate::dsn::{AuthMethod, RequireAuth};
 #[derive(Debug, Default)]
 pub(super) struct Warned {
     md5: AtomicBool,
+    unverified: AtomicBool,
+}
+
+/// Who can listen to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Privacy {
+    /// Whoever is on the way.
+    Open,
+    /// Whoever on the way answers in the server's name: its certificate was not verified.
+    Encrypted,
+    /// Nobody.
+    Verified,
 }
 
 /// What is known of a connection before the server asks.
 pub(super) struct Policy {
     pub(super) require: Option<RequireAuth>,
-    pub(super) is_encrypted: bool,
+    pub(super) privacy: Privacy,
     pub(super) peer: Peer,
     pub(super) warned: Arc<Warned>,
 }
@@ -44,23 +56,36 @@ impl Policy {
         match &self.require {
             Some(list) if !is_listed(list, method) => return Err(Refusal::NotListed(method)),
             Some(_) => {}
-            None if method == Method::Cleartext && !self.is_private() => {
+            None if method == Method::Cleartext && !self.may_be_clear() => {
                 return Err(Refusal::InTheClear);
             }
             None => {}
         }
-        if method == Method::Md5 && !self.warned.md5.swap(true, Ordering::Relaxed) {
+        self.warn(method);
+        Ok(())
+    }
+
+    /// Whether a password may be sent as it is.
+    fn may_be_clear(&self) -> bool {
+        self.privacy != Privacy::Open || self.peer.is_local()
+    }
+
+    /// Tells once of what works, but should not be so.
+    fn warn(&self, method: Method) {
+        let first = |flag: &AtomicBool| !flag.swap(true, Ordering::Relaxed);
+        if method == Method::Md5 && first(&self.warned.md5) {
             warn!(
                 server = %self.peer,
                 "the server takes the password by md5, which can be broken; use scram-sha-256"
             );
         }
-        Ok(())
-    }
-
-    /// Whether nobody on the way can listen.
-    fn is_private(&self) -> bool {
-        self.is_encrypted || self.peer.is_local()
+        let is_doubtful = self.privacy == Privacy::Encrypted && !self.peer.is_local();
+        if method == Method::Cleartext && is_doubtful && first(&self.warned.unverified) {
+            warn!(
+                server = %self.peer,
+                "the password goes to a server whose certificate is not verified; use sslmode=verify-full"
+            );
+        }
     }
 }
 
@@ -79,24 +104,25 @@ fn is_listed(list: &RequireAuth, method: Method) -> bool {
 mod tests {
     use super::*;
 
-    fn policy(url: &str, is_encrypted: bool, address: &str) -> Policy {
+    fn policy(url: &str, privacy: Privacy, address: &str) -> Policy {
         let dsn = crate::dsn::parse(url).unwrap_or_default();
         let peer = Peer::Tcp(address.parse().unwrap());
-        Policy { require: dsn.require_auth, is_encrypted, peer, warned: Arc::default() }
+        Policy { require: dsn.require_auth, privacy, peer, warned: Arc::default() }
     }
 
     #[test]
     fn a_password_in_the_clear_needs_a_connection_that_is_encrypted_or_local() {
         let far = "10.0.0.1:5432";
-        let check = |is_encrypted, address, expected| {
-            let mut guard = policy("postgresql://h", is_encrypted, address).guard();
-            assert_eq!(guard(Method::Cleartext).is_ok(), expected, "{is_encrypted} {address}");
+        let check = |privacy, address, expected| {
+            let mut guard = policy("postgresql://h", privacy, address).guard();
+            assert_eq!(guard(Method::Cleartext).is_ok(), expected, "{privacy:?} {address}");
         };
-        check(false, far, false);
-        check(true, far, true);
-        check(false, "127.0.0.1:5432", true);
-        check(false, "[::1]:5432", true);
-        let mut guard = policy("postgresql://h?require_auth=password", false, far).guard();
+        check(Privacy::Open, far, false);
+        check(Privacy::Encrypted, far, true);
+        check(Privacy::Verified, far, true);
+        check(Privacy::Open, "127.0.0.1:5432", true);
+        check(Privacy::Open, "[::1]:5432", true);
+        let mut guard = policy("postgresql://h?require_auth=password", Privacy::Open, far).guard();
         assert!(guard(Method::Cleartext).is_ok(), "the user wants it");
     }
 
@@ -104,7 +130,7 @@ mod tests {
     fn require_auth_means_what_it_means_to_libpq() {
         let check = |list: &str, methods: &[Method], expected| {
             let url = format!("postgresql://h?require_auth={list}");
-            let mut guard = policy(&url, true, "10.0.0.1:5432").guard();
+            let mut guard = policy(&url, Privacy::Verified, "10.0.0.1:5432").guard();
             let result = methods.iter().all(|method| guard(*method).is_ok());
             assert_eq!(result, expected, "{list}: {methods:?}");
         };

@@ -127,7 +127,7 @@ async fn who_asks_for_the_password_in_clear_text_gets_nothing() {
 /// Connects to a server that must get no password; returns the error's text.
 async fn refused(server: &Server, parameters: &str) -> String {
     let url = format!("postgresql://app:hunter2@{}/x?{parameters}", server.address());
-    let error = connect(&url, &workplace::folder("home")).await.unwrap_err();
+    let error = connect(&url, &workplace::folder("home")).await.expect_err("it asks for too much");
     assert_eq!(error.reason, Reason::Auth, "{error}");
     let received = server.received();
     let all: Vec<u8> = received.concat();

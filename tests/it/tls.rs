@@ -198,6 +198,22 @@ async fn client_certificates_are_read_in_every_form() {
 }
 
 #[tokio::test]
+async fn a_server_can_be_made_to_ask_for_a_certificate() {
+    let scene = Scene::new();
+    let pair = scene.issue(&Leaf::default());
+    let ours = scene.authority.issue("app", &Leaf { common_name: "app", ..Leaf::default() });
+    let servers = [(server(&pair), false), (with_client_ca(server(&pair), &scene), true)];
+    for (builder, asks) in servers {
+        let cluster = start(builder);
+        let url = with_certificate(&cluster, &ours, "require");
+        let required = connect(&format!("{url}&sslcertmode=require"), &scene.home).await;
+        assert_eq!(required.is_ok(), asks, "{required:?}");
+        let disabled = connect(&format!("{url}&sslcertmode=disable"), &scene.home).await;
+        assert_eq!(outcome(&disabled), Outcome::Encrypted);
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_others_can_read_is_refused_as_psql_refuses_it() {
     let scene = Scene::new();
     let cluster = start(server(&scene.issue(&Leaf::default())));

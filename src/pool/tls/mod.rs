@@ -100,6 +100,7 @@ pub(super) struct Context {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     identity: Arc<Identity>,
+    verifies: bool,
     must_be_asked: bool,
     direct: bool,
 }
@@ -119,6 +120,7 @@ impl Context {
         let provider = Arc::new(ring::default_provider());
         let identity = Arc::new(Identity::load(tls, folder.as_deref(), &provider)?);
         let verifier = verifier(tls, host, folder.as_deref(), Arc::clone(&provider))?;
+        let verifies = verifier.has_roots();
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(tls))
             .map_err(|error| problem(error.to_string()))?
@@ -135,9 +137,15 @@ impl Context {
             config: Arc::new(config),
             name: sent_name(host),
             identity,
+            verifies,
             must_be_asked: tls.cert_mode == Some(CertMode::Require),
             direct: tls.direct,
         })
+    }
+
+    /// Whether a handshake proves anything about the server.
+    pub(super) fn verifies(&self) -> bool {
+        self.verifies
     }
 
     /// Asks the server for TLS; whether it has some.

@@ -39,6 +39,11 @@ impl Verifier {
         Self { provider, roots, host }
     }
 
+    /// Whether anything is verified but the key.
+    pub(super) fn has_roots(&self) -> bool {
+        self.roots.is_some()
+    }
+
     fn check_chain(
         &self,
         roots: &Roots,

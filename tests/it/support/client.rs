@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use db_pool_exporter::dsn;
@@ -71,7 +71,8 @@ pub(crate) fn outcome(result: &Result<Server, ConnectError>) -> Outcome {
 
 /// What psql's connect comes to, and what psql says to it.
 pub(crate) fn psql(url: &str, home: &Path) -> (Outcome, String) {
-    let program = PathBuf::from(installed(&["postgres"])).join("psql");
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql"));
     let output = Command::new(program)
         .args(["-wXqAt", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", url])
         .env_clear()
