@@ -6,7 +6,9 @@
     reason = "the harness waits for processes, which do not follow a paused clock, and it reads the environment"
 )]
 
+mod daemon;
 mod harness;
 mod password;
+mod pool;
 mod support;
 mod tls;

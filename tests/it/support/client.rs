@@ -6,13 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use db_pool_exporter::dsn;
-use db_pool_exporter::pool::{
-    Budget, ConnectError, Connector, Credentials, Instruments, Limits, Pool, Server, Settings,
-};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use db_pool_exporter::pool::{ConnectError, Credentials, Pool, Server, Settings};
 
-use super::installed;
+use super::{installed, pools};
 
 /// What trying a URL came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +29,7 @@ pub(crate) fn pool(url: &str, credentials: Credentials) -> Arc<Pool> {
         application_name: "db_pool_exporter".to_owned(),
         console: false,
     };
-    let instruments = Arc::new(Instruments::new());
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let connector = Connector::new(settings, Budget::new(4), Arc::clone(&instruments), tasks, stop);
-    let limits = Limits {
-        size: 2,
-        max_overflow: Some(1),
-        timeout: Duration::from_secs(10),
-        recycle: None,
-        pre_ping: true,
-        ping_timeout: Duration::from_secs(5),
-        use_lifo: true,
-        echo: false,
-        echo_statements: false,
-    };
-    Pool::new(connector, limits, instruments)
+    pools::pool(settings, pools::limits(2, 1))
 }
 
 /// Credentials of the URL alone, and files in this home.

@@ -2,9 +2,11 @@
 
 pub(crate) mod authority;
 pub(crate) mod client;
+pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod scripted;
+pub(crate) mod web;
 pub(crate) mod workplace;
 
 use std::net::TcpListener;
