@@ -9,5 +9,7 @@
 mod api;
 mod daemon;
 mod harness;
+mod password;
 mod pool;
 mod support;
+mod tls;
