@@ -57,8 +57,8 @@ impl Scene {
         let mut differences = String::new();
         let mut counts = [0; 3];
         for url in urls {
-            let ours = connect(url, &self.home).await;
-            let (theirs, told) = psql(url, &self.home);
+            let (ours, (theirs, told)) =
+                tokio::join!(connect(url, &self.home), psql(url, &self.home));
             counts[theirs as usize] += 1;
             if outcome(&ours) != theirs {
                 let _ = writeln!(differences, "{url}\n  we: {ours:?}\n  psql: {theirs:?} {told}");
@@ -104,11 +104,17 @@ async fn certificates_as_users_really_have_them_are_judged_as_psql_does() {
     let scene = Scene::new();
     let self_signed = scene.authority.self_signed("self", &[]);
     let ca_leaf = ["basicConstraints=critical,CA:TRUE", "subjectAltName=DNS:localhost"];
+    let leaf = |common_name, extensions| Leaf { common_name, extensions, ..Leaf::default() };
+    let old = Leaf { days: -1, ..leaf("x", &ca_leaf) };
+    // Of the same name as the authority that is trusted, but with a key of its own.
+    let namesake = Authority::new("authority");
     let client_only = ["extendedKeyUsage=clientAuth", "subjectAltName=DNS:localhost"];
     let ip_only = ["subjectAltName=IP:127.0.0.1"];
-    let leaf = |common_name, extensions| Leaf { common_name, extensions, ..Leaf::default() };
     let servers = [
         ("signs itself, CA:TRUE", self_signed),
+        ("an authority itself, expired", scene.authority.issue("old", &old)),
+        ("version 1 of a namesake", namesake.issue("v1", &leaf("localhost", &[]))),
+        ("an authority of a namesake", namesake.issue("sub", &leaf("localhost", &ca_leaf))),
         ("version 1", scene.authority.issue("v1", &leaf("localhost", &[]))),
         (
             "version 1, expired",
@@ -187,7 +193,10 @@ async fn client_certificates_are_read_in_every_form() {
     for pair in &pairs {
         let urls = [with_certificate(&cluster, pair, "require")];
         scene.agree("a client certificate", &urls).await;
-        assert_eq!(psql(&urls[0], &scene.home).0 == Outcome::Encrypted, pair.key != pairs[5].key);
+        assert_eq!(
+            psql(&urls[0], &scene.home).await.0 == Outcome::Encrypted,
+            pair.key != pairs[5].key
+        );
     }
     let refused = connect(&with_certificate(&cluster, &pairs[5], "require"), &scene.home).await;
     assert_eq!(refused.unwrap_err().reason, Reason::Tls, "the server says so after the handshake");
