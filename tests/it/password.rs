@@ -1,8 +1,10 @@
 //! Passwords that change while a pool lives, and servers that ask for more than they should get.
 
 use std::fs;
+use std::io::{self, Write};
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use db_pool_exporter::pool::{Command, Credentials, Reason, Source};
@@ -105,6 +107,52 @@ async fn a_password_file_at_home_is_used_if_nobody_else_can_read_it() {
 }
 
 #[tokio::test]
+async fn no_password_shows_in_a_log_or_an_error_wherever_it_comes_from() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let cluster = Cluster::start();
+    cluster.role("app", "unlike the others");
+    let folder = workplace::folder("secrets");
+    let (file, home) = (folder.join("password"), workplace::folder("home"));
+    let line = format!("printf %s \"$(cat {})\"", file.display());
+    for password in ODD {
+        cluster.psql(&format!("ALTER ROLE app PASSWORD '{}'", password.replace('\'', "''")));
+        let encoded = percent_encoded(password);
+        fs::write(&file, password).unwrap();
+        let command = |keep| Command { line: line.clone(), timeout: Duration::from_secs(5), keep };
+        for is_right in [true, false] {
+            let suffix = if is_right { "" } else { "x" };
+            fs::write(&file, format!("{password}{suffix}")).unwrap();
+            let pools = [
+                pool(&url(&cluster, &format!(":{encoded}{suffix}")), at_home(&home)),
+                pool(&url(&cluster, ""), from(Source::File(file.clone()))),
+                pool(&url(&cluster, ""), from(Source::Command(command(Duration::ZERO)))),
+            ];
+            for pool in pools {
+                let result = pool.try_connect().await;
+                assert_eq!(result.is_ok(), is_right, "{password:?}");
+                let told = format!(
+                    "{result:?} {}",
+                    result.as_ref().err().map_or("".to_owned(), ToString::to_string)
+                );
+                log.0.lock().unwrap().extend_from_slice(told.as_bytes());
+            }
+        }
+    }
+    let told = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(told.contains("password authentication failed"), "something was told");
+    for password in ODD {
+        assert!(!told.contains(password), "{password:?} was told");
+        assert!(!told.contains(&percent_encoded(password)), "{password:?} was told, encoded");
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_the_password_in_clear_text_gets_nothing() {
     let asks = || {
         let asks = Script::new().read_startup().send(*b"N").read_startup();
@@ -152,5 +200,47 @@ fn from(source: Source) -> Credentials {
 fn url(cluster: &Cluster, password: &str) -> String {
     format!("postgresql://app{password}@127.0.0.1:{}/postgres", cluster.port())
 }
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics with it").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const ODD: [&str; 20] = [
+    "hunter2",
+    "p@ss@word",
+    "sl/ash:colon",
+    "100%sure",
+    "%41%42%43",
+    "quo'te''s",
+    "dou\"ble\"quotes",
+    "back\\slash\\",
+    " spaces around ",
+    "tab\tulator",
+    "new\nline",
+    "question?mark=1",
+    "hash#tag&more",
+    "brackets[::1]",
+    "$(echo shell)",
+    "`back ticks`",
+    "pässwörd-ß",
+    "пароль-密码",
+    "emoji-🐘-here",
+    "semi;colon--x",
+];
 
 const AUTHENTICATION_CLEARTEXT: [u8; 9] = [b'R', 0, 0, 0, 8, 0, 0, 0, 3];

@@ -40,10 +40,10 @@ impl Scene {
         self.authority.issue("server", leaf)
     }
 
-    /// The URLs of all sslmodes with each kind of root file.
-    fn urls(&self, cluster: &Cluster, host: &str, roots: &[&Path]) -> Vec<String> {
+    /// The URLs of these sslmodes with each kind of root file.
+    fn urls(cluster: &Cluster, host: &str, modes: &[&str], roots: &[&Path]) -> Vec<String> {
         let mut urls = Vec::new();
-        for mode in MODES {
+        for mode in modes {
             urls.push(url(cluster, host, &[("sslmode", mode)]));
             for root in roots {
                 urls.push(url(cluster, host, &[("sslmode", mode), ("sslrootcert", text(root))]));
@@ -57,8 +57,8 @@ impl Scene {
         let mut differences = String::new();
         let mut counts = [0; 3];
         for url in urls {
-            let ours = connect(url, &self.home).await;
-            let (theirs, told) = psql(url, &self.home);
+            let (ours, (theirs, told)) =
+                tokio::join!(connect(url, &self.home), psql(url, &self.home));
             counts[theirs as usize] += 1;
             if outcome(&ours) != theirs {
                 let _ = writeln!(differences, "{url}\n  we: {ours:?}\n  psql: {theirs:?} {told}");
@@ -92,7 +92,7 @@ async fn every_sslmode_comes_to_the_end_that_psql_comes_to() {
     let mut counts = [0; 3];
     for (what, builder) in servers {
         let cluster = start(builder);
-        let urls = scene.urls(&cluster, "localhost", &[&root, &other]);
+        let urls = Scene::urls(&cluster, "localhost", &MODES, &[&root, &other]);
         let found = scene.agree(what, &urls).await;
         counts.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);
     }
@@ -104,11 +104,17 @@ async fn certificates_as_users_really_have_them_are_judged_as_psql_does() {
     let scene = Scene::new();
     let self_signed = scene.authority.self_signed("self", &[]);
     let ca_leaf = ["basicConstraints=critical,CA:TRUE", "subjectAltName=DNS:localhost"];
+    let leaf = |common_name, extensions| Leaf { common_name, extensions, ..Leaf::default() };
+    let old = Leaf { days: -1, ..leaf("x", &ca_leaf) };
+    // Of the same name as the authority that is trusted, but with a key of its own.
+    let namesake = Authority::new("authority");
     let client_only = ["extendedKeyUsage=clientAuth", "subjectAltName=DNS:localhost"];
     let ip_only = ["subjectAltName=IP:127.0.0.1"];
-    let leaf = |common_name, extensions| Leaf { common_name, extensions, ..Leaf::default() };
     let servers = [
         ("signs itself, CA:TRUE", self_signed),
+        ("an authority itself, expired", scene.authority.issue("old", &old)),
+        ("version 1 of a namesake", namesake.issue("v1", &leaf("localhost", &[]))),
+        ("an authority of a namesake", namesake.issue("sub", &leaf("localhost", &ca_leaf))),
         ("version 1", scene.authority.issue("v1", &leaf("localhost", &[]))),
         (
             "version 1, expired",
@@ -131,8 +137,8 @@ async fn certificates_as_users_really_have_them_are_judged_as_psql_does() {
         let cluster = start(server(pair));
         let root = scene.authority.certificate();
         let roots: [&Path; 2] = [&root, &pair.certificate];
-        let mut urls = scene.urls(&cluster, "localhost", &roots);
-        urls.extend(scene.urls(&cluster, "127.0.0.1", &roots));
+        let mut urls = Scene::urls(&cluster, "localhost", &MODES[2..], &roots);
+        urls.extend(Scene::urls(&cluster, "127.0.0.1", &["verify-full"], &roots));
         for version in ["TLSv1.2", "TLSv1.3"] {
             let parameters = [("sslmode", "require"), ("ssl_max_protocol_version", version)];
             urls.push(url(&cluster, "localhost", &parameters));
@@ -147,7 +153,7 @@ async fn a_root_file_at_home_is_used_for_require_too() {
     let cluster = start(server(&scene.issue(&Leaf::default())));
     let folder = scene.home.join(".postgresql");
     fs::create_dir(&folder).unwrap();
-    let urls = scene.urls(&cluster, "localhost", &[]);
+    let urls = Scene::urls(&cluster, "localhost", &MODES, &[]);
     for (root, require) in
         [(&scene.authority, Outcome::Encrypted), (&scene.stranger, Outcome::Refused)]
     {
@@ -187,7 +193,10 @@ async fn client_certificates_are_read_in_every_form() {
     for pair in &pairs {
         let urls = [with_certificate(&cluster, pair, "require")];
         scene.agree("a client certificate", &urls).await;
-        assert_eq!(psql(&urls[0], &scene.home).0 == Outcome::Encrypted, pair.key != pairs[5].key);
+        assert_eq!(
+            psql(&urls[0], &scene.home).await.0 == Outcome::Encrypted,
+            pair.key != pairs[5].key
+        );
     }
     let refused = connect(&with_certificate(&cluster, &pairs[5], "require"), &scene.home).await;
     assert_eq!(refused.unwrap_err().reason, Reason::Tls, "the server says so after the handshake");

@@ -1,12 +1,12 @@
 //! Two clients for one URL: our pool, and the real psql beside it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use db_pool_exporter::dsn;
 use db_pool_exporter::pool::{ConnectError, Credentials, Pool, Server, Settings};
+use tokio::process::Command;
 
 use super::{installed, pools};
 
@@ -52,7 +52,7 @@ pub(crate) fn outcome(result: &Result<Server, ConnectError>) -> Outcome {
 }
 
 /// What psql's connect comes to, and what psql says to it.
-pub(crate) fn psql(url: &str, home: &Path) -> (Outcome, String) {
+pub(crate) async fn psql(url: &str, home: &Path) -> (Outcome, String) {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql"));
     let output = Command::new(program)
@@ -61,6 +61,7 @@ pub(crate) fn psql(url: &str, home: &Path) -> (Outcome, String) {
         .env("HOME", home)
         .env("LC_ALL", "C")
         .output()
+        .await
         .expect("psql can be run");
     let outcome = match (output.status.success(), output.stdout.as_slice()) {
         (true, b"t\n") => Outcome::Encrypted,
