@@ -57,7 +57,7 @@ fn the_effective_configuration_has_no_secret() {
     assert!(!answer.contains("s3cr3t"), "{answer}");
     for line in [
         "web.listen-address: \":0\"  # flag: --web.listen-address",
-        "log.level: \"debug\"  # environment: DB_POOL_EXPORTER_LOG_LEVEL",
+        "log.level: debug  # environment: DB_POOL_EXPORTER_LOG_LEVEL",
         "size: 20  # default",
         "postgresql://u:***@h:5432/x",
     ] {

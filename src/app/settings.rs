@@ -1,11 +1,11 @@
-//! What the daemon is told by flags.
+//! What the daemon is told by flags; what it is told about targets is in the configuration.
 
 use std::path::PathBuf;
 
 use super::logging;
 use crate::http;
 
-/// The daemon's own settings; those of targets are in the configuration.
+/// The daemon's own settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The configuration file.

@@ -3,10 +3,10 @@
 /// The version of the package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The revision that the builder named in `BUILD_REVISION`.
+/// The revision that the builder named in `DB_POOL_EXPORTER_REVISION`.
 pub const REVISION: &str = env!("DB_POOL_EXPORTER_REVISION");
 
-/// The branch that the builder named in `BUILD_BRANCH`.
+/// The branch that the builder named in `DB_POOL_EXPORTER_BRANCH`.
 pub const BRANCH: &str = env!("DB_POOL_EXPORTER_BRANCH");
 
 /// The compiler's version.

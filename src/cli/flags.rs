@@ -9,13 +9,11 @@ use super::Command;
 use super::arguments::{Arguments, Subcommand, Web as WebArguments};
 use crate::app::Settings;
 use crate::app::logging::{self, Format};
-use crate::config::{Entry, Origin, Problem, Problems};
+use crate::config::{Entry, Origin, Problem, Problems, quote};
 use crate::http::{self, Listen};
 
 /// The address where none is given.
 const LISTEN: &str = ":9956";
-
-const EXTERNAL_URL: &str = "http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]";
 
 const LEVELS: [(&str, LevelFilter); 5] = [
     ("debug", LevelFilter::DEBUG),
@@ -24,6 +22,8 @@ const LEVELS: [(&str, LevelFilter); 5] = [
     ("error", LevelFilter::ERROR),
     ("trace", LevelFilter::TRACE),
 ];
+
+const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
 
 const SWITCH: [(&str, bool); 8] = [
     ("true", true),
@@ -58,49 +58,54 @@ pub(super) fn resolve(
 
 fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> http::Settings {
     let path = "a path such as `/metrics`";
-    let telemetry_path =
-        flags.value("web.telemetry-path", web.telemetry_path, "/metrics", path, telemetry_path);
-    let listen = flags.listen(web.listen);
-    let config_file =
-        flags.text("web.config.file", web.web_config_file, "", |text| Some(text.into()));
-    let systemd_socket = flags.switch("web.systemd-socket", web.systemd_socket);
-    let max_requests = "a whole number from 0 (no limit) to 100000";
-    let max_requests =
-        flags.value("web.max-requests", web.max_requests, "40", max_requests, |text| {
-            digits(text)?.parse().ok().filter(|number| *number <= 100_000)
-        });
-    let external_url =
-        flags.text("web.external-url", web.external_url, EXTERNAL_URL, |text| text.parse().ok());
-    let route_prefix =
-        flags.text("web.route-prefix", web.route_prefix, "a path such as `/pools`", plain_path);
-    let lifecycle = flags.switch("web.enable-lifecycle", web.lifecycle);
-    let timeout_offset =
-        flags.value("timeout-offset", offset, "0.5", "seconds, from 0 to 60", seconds);
+    let number = "a whole number from 0 (no limit) to 100000";
+    let address = "`:PORT`, `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`";
+    let url = "an http:// or https:// URL without a login and a query";
+    let default = http::Settings::default();
     http::Settings {
-        listen,
-        telemetry_path: telemetry_path.unwrap_or_default(),
-        web_config_file: config_file,
-        max_requests: max_requests.unwrap_or_default(),
-        external_url,
-        route_prefix,
-        systemd_socket,
-        lifecycle,
-        production: flags.is_production(),
-        timeout_offset: timeout_offset.unwrap_or_default(),
-        limits: http::Limits::default(),
+        listen: flags
+            .value("web.listen-address", listed(web.listen), LISTEN, address, listen)
+            .unwrap_or_default(),
+        systemd_socket: flags.switch("web.systemd-socket", web.systemd_socket),
+        telemetry_path: flags
+            .value("web.telemetry-path", web.telemetry_path, "/metrics", path, telemetry_path)
+            .unwrap_or_default(),
+        web_config_file: flags
+            .text("web.config.file", web.web_config_file, "", |text| Some(text.into())),
+        max_requests: flags
+            .value("web.max-requests", web.max_requests, "40", number, requests)
+            .unwrap_or_default(),
+        external_url: flags
+            .text("web.external-url", web.external_url, url, |text| text.parse().ok()),
+        route_prefix: flags.text("web.route-prefix", web.route_prefix, path, plain_path),
+        lifecycle: flags.switch("web.enable-lifecycle", web.lifecycle),
+        timeout_offset: flags
+            .value("timeout-offset", offset, "0.5", "seconds, from 0 to 60", seconds)
+            .unwrap_or_default(),
+        ..default
     }
 }
 
 fn log(flags: &mut Flags<'_>, level: Option<String>, format: Option<String>) -> logging::Settings {
     let levels = "one of: debug, info, warn, error, trace";
     let level = flags.value("log.level", level, "info", levels, |text| word(&LEVELS, text));
-    let default = if flags.is_production() { "json" } else { "logfmt" };
-    let formats = [("logfmt", Format::Logfmt), ("json", Format::Json)];
-    let format = flags
-        .value("log.format", format, default, "one of: logfmt, json", |text| word(&formats, text));
+    let formats = "one of: logfmt, json";
+    let format = flags.value("log.format", format, "logfmt", formats, |text| word(&FORMATS, text));
     logging::Settings {
         level: level.unwrap_or(LevelFilter::INFO),
         format: format.unwrap_or(Format::Logfmt),
+    }
+}
+
+/// What production changes where nobody said otherwise.
+pub(super) fn in_production(command: &mut Command) {
+    command.settings.web.production = true;
+    let unsaid = |entry: &&mut Entry| {
+        entry.origin == Origin::Default && entry.path.last().is_some_and(|key| key == "log.format")
+    };
+    if let Some(entry) = command.entries.iter_mut().find(unsaid) {
+        entry.shown = "json".to_owned();
+        command.settings.log.format = Format::Json;
     }
 }
 
@@ -112,12 +117,6 @@ struct Flags<'a> {
 }
 
 impl Flags<'_> {
-    /// Whether `APP_ENV` says so; whether it is valid, `config` tells.
-    fn is_production(&self) -> bool {
-        let app_env = self.environment.get("APP_ENV");
-        app_env.is_some_and(|text| text.eq_ignore_ascii_case("production"))
-    }
-
     /// A flag with a default.
     fn value<T>(
         &mut self,
@@ -154,15 +153,6 @@ impl Flags<'_> {
         self.value(flag, typed, "false", "true or false", read).unwrap_or(false)
     }
 
-    /// The addresses: each typed one, or those of the variable, separated by commas.
-    fn listen(&mut self, typed: Vec<String>) -> Vec<Listen> {
-        const FLAG: &str = "web.listen-address";
-        let typed = (!typed.is_empty()).then(|| typed.join(","));
-        let allowed = "`:PORT`, `ADDRESS:PORT`, `[IPV6]:PORT` or `unix:/path`";
-        let read = |text: &str| text.split(',').map(|one| one.trim().parse().ok()).collect();
-        self.value(FLAG, typed, LISTEN, allowed, read).unwrap_or_default()
-    }
-
     /// What was typed, otherwise what the variable says; an empty text is as if unset.
     fn said(&self, flag: &str, typed: Option<String>) -> Option<(String, Origin)> {
         let variable = variable(flag);
@@ -190,7 +180,7 @@ impl Flags<'_> {
             };
             self.problems.add(Problem::new(place, format!("must be {allowed}")));
         }
-        self.list(flag, format!("{text:?}"), origin);
+        self.list(flag, shown(text), origin);
         value
     }
 
@@ -205,12 +195,28 @@ fn variable(flag: &str) -> String {
     format!("DB_POOL_EXPORTER_{}", flag.to_ascii_uppercase().replace(['.', '-'], "_"))
 }
 
+/// A flag's text as YAML: numbers and switches as they are.
+fn shown(text: &str) -> String {
+    let plain = text.parse::<f64>().is_ok() || matches!(text, "true" | "false");
+    if plain { text.to_owned() } else { quote(text) }
+}
+
 fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
 }
 
-fn digits(text: &str) -> Option<&str> {
-    text.chars().all(|c| c.is_ascii_digit()).then_some(text)
+/// What was typed several times, as a variable has it.
+fn listed(typed: Vec<String>) -> Option<String> {
+    (!typed.is_empty()).then(|| typed.join(","))
+}
+
+fn listen(text: &str) -> Option<Vec<Listen>> {
+    text.split(',').map(|one| one.trim().parse().ok()).collect()
+}
+
+fn requests(text: &str) -> Option<usize> {
+    let digits = text.chars().all(|c| c.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && *number <= 100_000)
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -278,13 +284,17 @@ mod tests {
             ("DB_POOL_EXPORTER_LOG_LEVEL", "debug"),
             ("DB_POOL_EXPORTER_CONFIG_ENABLE_AUTO_RELOAD", "TRUE"),
             ("DB_POOL_EXPORTER_TIMEOUT_OFFSET", ""),
-            ("APP_ENV", "production"),
         ];
-        let command = resolved(&["--log.level=warn"], &environment).ok().unwrap();
+        let mut command = resolved(&["--log.level=warn"], &environment).ok().unwrap();
+        in_production(&mut command);
         assert_eq!(command.settings.web.listen.len(), 2);
         assert_eq!(command.settings.log.level, LevelFilter::WARN);
         assert_eq!(command.settings.log.format, Format::Json);
-        assert!(command.settings.auto_reload);
+        assert!(command.settings.auto_reload && command.settings.web.production);
+        let typed = ["--log.format=logfmt"];
+        let mut command = resolved(&typed, &environment).ok().unwrap();
+        in_production(&mut command);
+        assert_eq!(command.settings.log.format, Format::Logfmt);
     }
 
     #[test]
@@ -329,6 +339,8 @@ mod tests {
         }
         let web = resolved(&["--web.external-url=https://h/p/"], &[]).ok().unwrap().settings.web;
         assert_eq!(web.prefix(), "/p");
+        let web = resolved(&["--web.route-prefix=/"], &[]).ok().unwrap().settings.web;
+        assert_eq!(web.prefix(), "");
         assert_eq!(seconds("0.5"), Some(Duration::from_millis(500)));
         assert_eq!(seconds("-1"), None);
         assert_eq!(seconds("nan"), None);

@@ -3,17 +3,17 @@
 //! It must not follow the database, so it is not `/-/ready`; and it must end by itself.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::http::{self, Listen};
+use crate::http::{Listen, Settings};
 
 /// How long connecting, asking and answering may each take.
 const LIMIT: Duration = Duration::from_secs(3);
 
-pub(super) fn run(web: &http::Settings) -> ExitCode {
+pub(super) fn run(web: &Settings) -> ExitCode {
     let Some(listen) = web.listen.first() else { return ExitCode::FAILURE };
     match ask(listen, &web.prefix()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -36,9 +36,7 @@ fn ask(listen: &Listen, prefix: &str) -> io::Result<bool> {
             exchange(stream, prefix)
         }
         Listen::Tcp { host, port } => {
-            let mut addresses = (local(host.as_deref()), *port).to_socket_addrs()?;
-            let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-            let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+            let stream = TcpStream::connect_timeout(&address(host.as_deref(), *port)?, LIMIT)?;
             stream.set_read_timeout(Some(LIMIT))?;
             stream.set_write_timeout(Some(LIMIT))?;
             exchange(stream, prefix)
@@ -46,23 +44,36 @@ fn ask(listen: &Listen, prefix: &str) -> io::Result<bool> {
     }
 }
 
-/// From where the daemon can be asked on this machine.
-fn local(host: Option<&str>) -> &str {
-    match host {
-        None | Some("0.0.0.0") => "127.0.0.1",
-        Some("::") => "::1",
-        Some(host) => host,
-    }
+/// Where a daemon that listens there can be reached from this machine.
+fn address(host: Option<&str>, port: u16) -> io::Result<SocketAddr> {
+    let Some(host) = host else { return Ok((Ipv4Addr::LOCALHOST, port).into()) };
+    let found = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+    let near = match found.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other @ (IpAddr::V4(_) | IpAddr::V6(_)) => other,
+    };
+    Ok((near, port).into())
 }
 
-/// One request; whether the answer's status is 200.
+/// One request; whether the answer is a living daemon's.
+///
+/// Where it speaks TLS it answers a plain request with an alert: it is alive, and more than that is not
+/// asked here, so that no certificate is needed. Nor is a password: 401 is an answer, too.
 fn exchange(mut stream: impl Read + Write, prefix: &str) -> io::Result<bool> {
+    const ALERT: [u8; 2] = [0x15, 0x03];
     let request =
         format!("GET {prefix}/-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut status = [0; "HTTP/1.1 200".len()];
-    stream.read_exact(&mut status)?;
-    Ok(&status == b"HTTP/1.1 200")
+    let mut start = [0; "HTTP/".len()];
+    stream.read_exact(&mut start)?;
+    if start.starts_with(&ALERT) {
+        return Ok(true);
+    }
+    let mut rest = [0; "1.1 200".len()];
+    stream.read_exact(&mut rest)?;
+    let status = rest.get(4..).unwrap_or_default();
+    Ok(&start == b"HTTP/" && (status == b"200" || status == b"401"))
 }
 
 #[cfg(test)]
@@ -74,8 +85,7 @@ mod tests {
 
     fn answered(answer: &'static [u8]) -> io::Result<bool> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let listen = Listen::Tcp { host: Some("127.0.0.1".to_owned()), port };
+        let listen = listener.local_addr().unwrap().to_string().parse().unwrap();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 200];
@@ -92,16 +102,21 @@ mod tests {
     fn asks_and_understands() {
         assert!(answered(b"HTTP/1.1 200 OK\r\n\r\n").unwrap());
         assert!(!answered(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap());
+        assert!(answered(b"HTTP/1.1 401 Unauthorized\r\n\r\n").unwrap());
+        assert!(answered(b"\x15\x03\x03\x00\x02\x02\x32").unwrap());
+        assert!(!answered(b"SSH-2.0-OpenSSH 200").unwrap());
         assert!(answered(b"HTTP").is_err());
     }
 
     #[test]
     fn nobody_there() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let listen = Listen::Tcp { host: Some("127.0.0.1".to_owned()), port };
+        let listen = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
         assert!(ask(&listen, "").is_err());
+        assert_eq!(address(Some("0.0.0.0"), 1).unwrap().to_string(), "127.0.0.1:1");
+        assert_eq!(address(Some("::"), 1).unwrap().to_string(), "[::1]:1");
+        assert_eq!(address(None, 1).unwrap().to_string(), "127.0.0.1:1");
         assert!(ask(&Listen::Unix("/nowhere/x.sock".into()), "").is_err());
     }
 }

@@ -67,7 +67,7 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
     };
     match command.subcommand {
         Subcommand::Serve => serve::run(command, environment),
-        Subcommand::Config => config::run(&command, &environment),
+        Subcommand::Config => config::run(command, &environment),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),
     }
 }

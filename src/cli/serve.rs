@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::{Command, answer, tell};
+use super::{Command, answer, flags, tell};
 use crate::app::{self, Daemon, logging};
 use crate::config;
 use crate::http;
 
-pub(super) fn run(command: Command, environment: BTreeMap<String, String>) -> ExitCode {
+pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
     let config = match config::load(&environment, command.settings.config_file.as_deref()) {
         Ok(config) => config,
         Err(problems) => return tell(&problems),
@@ -16,6 +16,9 @@ pub(super) fn run(command: Command, environment: BTreeMap<String, String>) -> Ex
     if command.check_only {
         config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         return answer("configuration is valid\n");
+    }
+    if config.production {
+        flags::in_production(&mut command);
     }
     // Before any thread runs: the sockets are named by variables of this process.
     let inherited = http::Inherited::from_env();

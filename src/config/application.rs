@@ -1,6 +1,7 @@
 //! Whose sessions are an application's pool, and what its processes share.
 
 use super::layers::{Layers, Said};
+use super::listing::Origin;
 use super::unit::{Checked, Given, Grammar, Limit, List, Text, Unit, Whole};
 use crate::dsn::Dsn;
 use crate::pool;
@@ -65,17 +66,24 @@ fn one(layers: Layers<'_>, name: String, url: Option<&Dsn>, limits: &pool::Limit
 
 fn select(layers: &Layers<'_>, url: Option<&Dsn>) -> Select {
     let pattern = Checked(is_pattern, "a pattern of application_name, such as `orders-*`");
-    let value = |said: Option<Said<String>>| said.map(|said| said.value);
-    let application_name = value(layers.own("application_name", &pattern));
-    let user = value(layers.own("user", &Text("a role")));
-    let database = value(layers.own("database", &Text("a database")));
+    let application_name = layers.own("application_name", &pattern).map(|said| said.value);
     // With a pattern any role fits, unless one is named.
     let role = url.and_then(|dsn| dsn.user.clone()).filter(|_| application_name.is_none());
+    let database = url.and_then(|dsn| dsn.database.clone());
     Select {
         application_name,
-        user: user.or(role),
-        database: database.or(url.and_then(|dsn| dsn.database.clone())),
+        user: or_url(layers, "user", &Text("a role"), role),
+        database: or_url(layers, "database", &Text("a database"), database),
     }
+}
+
+/// An option that is otherwise as the target's URL has it.
+fn or_url(layers: &Layers<'_>, key: &str, unit: &Text, url: Option<String>) -> Option<String> {
+    let said = layers.peek(key, unit).or(url.map(|value| Said { value, origin: Origin::Url }));
+    let shown = said.as_ref().map_or("any".to_owned(), |said| unit.show(&said.value));
+    let origin = said.as_ref().map_or(Origin::Default, |said| said.origin.clone());
+    layers.list(key, shown, origin);
+    said.map(|said| said.value)
 }
 
 fn is_pattern(text: &str) -> bool {
@@ -90,9 +98,15 @@ impl Unit for StatusUrl {
 
     fn read(&self, given: &Given<'_>) -> Option<String> {
         let text = Text("").read(given)?;
-        let url: hyper::Uri = text.parse().ok()?;
-        let known = matches!(url.scheme_str(), Some("http" | "https"));
-        (known && url.host().is_some_and(|host| !host.is_empty())).then_some(text)
+        let rest = text.strip_prefix("http://").or(text.strip_prefix("https://"))?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !host.ends_with(']') => (name, port.parse::<u16>().ok()),
+            Some(_) | None => (host, Some(0)),
+        };
+        let plain = text.chars().all(|c| c.is_ascii_graphic());
+        (plain && !name.is_empty() && port.is_some()).then_some(text)
     }
 
     fn allowed(&self, _: Grammar) -> String {
@@ -105,5 +119,24 @@ impl Unit for StatusUrl {
             _ => value.clone(),
         };
         super::unit::quote(&redacted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_urls() {
+        let read = |text| StatusUrl.read(&Given::Text(text)).map(|url| StatusUrl.show(&url));
+        for text in ["http://a/x", "https://a.b:8000", "http://[::1]/x", "http://[::1]:80/x?y=z"] {
+            assert_eq!(read(text), Some(format!("{text:?}")));
+        }
+        for text in
+            ["a/x", "ftp://a", "http://", "http:///x", "http://:1", "http://a:b", "http://a b"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read("http://u:p@a/x").as_deref(), Some("\"http://***@a/x\""));
     }
 }

@@ -12,7 +12,7 @@ use config::{Map, Value, ValueKind};
 use super::environment;
 use super::listing::{Entry, Origin};
 use super::problem::{Problem, Problems};
-use super::unit::{Given, Grammar, Unit};
+use super::unit::{Given, Grammar, Switch, Unit};
 
 /// What a run over the configuration writes down.
 #[derive(Default)]
@@ -148,6 +148,13 @@ impl<'a> Layers<'a> {
         said
     }
 
+    /// An option that belongs to this very section, and has a default.
+    pub(super) fn own_or<U: Unit>(&self, key: &str, unit: &U, default: U::Value) -> Said<U::Value> {
+        let said = self.peek(key, unit).unwrap_or(Said::default(default));
+        self.list(key, unit.show(&said.value), said.origin.clone());
+        said
+    }
+
     /// An option of this very section that must be there.
     pub(super) fn must<U: Unit>(&self, key: &str, unit: &U) -> Option<Said<U::Value>> {
         if !self.has(key) {
@@ -190,14 +197,18 @@ impl<'a> Layers<'a> {
         let mut opened = [Vec::new(), Vec::new()];
         for (i, table) in self.tables.iter().enumerate() {
             let origin = Origin::File(table.place(key));
-            let switch = match table.ask(key).map(|value| &value.kind) {
-                None => None,
-                Some(ValueKind::Boolean(switch)) => Some(*switch),
-                Some(_) => self.table(table, key).map(|table| {
-                    opened[usize::from(i >= self.own)].push(table);
-                    true
-                }),
+            let Some(value) = table.ask(key) else { continue };
+            let switch = match (&value.kind, Switch.read(&Given::of(value))) {
+                (ValueKind::Table(values), _) => {
+                    let below = Table::new(table.place(key), values);
+                    opened[usize::from(i >= self.own)].push(below);
+                    Some(true)
+                }
+                (_, switch) => switch,
             };
+            if switch.is_none() {
+                self.refuse(key, &origin, "must be true, false or a table of keys");
+            }
             found = found.or(switch.map(|value| Said { value, origin }));
         }
         let [own, defaults] = opened;

@@ -9,13 +9,12 @@ use super::application::{self, Application};
 use super::database::{self, Database};
 use super::layers::{Layers, Said};
 use super::listing::Origin;
-use super::password::Password;
 use super::unit::{Choice, Limit, Percent, Switch, Text, Time, TimeOr, Whole};
 use super::view::{self, Views, WriteProbe};
 use super::{Scope, label};
 use crate::dsn::Dsn;
 use crate::pool;
-use crate::probe::{Kind, Schedule, Settings};
+use crate::probe::{Kind, Schedule, Settings, Thresholds};
 
 /// As the server shows us.
 const APPLICATION_NAME: &str = "db_pool_exporter";
@@ -36,20 +35,9 @@ const CONNECT_INTERVAL: TimeOr =
 
 const KINDS: Choice<Kind> = Choice(&[("postgres", Kind::Postgres), ("pgbouncer", Kind::PgBouncer)]);
 
-/// From when on a target is not well.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
-    /// Percent of the pool size in use from which saturation is a warning.
-    pub saturation_percent: f64,
-    /// Percent of slow queries from which they are a warning.
-    pub slow_rate_percent: f64,
-}
-
 /// What is known of a target beyond its probe's settings.
 #[derive(Clone, PartialEq)]
 pub struct Details {
-    /// From when on it is not well.
-    pub thresholds: Thresholds,
     /// What of the server's side is looked at.
     pub views: Views,
     /// Whether the text of slow queries may be shown.
@@ -58,8 +46,6 @@ pub struct Details {
     pub write_probe: WriteProbe,
     /// Whose sessions are pools to be watched.
     pub applications: Vec<Application>,
-    /// Where the password came from, to be asked again.
-    pub password: Password,
 }
 
 /// Reads a target; `None` if its database could not be made out.
@@ -68,7 +54,7 @@ pub(super) fn read(
     layers: &Layers<'_>,
     scope: &Scope<'_>,
 ) -> Option<(Settings, Details)> {
-    let kind = layers.own("kind", &KINDS).map_or(Kind::Postgres, |said| said.value);
+    let kind = layers.own_or("kind", &KINDS, Kind::Postgres).value;
     let database = database::read(name, kind, layers, scope);
     let labels = label::read(&layers.own_sub("labels"));
     let url = database.as_ref().map(|database| &database.dsn);
@@ -78,14 +64,12 @@ pub(super) fn read(
     if scope.production {
         warn(name, &common.limits, url, layers);
     }
-    let Database { dsn, password } = database?;
+    let Database { dsn, credentials } = database?;
     let details = Details {
-        thresholds: common.thresholds,
         views: common.views,
         show_query_text: common.show_query_text,
         write_probe: common.write_probe,
         applications,
-        password,
     };
     let settings = Settings {
         name: name.to_owned(),
@@ -99,10 +83,12 @@ pub(super) fn read(
         connect: pool::Settings {
             dsn: Arc::new(dsn),
             timeout: common.connect_timeout,
+            credentials,
             application_name: APPLICATION_NAME.to_owned(),
             console: kind == Kind::PgBouncer,
         },
         limits: common.limits,
+        thresholds: common.thresholds,
         app_env: scope.app_env.to_owned(),
     };
     Some((settings, details))
@@ -181,20 +167,27 @@ fn within(layers: &Layers<'_>, key: &str, said: &Said<Duration>, interval: Durat
 }
 
 fn statement(kind: Kind, layers: &Layers<'_>, url: Option<&Dsn>) -> Statement {
-    let query = match kind {
-        Kind::Postgres => "SELECT 1",
-        // Its console knows no SELECT.
-        Kind::PgBouncer => "SHOW VERSION",
-    };
     let timeout = url.and_then(|dsn| dsn.command_timeout).map(Some);
     let slow = Duration::from_secs(1);
     Statement {
-        query: layers.settle("query", &Text("a statement"), query.to_owned()).value,
+        query: query(kind, layers),
         slow_threshold: layers.settle("slow_query_threshold", &STATEMENT, slow).value,
         timeout: layers.settle_with_url("command_timeout", &COMMAND_TIMEOUT, timeout, None).value,
         cache_size: layers
             .settle("query_cache_size", &Whole(0..=1_000_000, " (0 remembers none)"), 1200)
             .value,
+    }
+}
+
+fn query(kind: Kind, layers: &Layers<'_>) -> String {
+    const STATEMENT: Text = Text("a statement");
+    match kind {
+        Kind::Postgres => layers.settle("query", &STATEMENT, "SELECT 1".to_owned()).value,
+        Kind::PgBouncer => {
+            // Its console knows no SELECT, so it does not take the query of `defaults`.
+            layers.said("query", &STATEMENT);
+            layers.own_or("query", &STATEMENT, "SHOW VERSION".to_owned()).value
+        }
     }
 }
 

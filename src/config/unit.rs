@@ -408,11 +408,13 @@ impl<U: Unit> Unit for List<U> {
     }
 }
 
-/// Text as YAML can read it back.
-pub(super) fn quote(text: &str) -> String {
+/// Text as YAML reads it back: as text.
+pub fn quote(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
-    if plain && text.chars().all(safe) { text.to_owned() } else { format!("{text:?}") }
+    let word = ["null", "none"].contains(&text.to_ascii_lowercase().as_str());
+    let taken = word || Switch::word(text).is_some();
+    if plain && !taken && text.chars().all(safe) { text.to_owned() } else { format!("{text:?}") }
 }
 
 #[cfg(test)]
