@@ -86,6 +86,17 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn pages_of_the_book_link_to_pages_of_the_book() {
+    for page in files(&root("docs"), ".md") {
+        for link in links(&read(&page)) {
+            let inside = !link.starts_with("../../")
+                && (!link.starts_with("../") || page.parent() != Some(&root("docs")));
+            assert!(inside, "{}: {link} is not in the book", page.display());
+        }
+    }
+}
+
+#[test]
 fn the_book_holds_every_page() {
     let summary: BTreeSet<String> = links(&read(root("docs/SUMMARY.md"))).into_iter().collect();
     for page in files(&root("docs"), ".md") {
