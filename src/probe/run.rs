@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::history::History;
-use super::once::pass;
+use super::once::{once, pass};
 use super::snapshot::{Failure, Part, Published, Snapshot};
 use super::target::Target;
 use crate::metrics::Label;
@@ -86,4 +86,13 @@ fn tell(target: &Target, snapshot: &Snapshot) {
         }
         (None, None) => debug!(target_name = name, "probe succeeded"),
     }
+}
+
+/// Probes once, a fresh connect included, and publishes what it learned.
+pub async fn publish_once(target: &Target) -> Arc<Snapshot> {
+    let snapshot = once(target, true).await;
+    let published = Published::new(snapshot, target.base());
+    let snapshot = Arc::clone(&published.snapshot);
+    target.publish(published);
+    snapshot
 }
