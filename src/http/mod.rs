@@ -6,6 +6,7 @@
 mod access;
 mod activity;
 mod answer;
+mod begun;
 mod connection;
 mod exposition;
 mod instruments;
