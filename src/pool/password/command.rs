@@ -20,11 +20,11 @@ use crate::secret::Secret;
 /// No token is longer; a command that prints more is not one that we want.
 const LONGEST: u64 = 64 * 1024;
 
-/// A command, and how its answer is kept. It is run by `/bin/sh -c` with our own environment.
+/// A command, and how its answer is kept. It is run without a shell, with our own environment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The line for the shell.
-    pub line: String,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
     /// It is killed, with all that it has started, when it takes longer.
     pub timeout: Duration,
     /// For how long its answer is used again; zero: not at all.
@@ -83,9 +83,9 @@ impl Tokens {
 }
 
 async fn run(command: &Command) -> Result<Secret, String> {
-    let child = tokio::process::Command::new("/bin/sh")
-        .arg("-c")
-        .arg(&command.line)
+    let (program, arguments) = command.argv.split_first().ok_or("names no program")?;
+    let child = tokio::process::Command::new(program)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -100,7 +100,7 @@ async fn run(command: &Command) -> Result<Secret, String> {
     }
 }
 
-/// A shell and all that it has started; they end when this is dropped.
+/// A program and all that it has started; they end when this is dropped.
 struct Group(Child);
 
 impl Group {
@@ -136,7 +136,8 @@ mod tests {
 
     fn command(line: &str) -> Command {
         let (timeout, keep) = (Duration::from_secs(20), Duration::from_secs(60));
-        Command { line: line.to_owned(), timeout, keep }
+        let argv = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+        Command { argv, timeout, keep }
     }
 
     async fn get(tokens: &Arc<Tokens>, command: &Command) -> Result<String, String> {
