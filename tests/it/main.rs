@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod certificates;
 mod daemon;
 mod harness;
 mod password;

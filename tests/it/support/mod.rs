@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod scene;
 pub(crate) mod scripted;
 pub(crate) mod web;
 pub(crate) mod workplace;
