@@ -15,4 +15,9 @@ pub mod view;
 
 pub mod probe;
 
+pub mod http;
+
+pub mod config;
+
+
 pub mod app;

@@ -4,6 +4,7 @@ pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod scripted;
+pub(crate) mod web;
 pub(crate) mod workplace;
 
 use std::net::TcpListener;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_pool_exporter::dsn::{Address, Dsn, Host};
+use db_pool_exporter::dsn;
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::pool::{self, Budget, Connector, Instruments, Limits, Pool};
 use db_pool_exporter::secret::Secret;
@@ -35,15 +35,11 @@ pub(crate) fn limits(size: u32, overflow: u32) -> Limits {
 
 /// How the role reaches a cluster, over TCP.
 pub(crate) fn connect(port: u16) -> pool::Settings {
-    let host =
-        Host { address: Address::Name("127.0.0.1".to_owned()), hostaddr: None, port: Some(port) };
-    let dsn = Dsn {
-        hosts: vec![host],
-        user: Some(ROLE.0.to_owned()),
-        password: Some(Secret::new(ROLE.1)),
-        database: Some("postgres".to_owned()),
-        ..Dsn::default()
-    };
+    let url = format!("postgresql://127.0.0.1:{port}/postgres?sslmode=disable");
+    let mut dsn = dsn::parse(&url).unwrap_or_else(|_| panic!("a plain URL"));
+    dsn.user = Some(ROLE.0.to_owned());
+    dsn.password = Some(Secret::new(ROLE.1));
+    assert!(dsn.resolve(None).is_empty(), "a plain URL is whole");
     pool::Settings {
         dsn: Arc::new(dsn),
         timeout: Duration::from_secs(2),
