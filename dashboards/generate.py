@@ -324,7 +324,7 @@ def overview():
             ("last success", f"time() - {by} (db_pool_last_success_timestamp_seconds{{{at}}})", "s",
              steps(GREEN, (60, YELLOW), (300, RED))),
             ("connect p90", f"histogram_quantile(0.9, sum by (job, target, le) "
-             f'(rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[5m])))', "s",
+             f'(rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[$__rate_interval])))', "s",
              steps(GREEN, (0.2, YELLOW), (0.5, RED))),
             ("fullest pool", f"{by} (db_pool_app_utilization_percent{{{at}}})", "percent", UTILIZATION),
             ("headroom", f"100 * min by (job, target) (db_pool_server_available_connections{{{at}}}) / "
@@ -334,7 +334,7 @@ def overview():
             ("slow now", f"{by} (sum by (job, target, instance) (db_pool_server_running_slow_queries{{{at}}}))", "short",
              steps(GREEN, (1, YELLOW), (10, RED))),
             ("connect errors/min", f"60 * {by} (sum by (job, target, instance) "
-             f"(rate(db_pool_connect_errors_total{{{at}}}[5m])))", "short", steps(GREEN, (0.1, YELLOW), (2, RED))),
+             f"(rate(db_pool_connect_errors_total{{{at}}}[$__rate_interval])))", "short", steps(GREEN, (0.1, YELLOW), (2, RED))),
         ], size=(24, 9), sort=("state", False), links=("target",)),
         row("What is near its limit"),
         bars("Fullest application pools", "Checked out, in percent of the pool size; over 100 the overflow is in use.",
@@ -420,7 +420,7 @@ def target_page():
              f"max(db_pool_server_longest_idle_in_transaction_seconds{{{app}}})", steps(GREEN, (30, YELLOW), (60, RED)),
              unit="s", size=(3, 5), empty="none"),
         stat("Connect p90", "Nine in ten fresh connections open faster than this.",
-             f'histogram_quantile(0.9, sum by (le) (rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[5m])))',
+             f'histogram_quantile(0.9, sum by (le) (rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[$__rate_interval])))',
              steps(GREEN, (0.2, YELLOW), (0.5, RED)), unit="s", size=(3, 5), empty="none opened"),
         row("The path of a connection, as the exporter meets it: wait, phases, query"),
         lines("Where the time goes when a connection opens", "The mean of each phase, one on top of the other. dns, tcp: "
