@@ -19,5 +19,6 @@ pub mod http;
 
 pub mod config;
 
-
 pub mod app;
+
+pub mod cli;

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::process::{self, Usage, boot_time};
+use super::reload::{self, Status};
+use super::version::{REVISION, VERSION};
+use crate::http;
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
 use crate::probe::{self, Published, Roster, Target};
@@ -13,12 +16,14 @@ use crate::probe::{self, Published, Roster, Target};
 /// What the exporter tells of itself.
 pub struct Exporter {
     boot: Option<u64>,
+    web: Arc<http::Instruments>,
+    reloads: Arc<Status>,
 }
 
 impl Exporter {
     /// Reads what does not change.
-    pub fn new() -> Self {
-        Self { boot: boot_time() }
+    pub fn new(web: Arc<http::Instruments>, reloads: Arc<Status>) -> Self {
+        Self { boot: boot_time(), web, reloads }
     }
 
     /// Writes all families: those of the targets, then the exporter's own.
@@ -26,13 +31,9 @@ impl Exporter {
         let targets = roster.targets();
         write_targets(&targets, page);
         page.live(BUILD, [("", &())]);
+        page.live(reload::READINGS, [("", self.reloads.as_ref())]);
+        page.live(http::READINGS, [("", self.web.as_ref())]);
         page.live(process::READINGS, [("", &Usage::now(self.boot))]);
-    }
-}
-
-impl Default for Exporter {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -49,17 +50,12 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.live(probe::INSTRUMENT_READINGS, probes);
 }
 
-/// The version of this program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 const BUILD: &[Reading<()>] = &[Reading {
     name: "db_pool_exporter_build_info",
     help: "1, with the exporter's version and what it was built from.",
     kind: Kind::Gauge,
     labels: &["version", "revision"],
-    read: |(), out| {
-        out.push([VERSION, option_env!("DB_POOL_EXPORTER_REVISION").unwrap_or("unknown")], 1_u32)
-    },
+    read: |(), out| out.push([VERSION, REVISION], 1_u32),
 }];
 
 /// A part of the catalogue.
@@ -85,7 +81,15 @@ pub fn catalogue() -> Vec<Section> {
             "The exporter's own probe pool",
             &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
         ),
-        section("The exporter itself", &[describe(BUILD), describe(process::READINGS)]),
+        section(
+            "The exporter itself",
+            &[
+                describe(BUILD),
+                describe(reload::READINGS),
+                describe(http::READINGS),
+                describe(process::READINGS),
+            ],
+        ),
     ]
 }
 
