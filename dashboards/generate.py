@@ -166,7 +166,6 @@ def bars(title, description, queries, thresholds, *, unit="short", size=(12, 8),
     options = {
         "displayMode": "basic", "maxVizHeight": 40, "minVizHeight": 16, "minVizWidth": 8, "namePlacement": "left",
         "orientation": "horizontal", "showUnfilled": True, "sizing": "auto", "valueMode": "color",
-        "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
     return panel("bargauge", title, description, queries, unit=unit, size=size, defaults=defaults, options=options)
@@ -204,7 +203,7 @@ def table(title, description, columns, *, size=(24, 8), hidden=(), sort=None, li
     for field in links:
         overrides.append({"matcher": {"id": "byName", "options": field},
                           "properties": [{"id": "links", "value": [target_link()]}]})
-    options = {"cellHeight": "sm", "showHeader": True, "footer": {"show": False, "reducer": ["sum"], "fields": ""}}
+    options = {"cellHeight": "sm", "showHeader": True}
     if sort:
         options["sortBy"] = [{"displayName": sort[0], "desc": sort[1]}]
     exclude = {name: True for name in ("Time", *hidden)}
@@ -403,7 +402,7 @@ def target_page():
               overrides=[{"matcher": {"id": "byName", "options": "failures"},
                           "properties": [{"id": "custom.cellOptions", "value": {"type": "color-background", "mode": "basic"}},
                                          {"id": "thresholds", "value": steps(GREEN, (1, RED))}]}],
-              options={"cellHeight": "sm", "showHeader": True, "footer": {"show": False, "reducer": ["sum"], "fields": ""}},
+              options={"cellHeight": "sm", "showHeader": True},
               transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {},
                                                               "renameByName": {"Value": "failures"}}}]),
         stat("Fullest pool", "The application pool that is fullest: checked out, in percent of its size. Over 100 the "

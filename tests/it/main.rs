@@ -7,6 +7,8 @@
 )]
 
 mod daemon;
+mod dashboards;
 mod harness;
 mod pool;
+mod rules;
 mod support;

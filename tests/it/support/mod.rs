@@ -1,5 +1,6 @@
 //! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
 
+pub(crate) mod checks;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
