@@ -9,6 +9,7 @@
 mod daemon;
 mod dashboards;
 mod harness;
+mod incidents;
 mod pool;
 mod rules;
 mod support;
