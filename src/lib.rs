@@ -15,6 +15,8 @@ pub mod view;
 
 pub mod probe;
 
+pub mod health;
+
 pub mod http;
 
 pub mod config;

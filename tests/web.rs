@@ -4,6 +4,8 @@
 
 #[path = "web/access.rs"]
 mod access;
+#[path = "web/api.rs"]
+mod api;
 #[path = "web/auth.rs"]
 mod auth;
 #[path = "web/limits.rs"]

@@ -109,6 +109,7 @@ fn service(
     let (all, ready) = (Arc::clone(roster), Arc::clone(roster));
     let state = http::State {
         exposition: Arc::new(move |page| exporter.write(&all, page)),
+        targets: Arc::clone(roster),
         ready: Arc::new(move || ready.is_ready()),
         reload: Some(asks),
         instruments,

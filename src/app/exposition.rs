@@ -5,9 +5,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::process::{self, Usage, boot_time};
 use super::reload::{self, Status};
 use super::version::{REVISION, VERSION};
+use crate::health;
 use crate::http;
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
@@ -30,6 +33,7 @@ impl Exporter {
     pub fn write(&self, roster: &Roster, page: &mut Page<'_>) {
         let targets = roster.targets();
         write_targets(&targets, page);
+        write_health(&targets, page);
         page.live(BUILD, [("", &())]);
         page.live(reload::READINGS, [("", self.reloads.as_ref())]);
         page.live(http::READINGS, [("", self.web.as_ref())]);
@@ -48,6 +52,12 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.live(pool::READINGS, pools);
     let probes = targets.iter().map(|t| (t.base(), t.instruments()));
     page.live(probe::INSTRUMENT_READINGS, probes);
+}
+
+fn write_health(targets: &[Arc<Target>], page: &mut Page<'_>) {
+    let judge = |target: &Target| health::of(target, Instant::now());
+    let verdicts: Vec<_> = targets.iter().map(|t| (t.base(), judge(t))).collect();
+    page.live(health::READINGS, verdicts.iter().map(|(base, verdict)| (*base, verdict)));
 }
 
 const BUILD: &[Reading<()>] = &[Reading {
@@ -81,6 +91,7 @@ pub fn catalogue() -> Vec<Section> {
             "The exporter's own probe pool",
             &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
         ),
+        section("Health", &[describe(health::READINGS)]),
         section(
             "The exporter itself",
             &[

@@ -1,7 +1,7 @@
 //! What was built, and from what.
 
 /// The version of the package.
-pub use super::exposition::VERSION;
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The revision that the builder named in `DB_POOL_EXPORTER_REVISION`.
 pub const REVISION: &str = env!("DB_POOL_EXPORTER_REVISION");

@@ -33,7 +33,7 @@ pub use auth::{Allowed, AuthModule};
 pub use listing::{Entry, Origin, render};
 pub use password::{Password, PasswordCommand};
 pub use problem::{Problem, Problems};
-pub use target::{Details, Thresholds};
+pub use target::Details;
 pub use unit::quote;
 pub use view::{Statements, Views, WriteProbe};
 

@@ -15,7 +15,7 @@ use super::view::{self, Views, WriteProbe};
 use super::{Scope, label};
 use crate::dsn::Dsn;
 use crate::pool;
-use crate::probe::{Kind, Schedule, Settings};
+use crate::probe::{Kind, Schedule, Settings, Thresholds};
 
 /// As the server shows us.
 const APPLICATION_NAME: &str = "db_pool_exporter";
@@ -36,20 +36,9 @@ const CONNECT_INTERVAL: TimeOr =
 
 const KINDS: Choice<Kind> = Choice(&[("postgres", Kind::Postgres), ("pgbouncer", Kind::PgBouncer)]);
 
-/// From when on a target is not well.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
-    /// Percent of the pool size in use from which saturation is a warning.
-    pub saturation_percent: f64,
-    /// Percent of slow queries from which they are a warning.
-    pub slow_rate_percent: f64,
-}
-
 /// What is known of a target beyond its probe's settings.
 #[derive(Clone, PartialEq)]
 pub struct Details {
-    /// From when on it is not well.
-    pub thresholds: Thresholds,
     /// What of the server's side is looked at.
     pub views: Views,
     /// Whether the text of slow queries may be shown.
@@ -80,7 +69,6 @@ pub(super) fn read(
     }
     let Database { dsn, password } = database?;
     let details = Details {
-        thresholds: common.thresholds,
         views: common.views,
         show_query_text: common.show_query_text,
         write_probe: common.write_probe,
@@ -103,6 +91,7 @@ pub(super) fn read(
             console: kind == Kind::PgBouncer,
         },
         limits: common.limits,
+        thresholds: common.thresholds,
         app_env: scope.app_env.to_owned(),
     };
     Some((settings, details))

@@ -73,8 +73,8 @@ fn nothing_at_all_is_the_specifications_defaults() {
     assert_eq!((config.app_env.as_str(), config.production), ("development", false));
     assert!(config.enabled && config.warnings.is_empty());
     let details = &config.details["default"];
-    let thresholds = Thresholds { saturation_percent: 90.0, slow_rate_percent: 5.0 };
-    assert_eq!(details.thresholds, thresholds);
+    let thresholds = crate::probe::Thresholds { saturation_percent: 90.0, slow_rate_percent: 5.0 };
+    assert_eq!(config.targets[0].thresholds, thresholds);
     assert!(details.write_probe.insert_many && !details.write_probe.enabled);
     let application = &details.applications[0];
     assert_eq!(application.select.user.as_deref(), Some("sentinelops"));

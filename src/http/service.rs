@@ -24,6 +24,7 @@ use super::routes::{self, Found, HEALTHY, Route};
 use super::settings::Settings;
 use super::web::{Gate, Live, Load};
 use crate::metrics::Page;
+use crate::probe;
 
 /// Asks for a reload; the answer says how it went.
 pub type Reload = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
@@ -34,6 +35,8 @@ pub struct State {
     pub exposition: Arc<dyn Fn(&mut Page<'_>) + Send + Sync>,
     /// Whether every target was probed once.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The targets, for the JSON.
+    pub targets: Arc<probe::Roster>,
     /// `None`: nothing can be reloaded.
     pub reload: Option<Reload>,
     /// What the web side counts.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::once::once;
+use super::history::History;
+use super::once::pass;
 use super::snapshot::{Failure, Part, Published, Snapshot};
 use super::target::Target;
 use crate::metrics::Label;
@@ -20,10 +21,11 @@ pub(super) async fn run(target: Arc<Target>) {
     let interval = target.settings().schedule.interval;
     let mut due = Instant::now() + JITTER.min(interval).mul_f64(fastrand::f64());
     let mut connects = Connects::new(target.settings().schedule.connect_interval);
+    let mut history = History::default();
     loop {
         sleep_until(due).await;
         let with_connect = connects.are_due(Instant::now());
-        let snapshot = once(&target, with_connect).await;
+        let snapshot = pass(&target, with_connect, &mut history).await;
         connects.done(&snapshot);
         tell(&target, &snapshot);
         target.publish(Published::new(snapshot, target.base()));

@@ -26,6 +26,21 @@ pub struct Schedule {
     pub sampling: Duration,
 }
 
+/// From where on something of a target is worth a warning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Checked-out connections, in percent of the pool size.
+    pub saturation_percent: f64,
+    /// Slow queries, in percent of the window's.
+    pub slow_rate_percent: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { saturation_percent: 90.0, slow_rate_percent: 5.0 }
+    }
+}
+
 /// A target, and how it is probed. Two that are equal are the same target after a reload.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
@@ -49,6 +64,8 @@ pub struct Settings {
     pub connect: pool::Settings,
     /// How our own pool to it behaves.
     pub limits: pool::Limits,
+    /// By what it is judged.
+    pub thresholds: Thresholds,
     /// `APP_ENV`, as `db_pool_config_info` shows it.
     pub app_env: String,
 }

@@ -5,8 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::history::Window;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
-use crate::pool::{CheckoutError, ConnectError, QueryError, Reason, Server, Timings};
+use crate::pool::{
+    CheckoutError, ConnectError, QueryError, Reason, Server, State, Timings, Totals,
+};
+use crate::view::{Source, Usage};
+
+/// So many intervals after its end a snapshot says nothing about now.
+pub const STALE: u32 = 3;
 
 /// A part of a probe; the label `probe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,12 +105,30 @@ pub struct Snapshot {
     pub query: Result<Queried, Failure>,
     /// When a probe last succeeded, by the wall.
     pub last_success_at: Option<SystemTime>,
+    /// The pool that is judged: our own, without the probe's check-out, until a view knows better.
+    pub usage: Usage,
+    /// What happened in our own pool so far.
+    pub totals: Totals,
+    /// Probe statements above the threshold so far.
+    pub slow: u64,
+    /// The probes of the last minutes, this one among them.
+    pub window: Arc<Window>,
 }
 
 impl Snapshot {
     /// Whether a connection can be opened and a statement answered.
     pub fn is_up(&self) -> bool {
         self.query.is_ok() && !matches!(self.connect, Some(Err(_)))
+    }
+
+    /// How long ago the probe ended.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.taken)
+    }
+
+    /// Whether it is too old to say anything about now, at this interval of probes.
+    pub fn is_stale(&self, now: Instant, interval: Duration) -> bool {
+        self.age(now) > interval * STALE
     }
 
     /// Each part of the probe and whether it succeeded.
@@ -115,6 +140,21 @@ impl Snapshot {
     /// The first failure of the probe.
     pub fn failure(&self) -> Option<(Part, &Failure)> {
         self.parts().find_map(|(part, result)| Some((part, result.err()?)))
+    }
+}
+
+impl From<&State> for Usage {
+    fn from(state: &State) -> Self {
+        Self {
+            active: state.active,
+            idle: state.idle,
+            open: state.open,
+            overflow: state.overflow(),
+            size: (state.size > 0).then_some(state.size),
+            max_overflow: state.max_overflow,
+            max: state.max,
+            source: Source::Exporter,
+        }
     }
 }
 

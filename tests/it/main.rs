@@ -6,6 +6,7 @@
     reason = "the harness waits for processes, which do not follow a paused clock, and it reads the environment"
 )]
 
+mod api;
 mod daemon;
 mod dashboards;
 mod harness;

@@ -11,6 +11,7 @@ use db_pool_exporter::http::{
     self, Address, Inherited, Instruments, Limits, Listen, Service, Settings, State, bind, serve,
 };
 use db_pool_exporter::metrics::{Kind, Page, Reading};
+use db_pool_exporter::probe::Roster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -70,6 +71,7 @@ pub(crate) struct Server {
     pub(crate) reload:
         tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<Result<(), String>>>,
     pub(crate) ready: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) targets: Arc<Roster>,
 }
 
 impl Drop for Server {
@@ -104,12 +106,15 @@ pub(crate) fn start_on(
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let (instruments, is_ready) = (Arc::new(Instruments::new()), Arc::clone(&ready));
     let shown = Arc::clone(&instruments);
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), true));
     let state = State {
         exposition: Arc::new(move |page: &mut Page<'_>| {
             page.live(FAMILIES, [("", &100)]);
             page.live(http::READINGS, [("", &*shown)]);
         }),
         ready: Arc::new(move || is_ready.load(Ordering::Relaxed)),
+        targets: Arc::clone(&targets),
         reload: Some(send),
         instruments,
     };
@@ -119,9 +124,8 @@ pub(crate) fn start_on(
     };
     let load = settings.web_config_file.as_deref().map(loader);
     let service = Service::new(settings, state, load)?;
-    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(serve(listeners, service, stop.clone(), tasks.clone()));
-    Ok(Server { address, stop, tasks, reload, ready })
+    Ok(Server { address, stop, tasks, reload, ready, targets })
 }
 
 /// A whole answer.
