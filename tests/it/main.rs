@@ -9,8 +9,11 @@
 mod api;
 mod certificates;
 mod daemon;
+mod dashboards;
 mod harness;
+mod incidents;
 mod password;
 mod pool;
+mod rules;
 mod support;
 mod tls;
