@@ -16,8 +16,14 @@ _db_pool_exporter() {
             ",$1")
                 cmd="db_pool_exporter"
                 ;;
+            db_pool_exporter,check)
+                cmd="db_pool_exporter__subcmd__check"
+                ;;
             db_pool_exporter,config)
                 cmd="db_pool_exporter__subcmd__config"
+                ;;
+            db_pool_exporter,demo)
+                cmd="db_pool_exporter__subcmd__demo"
                 ;;
             db_pool_exporter,healthcheck)
                 cmd="db_pool_exporter__subcmd__healthcheck"
@@ -32,7 +38,7 @@ _db_pool_exporter() {
 
     case "${cmd}" in
         db_pool_exporter)
-            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help --version serve config healthcheck"
+            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help --version serve config check healthcheck demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -101,7 +107,151 @@ _db_pool_exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        db_pool_exporter__subcmd__check)
+            opts="-h --format --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config.file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config.check)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config.enable-auto-reload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.listen-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.config.file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.systemd-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.max-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.enable-lifecycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log.level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log.format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout-offset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         db_pool_exporter__subcmd__config)
+            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config.file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config.check)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config.enable-auto-reload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.listen-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.config.file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.systemd-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.max-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.enable-lifecycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log.level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log.format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout-offset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        db_pool_exporter__subcmd__demo)
             opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
