@@ -109,6 +109,35 @@ shows '^db_pool_connect_errors_total\{.*phase="tcp",reason="refused".*\} [1-9]'
 stop_daemon || fail "the daemon did not end with 0"
 say "in an empty root: it runs, resolves names and ends"
 
+# --- the unit's filter of system calls ------------------------------------------------------------------------
+
+# expand SET: the calls of systemd's set, one a line
+expand() {
+  local line
+  systemd-analyze syscall-filter --no-pager "$1" | tail -n +2 | sed 's/ //g; /^#/d; /^$/d' | while read -r line; do
+    case $line in @*) expand "$line" ;; *) echo "$line" ;; esac
+  done
+}
+filter() { sed -n "s/^SystemCallFilter=$1//p" deploy/systemd/db_pool_exporter.service | tr ' ' '\n' | grep '^@'; }
+filter '~' | while read -r set; do expand "$set"; done | sort -u >"$work/denied"
+filter '' | while read -r set; do expand "$set"; done | sort -u | comm -23 - "$work/denied" >"$work/allowed"
+env -i DATABASE_URL='postgresql://u@localhost:9/x?sslmode=require' DB_MONITOR_INTERVAL=1 \
+  DB_POOL_EXPORTER_WEB_LISTEN_ADDRESS=127.0.0.1:19956 \
+  strace -f -o "$work/calls" "$program" serve >"$work/log" 2>&1 &
+tracer=$!
+shows '^db_pool_up\{.*\} 0'
+traced=$(head -n 1 "$work/calls" | cut -d ' ' -f 1)
+kill -HUP "$traced"
+curl -sf http://127.0.0.1:19956/-/ready >/dev/null || fail "the daemon does not answer under strace"
+kill -TERM "$traced"
+wait "$tracer" || fail "the daemon did not end with 0 under strace"
+sed -nE 's/^[0-9]+ +([a-z_0-9]+)\(.*/\1/p' "$work/calls" | sort -u >"$work/used"
+[ "$(wc -l <"$work/used")" -gt 25 ] || fail "the calls that the daemon makes were not found"
+[ "$(wc -l <"$work/allowed")" -gt 200 ] || fail "the calls that the unit allows were not found"
+forbidden=$(comm -23 "$work/used" "$work/allowed")
+[ -z "$forbidden" ] || fail "the unit forbids what the daemon does: $forbidden"
+say "the unit's filter allows the $(wc -l <"$work/used") system calls that the daemon makes"
+
 # --- packages ---------------------------------------------------------------------------------------------
 
 root=$work/debian

@@ -24,7 +24,7 @@ Parts:
   grafana     Grafana's types for dashboards, tests/dashboards/package.json
   deploy      what checks deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
   site        mdbook
-  packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, rpm, debootstrap
+  packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, rpm, debootstrap, strace
 
 WHAT: postgres [MAJOR] (its folder of programs), versions (the majors found), python (the virtual
 environment's), grafana (the folder with its types), pgbouncer, prometheus, promtool,
@@ -289,6 +289,8 @@ part_packaging() {
   have musl-gcc || missing+=(musl-tools)
   have rpm || missing+=(rpm)
   have debootstrap || missing+=(debootstrap)
+  have strace || missing+=(strace)
+  have systemd-analyze || missing+=(systemd)
   [ ${#missing[@]} = 0 ] || install_packages packaging "${missing[@]}" || status=1
   rust_is_there || return 1
   cargo_tool cargo-deb 3.8.0 || status=1
