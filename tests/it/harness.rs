@@ -151,22 +151,16 @@ fn a_killed_test_program_takes_its_clusters_with_it() {
         .stdout(Stdio::null())
         .spawn()
         .expect("it can be run again");
-    let root = wait_for(
-        "the second process's cluster",
-        Duration::from_secs(60),
-        || {
-            let told = std::fs::read_to_string(&report).ok()?;
-            told.strip_suffix('\n').map(PathBuf::from)
-        },
-    );
+    let root = wait_for("the second process's cluster", Duration::from_secs(60), || {
+        let told = std::fs::read_to_string(&report).ok()?;
+        told.strip_suffix('\n').map(PathBuf::from)
+    });
     let processes = processes_below(&root);
     assert!(processes.len() > 3, "a server has several processes");
 
     holder.kill().expect("it is a child of ours");
     holder.wait().expect("it is a child of ours");
-    wait_for("the watchdog to clear", Duration::from_secs(20), || {
-        (!root.exists()).then_some(())
-    });
+    wait_for("the watchdog to clear", Duration::from_secs(20), || (!root.exists()).then_some(()));
     assert_gone(&root, &processes);
 }
 
@@ -180,11 +174,8 @@ fn a_free_port_is_given_once() {
 
 #[test]
 fn a_program_tells_its_address_its_log_and_its_end() {
-    let mut program = Program::at(installed(&["python"]))
-        .env("GREETING", "hello")
-        .arg("-c")
-        .arg(PROGRAM)
-        .start();
+    let mut program =
+        Program::at(installed(&["python"])).env("GREETING", "hello").arg("-c").arg(PROGRAM).start();
     let address = program.address();
     assert_eq!(program.logged("listening"), format!("listening {address}"));
     assert_eq!(program.output(), "hello None\n");
@@ -282,9 +273,6 @@ fn assert_gone(folder: &Path, processes: &[Pid]) {
     assert!(!folder.exists(), "{} is left", folder.display());
     // A killed process is there for a moment until its parent has seen it.
     wait_for("the processes to go", Duration::from_secs(5), || {
-        processes
-            .iter()
-            .all(|pid| test_kill_process(*pid).is_err())
-            .then_some(())
+        processes.iter().all(|pid| test_kill_process(*pid).is_err()).then_some(())
     });
 }

@@ -38,10 +38,7 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() ->
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            started.elapsed() < limit,
-            "waited {limit:?} in vain for {what}"
-        );
+        assert!(started.elapsed() < limit, "waited {limit:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -54,13 +51,6 @@ pub(crate) fn installed(words: &[&str]) -> String {
         .args(words)
         .output()
         .expect("scripts/setup.sh can be run");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout)
-        .expect("paths are UTF-8")
-        .trim()
-        .to_owned()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("paths are UTF-8").trim().to_owned()
 }

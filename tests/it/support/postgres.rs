@@ -71,23 +71,14 @@ impl Cluster {
 
     /// A `DATABASE_URL` over TCP to the database `postgres`; names and passwords of plain characters only.
     pub(crate) fn url(&self, user: &str, password: &str) -> String {
-        format!(
-            "postgresql://{user}:{password}@127.0.0.1:{}/postgres",
-            self.port
-        )
+        format!("postgresql://{user}:{password}@127.0.0.1:{}/postgres", self.port)
     }
 
     /// A new connection of the superuser, over the Unix socket.
     pub(crate) async fn admin(&self) -> Client {
         let mut config = tokio_postgres::Config::new();
-        config
-            .host_path(&self.folder)
-            .port(self.port)
-            .user("postgres")
-            .dbname("postgres");
-        connect(&config)
-            .await
-            .expect("the superuser gets in over the socket")
+        config.host_path(&self.folder).port(self.port).user("postgres").dbname("postgres");
+        connect(&config).await.expect("the superuser gets in over the socket")
     }
 
     /// A new connection over TCP, as a client of the server would make it.
@@ -118,18 +109,13 @@ impl Cluster {
     /// Makes a role that may log in with this password.
     pub(crate) fn role(&self, name: &str, password: &str) {
         let password = password.replace('\'', "''");
-        self.psql(&format!(
-            "CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"
-        ));
+        self.psql(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"));
     }
 
     /// Ends the server as `pg_ctl stop -m fast` does: sessions are told and cut. Connections are refused then.
     pub(crate) fn stop(&self) {
         self.thaw();
-        self.end([
-            (Signal::INT, Duration::from_secs(20)),
-            (Signal::QUIT, QUICK),
-        ]);
+        self.end([(Signal::INT, Duration::from_secs(20)), (Signal::QUIT, QUICK)]);
     }
 
     /// Ends the server as a crash does: sessions are cut without a word.
@@ -163,11 +149,8 @@ impl Cluster {
         signal(postmaster, Signal::STOP);
         // The postmaster makes no more children now; one more look finds those that it was just making.
         loop {
-            let others: Vec<Pid> = self
-                .processes()
-                .into_iter()
-                .filter(|pid| !halted.contains(pid))
-                .collect();
+            let others: Vec<Pid> =
+                self.processes().into_iter().filter(|pid| !halted.contains(pid)).collect();
             if others.is_empty() {
                 return;
             }
@@ -178,9 +161,7 @@ impl Cluster {
 
     /// Lets a frozen server go on; no harm when it is not frozen.
     pub(crate) fn thaw(&self) {
-        self.processes()
-            .into_iter()
-            .for_each(|pid| signal(pid, Signal::CONT));
+        self.processes().into_iter().for_each(|pid| signal(pid, Signal::CONT));
     }
 
     /// The postmaster and all its children.
@@ -198,9 +179,7 @@ impl Cluster {
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
-        self.postmaster
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.postmaster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a postmaster and waits until it takes connections.
@@ -222,9 +201,7 @@ impl Cluster {
             .spawn()
             .expect("postgres can be run");
         wait_for("PostgreSQL to start", Duration::from_secs(60), || {
-            if let Some(status) = postmaster
-                .try_wait()
-                .expect("the postmaster is a child of ours")
+            if let Some(status) = postmaster.try_wait().expect("the postmaster is a child of ours")
             {
                 panic!("PostgreSQL ended with {status}:\n{}", self.log());
             }
@@ -244,9 +221,7 @@ impl Cluster {
                 break;
             }
         }
-        self.processes()
-            .into_iter()
-            .for_each(|pid| signal(pid, Signal::KILL));
+        self.processes().into_iter().for_each(|pid| signal(pid, Signal::KILL));
         let _ = postmaster.wait();
     }
 }
@@ -319,10 +294,7 @@ impl Builder {
         let port = cluster.port.to_string();
         let folder = cluster.folder.to_str().expect("made of plain characters");
         let ours = [("port", port.as_str()), ("unix_socket_directories", folder)];
-        let asked = self
-            .settings
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let asked = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut lines = String::from("\n");
         for (name, value) in USUAL.into_iter().chain(ours).chain(asked) {
             writeln!(lines, "{name} = '{}'", value.replace('\'', "''"))
@@ -334,11 +306,9 @@ impl Builder {
 
 impl Server {
     fn find(version: Option<u32>) -> Server {
-        let wanted = version.map(|major| major.to_string()).or_else(|| {
-            std::env::var("TEST_POSTGRES")
-                .ok()
-                .filter(|major| !major.is_empty())
-        });
+        let wanted = version
+            .map(|major| major.to_string())
+            .or_else(|| std::env::var("TEST_POSTGRES").ok().filter(|major| !major.is_empty()));
         let key = wanted.clone().unwrap_or_default();
         let cell = slot(&SERVERS, key);
         cell.get_or_init(|| {
@@ -347,13 +317,9 @@ impl Server {
             let mut postgres = Command::new(programs.join("postgres"));
             postgres.arg("--version");
             let line = text(&finish(postgres, b"").stdout);
-            let major = line
-                .split(|c: char| !c.is_ascii_digit())
-                .find_map(|digits| digits.parse().ok());
-            Server {
-                major: major.expect("it tells its version"),
-                programs,
-            }
+            let major =
+                line.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
+            Server { major: major.expect("it tells its version"), programs }
         })
         .clone()
     }
@@ -398,9 +364,7 @@ async fn connect(config: &tokio_postgres::Config) -> Result<Client, tokio_postgr
 
 fn psql_program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| Path::new(&installed(&["postgres"])).join("psql"))
-        .clone()
+    PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql")).clone()
 }
 
 /// Runs a program to its end; the test fails when the program does.
@@ -415,24 +379,14 @@ fn finish(mut command: Command, input: &[u8]) -> Output {
     // A program that ends early tells why on its standard error.
     let _ = pipe.write_all(input);
     drop(pipe);
-    let output = child
-        .wait_with_output()
-        .expect("the program is a child of ours");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}",
-        output.status,
-        text(&output.stderr)
-    );
+    let output = child.wait_with_output().expect("the program is a child of ours");
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output.stderr));
     output
 }
 
 fn copy(from: &Path, to: &Path) {
     let mut cp = Command::new("cp");
-    cp.args(["-a", "--reflink=auto"])
-        .arg(from)
-        .arg(to)
-        .current_dir("/");
+    cp.args(["-a", "--reflink=auto"]).arg(from).arg(to).current_dir("/");
     become_server_user(&mut cp);
     finish(cp, b"");
 }

@@ -80,10 +80,7 @@ impl Program {
     /// Waits until standard error holds `words`; returns the line.
     pub(crate) fn logged(&self, words: &str) -> String {
         wait_for(&format!("{words:?} in the log"), LIMIT, || {
-            self.log()
-                .lines()
-                .find(|line| line.contains(words))
-                .map(str::to_owned)
+            self.log().lines().find(|line| line.contains(words)).map(str::to_owned)
         })
     }
 
@@ -100,9 +97,7 @@ impl Program {
     /// Waits for the end.
     pub(crate) fn end(&mut self) -> ExitStatus {
         wait_for("the program to end", LIMIT, || {
-            self.child
-                .try_wait()
-                .expect("the program is a child of ours")
+            self.child.try_wait().expect("the program is a child of ours")
         })
     }
 }
@@ -134,10 +129,7 @@ impl Builder {
             .stderr(file("stderr"))
             .spawn()
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
-        Program {
-            child,
-            folder: self.folder,
-        }
+        Program { child, folder: self.folder }
     }
 }
 
@@ -147,13 +139,7 @@ fn listening(pid: u32) -> Option<SocketAddr> {
         .fd()
         .ok()?
         .filter_map(Result::ok)
-        .filter_map(|fd| {
-            if let FDTarget::Socket(inode) = fd.target {
-                Some(inode)
-            } else {
-                None
-            }
-        })
+        .filter_map(|fd| if let FDTarget::Socket(inode) = fd.target { Some(inode) } else { None })
         .collect();
     let entries = [procfs::net::tcp(), procfs::net::tcp6()];
     entries

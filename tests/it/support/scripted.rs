@@ -124,10 +124,7 @@ impl Drop for Server {
         self.stage.closed.store(true, Ordering::SeqCst);
         // Wakes the thread that accepts, which then sees that it is over.
         let _ = TcpStream::connect(self.address);
-        for connection in locked(&self.stage.connections)
-            .iter()
-            .filter_map(Weak::upgrade)
-        {
+        for connection in locked(&self.stage.connections).iter().filter_map(Weak::upgrade) {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
@@ -139,10 +136,7 @@ impl Unreachable {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         listener.bind(&any.into()).expect("a port is free");
         listener.listen(0).expect("it is bound");
-        let mut unreachable = Unreachable {
-            listener,
-            waiting: Vec::new(),
-        };
+        let mut unreachable = Unreachable { listener, waiting: Vec::new() };
         let address = unreachable.address();
         while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
             unreachable.waiting.push(stream);

@@ -80,11 +80,7 @@ fn workplace() -> &'static Workplace {
             .tempdir()
             .expect("a temporary folder can be made")
             .keep();
-        Workplace {
-            _alive: watch_over(&root),
-            folders: AtomicU32::new(0),
-            root,
-        }
+        Workplace { _alive: watch_over(&root), folders: AtomicU32::new(0), root }
     })
 }
 
@@ -109,10 +105,7 @@ fn user(name: &str) -> Option<User> {
         let output = Command::new("id").args([flag, name]).output().ok()?;
         String::from_utf8(output.stdout).ok()?.trim().parse().ok()
     };
-    Some(User {
-        uid: id("-u")?,
-        gid: id("-g")?,
-    })
+    Some(User { uid: id("-u")?, gid: id("-g")? })
 }
 
 // SIGQUIT first: it lets PostgreSQL return its shared memory, which SIGKILL does not. A pid file can be
