@@ -100,6 +100,7 @@ async fn run(
     match result {
         // Sent to nobody, the client is dropped at once, and the connection ends with it.
         Ok((live, connection, dropped)) => {
+            let _listed = budget.list(live.server.pid);
             drop(waiter.send(Ok(live)));
             drive(connection, dropped, &budget).await;
         }
