@@ -12,8 +12,11 @@ mod run;
 mod settings;
 mod snapshot;
 mod target;
+mod tell;
+mod views;
+pub mod write;
 
-pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement};
+pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement, Step};
 pub use once::once;
 pub use roster::Roster;
 pub use settings::{Kind, Schedule, Settings};

@@ -1,13 +1,16 @@
-//! One probe: a fresh connect and a statement through the pool, side by side, until a deadline.
+//! One probe: a fresh connect and a statement through the pool, side by side, then the views, until
+//! a deadline.
 
 use std::time::SystemTime;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::instruments::Statement;
 use super::settings::Kind;
 use super::snapshot::{Connected, Failure, Part, Queried, Snapshot};
 use super::target::Target;
+use super::views;
 use crate::pool::Access;
 
 /// Probes a target once.
@@ -17,15 +20,28 @@ use crate::pool::Access;
 pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
     let start = Instant::now();
     let deadline = start + target.settings().schedule.timeout;
-    let (fresh, query) = tokio::join!(
-        async {
-            match with_connect {
-                true => Some(connect(target, deadline).await),
-                false => None,
-            }
-        },
-        query(target, deadline),
-    );
+    let settled = Notify::new();
+    let essentials = async {
+        let results = tokio::join!(
+            async {
+                match with_connect {
+                    true => Some(connect(target, deadline).await),
+                    false => None,
+                }
+            },
+            query(target, deadline),
+        );
+        settled.notify_one();
+        results
+    };
+    let extras = async {
+        // One after the other where that is quick. What hangs may be what the views explain, so
+        // they do not wait for its end.
+        let patience = start + target.settings().schedule.timeout / 4;
+        let _ = timeout_at(patience, settled.notified()).await;
+        views::look(target, deadline).await
+    };
+    let ((fresh, query), (views, extras)) = tokio::join!(essentials, extras);
     let before = target.published();
     let before = before.as_deref().map(|published| &published.snapshot);
     let connect = fresh.or_else(|| before.and_then(|snapshot| snapshot.connect.clone()));
@@ -35,6 +51,8 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
         took: start.elapsed(),
         connect,
         query,
+        views,
+        extras,
         last_success_at: before.and_then(|snapshot| snapshot.last_success_at),
     };
     if snapshot.is_up() {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{CheckoutError, ConnectError, QueryError, Reason, Server, Timings};
+use crate::view::{self, Name, Views};
 
 /// A part of a probe; the label `probe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +16,29 @@ pub enum Part {
     Connect,
     /// A check-out through the pool, and the probe's statement.
     Query,
+    /// Rows written and taken out again.
+    Write,
+    /// A view of the server's.
+    View(Name),
 }
 
 impl Label for Part {
-    const ALL: &'static [Self] = &[Self::Connect, Self::Query];
+    const ALL: &'static [Self] = &[
+        Self::Connect,
+        Self::Query,
+        Self::Write,
+        Self::View(Name::Activity),
+        Self::View(Name::Limits),
+        Self::View(Name::Databases),
+        Self::View(Name::Statements),
+    ];
 
     fn label(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Query => "query",
+            Self::Write => "write",
+            Self::View(name) => name.label(),
         }
     }
 }
@@ -96,6 +111,10 @@ pub struct Snapshot {
     pub connect: Option<Result<Connected, Failure>>,
     /// The statement through the pool.
     pub query: Result<Queried, Failure>,
+    /// What the server told, as far as it did.
+    pub views: Views,
+    /// The views and the write probe that were tried, and how that ended.
+    pub extras: Vec<(Part, Result<(), Failure>)>,
     /// When a probe last succeeded, by the wall.
     pub last_success_at: Option<SystemTime>,
 }
@@ -108,13 +127,25 @@ impl Snapshot {
 
     /// Each part of the probe and whether it succeeded.
     pub fn parts(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
-        let connect = self.connect.as_ref().map(|c| (Part::Connect, c.as_ref().map(|_| ())));
-        connect.into_iter().chain([(Part::Query, self.query.as_ref().map(|_| ()))])
+        let extras = self.extras.iter().map(|(part, r)| (*part, r.as_ref().copied()));
+        self.essentials().chain(extras)
     }
 
-    /// The first failure of the probe.
+    /// The first failure that makes the target be down.
     pub fn failure(&self) -> Option<(Part, &Failure)> {
-        self.parts().find_map(|(part, result)| Some((part, result.err()?)))
+        self.essentials().find_map(|(part, result)| Some((part, result.err()?)))
+    }
+
+    /// Whether the write probe succeeded; `None` when it was not tried.
+    pub fn is_writable(&self) -> Option<bool> {
+        let write = self.extras.iter().find(|(part, _)| *part == Part::Write);
+        write.map(|(_, result)| result.is_ok())
+    }
+
+    /// The parts that decide whether the target is up.
+    fn essentials(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
+        let connect = self.connect.as_ref().map(|c| (Part::Connect, c.as_ref().map(|_| ())));
+        connect.into_iter().chain([(Part::Query, self.query.as_ref().map(|_| ()))])
     }
 }
 
@@ -125,13 +156,16 @@ pub struct Published {
     pub snapshot: Arc<Snapshot>,
     /// A text for each row of [`READINGS`].
     pub rendered: Rendered,
+    /// A text for each row of [`view::READINGS`].
+    pub views: Rendered,
 }
 
 impl Published {
     /// Renders a snapshot with the target's label.
     pub fn new(snapshot: Snapshot, base: &str) -> Self {
         let rendered = Rendered::new(READINGS, &snapshot, base);
-        Self { snapshot: Arc::new(snapshot), rendered }
+        let views = Rendered::new(view::READINGS, &snapshot.views, base);
+        Self { snapshot: Arc::new(snapshot), rendered, views }
     }
 }
 
@@ -159,6 +193,13 @@ pub const READINGS: &[Reading<Snapshot>] = &[
         kind: Kind::Gauge,
         labels: &[],
         read: last_success,
+    },
+    Reading {
+        name: "db_pool_write_up",
+        help: "1 when the last write probe succeeded; absent when it is off.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: |snapshot, out| out.push([], snapshot.is_writable()),
     },
 ];
 
