@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all lint format-check clippy docs shellcheck check
+.PHONY: help setup build demo test test-all metrics-md lint format-check clippy docs shellcheck check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ build: ## Build the release program
 demo: ## Start a throwaway PostgreSQL, an application that uses it, and the daemon
 	scripts/setup.sh build postgres
 	cargo build --release --locked
-	target/release/db_pool_exporter demo
+	$${CARGO_TARGET_DIR:-target}/release/db_pool_exporter demo
 
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)
@@ -30,6 +30,9 @@ test-all: ## Run the whole suite once for each supported major version of Postgr
 	set -e; for major in $$(scripts/setup.sh --print versions); do \
 	  echo "PostgreSQL $$major"; TEST_POSTGRES=$$major cargo test --locked; \
 	done
+
+metrics-md: ## Write METRICS.md anew from the code's tables
+	UPDATE_METRICS_MD=1 cargo test --locked --lib metrics_md
 
 lint: format-check clippy docs shellcheck ## Check formatting, lints, documentation and scripts
 

@@ -14,3 +14,10 @@ pub mod pool;
 pub mod view;
 
 pub mod probe;
+
+pub mod http;
+
+pub mod config;
+
+
+pub mod app;

@@ -6,5 +6,7 @@
     reason = "the harness waits for processes, which do not follow a paused clock, and it reads the environment"
 )]
 
+mod daemon;
 mod harness;
+mod pool;
 mod support;

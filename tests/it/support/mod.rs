@@ -1,8 +1,10 @@
 //! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
 
+pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod scripted;
+pub(crate) mod web;
 pub(crate) mod workplace;
 
 use std::net::TcpListener;

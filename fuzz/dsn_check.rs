@@ -1,0 +1,48 @@
+//! What must hold for every text that is taken for a database URL.
+
+use db_pool_exporter::dsn::{Dsn, parse};
+
+/// Part of the password of every URL in the corpus; never a plain name, so that no error may show it.
+const MARK: &str = "s3cr3t-";
+
+/// Parses the text, and what it is shown as; completes it from an environment.
+///
+/// Panics if something does not hold. The message has no text of the URL.
+pub(crate) fn check(text: &str) {
+    match parse(text) {
+        Ok(dsn) => {
+            shown_is_the_same(&dsn);
+            shown_is_redacted(text, &dsn);
+            completed_is_whole(dsn);
+        }
+        Err(errors) => {
+            assert!(!errors.is_empty(), "refused without a reason");
+            let shown = errors.iter().any(|error| format!("{error} {error:?}").contains(MARK));
+            assert!(!shown, "an error shows the password");
+        }
+    }
+}
+
+fn shown_is_the_same(dsn: &Dsn) {
+    let shown = dsn.to_string();
+    let Ok(again) = parse(&shown) else { panic!("the redacted URL is refused") };
+    assert!(again.to_string() == shown, "the redacted URL means something else");
+    assert!(again.hosts == dsn.hosts && again.user == dsn.user, "the redacted URL leads elsewhere");
+}
+
+/// The password is not shown, unless the text has it in another place too.
+fn shown_is_redacted(text: &str, dsn: &Dsn) {
+    let password = dsn.password.as_ref();
+    let here = password.is_some_and(|password| password.reveal().contains(MARK));
+    let only_here = here && text.matches(MARK).count() == 1;
+    assert!(!only_here || !dsn.to_string().contains(MARK), "the redacted URL shows the password");
+}
+
+fn completed_is_whole(mut dsn: Dsn) {
+    let errors =
+        dsn.fill([("PGHOST", "a,b"), ("PGPORT", "1"), ("PGUSER", "u"), ("PGSSLMODE", "allow")]);
+    let refused = !errors.is_empty() || !dsn.resolve(Some("me")).is_empty();
+    let open = dsn.hosts.iter().any(|host| host.port.is_none()) || dsn.hosts.is_empty();
+    assert!(refused || !open, "a host is left open");
+    assert!(refused || (dsn.user.is_some() && dsn.database.is_some()), "the login is left open");
+}

@@ -1,0 +1,155 @@
+//! Which tables make `/metrics`, in which order: the catalogue.
+//!
+//! A family is either live (read at each scrape) or rendered (written once a snapshot), never both.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::process::{self, Usage, boot_time};
+use crate::metrics::{Description, Kind, Page, Reading};
+use crate::pool;
+use crate::probe::{self, Published, Roster, Target};
+
+/// What the exporter tells of itself.
+pub struct Exporter {
+    boot: Option<u64>,
+}
+
+impl Exporter {
+    /// Reads what does not change.
+    pub fn new() -> Self {
+        Self { boot: boot_time() }
+    }
+
+    /// Writes all families: those of the targets, then the exporter's own.
+    pub fn write(&self, roster: &Roster, page: &mut Page<'_>) {
+        let targets = roster.targets();
+        write_targets(&targets, page);
+        page.live(BUILD, [("", &())]);
+        page.live(process::READINGS, [("", &Usage::now(self.boot))]);
+    }
+}
+
+impl Default for Exporter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
+    let each = || targets.iter().map(|target| (target.base(), target.as_ref()));
+    page.live(probe::TARGET_READINGS, each().collect::<Vec<_>>());
+    let published: Vec<Arc<Published>> = targets.iter().filter_map(|t| t.published()).collect();
+    page.rendered(probe::SNAPSHOT_READINGS, published.iter().map(|p| &p.rendered));
+    let states: Vec<_> = each().map(|(base, target)| (base, target.pool().state())).collect();
+    page.live(pool::STATE_READINGS, states.iter().map(|(base, state)| (*base, state)));
+    let pools = targets.iter().map(|t| (t.base(), t.pool().instruments().as_ref()));
+    page.live(pool::READINGS, pools);
+    let probes = targets.iter().map(|t| (t.base(), t.instruments()));
+    page.live(probe::INSTRUMENT_READINGS, probes);
+}
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const BUILD: &[Reading<()>] = &[Reading {
+    name: "db_pool_exporter_build_info",
+    help: "1, with the exporter's version and what it was built from.",
+    kind: Kind::Gauge,
+    labels: &["version", "revision"],
+    read: |(), out| {
+        out.push([VERSION, option_env!("DB_POOL_EXPORTER_REVISION").unwrap_or("unknown")], 1_u32)
+    },
+}];
+
+/// A part of the catalogue.
+pub struct Section {
+    /// What its families tell of.
+    pub title: &'static str,
+    /// Its families, in their order on the page.
+    pub families: Vec<Description>,
+}
+
+/// Every family that the exporter can show.
+pub fn catalogue() -> Vec<Section> {
+    vec![
+        section(
+            "The target and its last probe",
+            &[
+                describe(probe::TARGET_READINGS),
+                describe(probe::SNAPSHOT_READINGS),
+                describe(probe::INSTRUMENT_READINGS),
+            ],
+        ),
+        section(
+            "The exporter's own probe pool",
+            &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
+        ),
+        section("The exporter itself", &[describe(BUILD), describe(process::READINGS)]),
+    ]
+}
+
+fn section(title: &'static str, tables: &[Vec<Description>]) -> Section {
+    Section { title, families: tables.concat() }
+}
+
+fn describe<T: ?Sized>(table: &[Reading<T>]) -> Vec<Description> {
+    table.iter().map(Reading::describe).collect()
+}
+
+/// METRICS.md, from the tables.
+pub fn metrics_md() -> String {
+    let mut text = String::from(HEAD);
+    for Section { title, families } in catalogue() {
+        let _ = write!(
+            text,
+            "\n## {title}\n\n| name | type | labels | meaning |\n| --- | --- | --- | --- |\n"
+        );
+        for family in families {
+            let labels: Vec<String> = family.labels.iter().map(|l| format!("`{l}`")).collect();
+            let (name, kind, help) = (family.name, family.kind.label(), family.help);
+            let _ = writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        }
+    }
+    text
+}
+
+const HEAD: &str = "# Metrics
+
+Made from the code's tables by `make metrics-md`; a test keeps it true. Every sample of a target also has
+the label `target`, the target's name (`default` for DATABASE_URL). A target's own labels stand on
+`db_pool_target_info` alone, to be joined. Seconds and bytes, never milliseconds; a value that is not
+known has no sample. Names are an interface: CHANGELOG.md tells of each change under **Metrics**.
+";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_prometheus() {
+        let mut names = HashSet::new();
+        for family in catalogue().iter().flat_map(|section| &section.families) {
+            let Description { name, kind, help, labels } = family;
+            assert!(names.insert(*name), "{name} stands twice");
+            assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert!(*kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert!(help.ends_with('.') && !help.contains('\n'), "{name}: a sentence");
+            assert!(!labels.contains(&"target"), "{name}: the caller adds it");
+            let family = name.strip_suffix("_total").unwrap_or(name);
+            assert!(family == *name || names.insert(family), "{family} is a family of its own");
+        }
+    }
+
+    #[test]
+    fn metrics_md_is_what_the_tables_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/METRICS.md");
+        if std::env::var_os("UPDATE_METRICS_MD").is_some() {
+            std::fs::write(path, metrics_md()).expect("METRICS.md can be written");
+        }
+        let text = std::fs::read_to_string(path).expect("METRICS.md is there");
+        assert!(text == metrics_md(), "METRICS.md is old: make metrics-md");
+    }
+}

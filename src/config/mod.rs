@@ -1,0 +1,3 @@
+//! From what users write to what the rooms need.
+
+pub mod web;

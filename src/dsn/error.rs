@@ -1,0 +1,184 @@
+//! What is wrong with a URL: which part, where, and what is allowed.
+//!
+//! Never any of the text. The one exception is the name of an unknown parameter, and only if it looks
+//! like a name: `Part::unknown` is the only place that lets text in.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// One problem of a URL or of a `PG*` variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{part}{}: {problem}", Position(*.at))]
+pub struct Error {
+    /// The part that it is about.
+    pub part: Part,
+    /// The byte where it is, counted from 1, where the text has one.
+    pub at: Option<usize>,
+    /// What is wrong, and what is allowed.
+    pub problem: Problem,
+}
+
+impl Error {
+    /// A problem at a byte of the text, counted from 0.
+    pub(super) fn new(part: Part, at: usize, problem: Problem) -> Self {
+        Self { part, at: Some(at + 1), problem }
+    }
+
+    /// A problem of the whole, or of a variable.
+    pub(super) fn anywhere(part: Part, problem: Problem) -> Self {
+        Self { part, at: None, problem }
+    }
+}
+
+impl From<Error> for Vec<Error> {
+    fn from(error: Error) -> Self {
+        vec![error]
+    }
+}
+
+/// A part of a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The text as a whole.
+    Text,
+    /// What stands before `://`.
+    Scheme,
+    /// The role.
+    User,
+    /// The password.
+    Password,
+    /// The host, or the list of hosts.
+    Host,
+    /// The port, or the list of ports.
+    Port,
+    /// The database.
+    Database,
+    /// A parameter, by name.
+    Parameter(Cow<'static, str>),
+    /// A parameter whose name cannot be shown.
+    Unnamed,
+    /// An environment variable, by name.
+    Variable(&'static str),
+}
+
+impl Part {
+    /// A parameter that is ours, whose name is safe to show.
+    pub(super) fn parameter(name: &'static str) -> Self {
+        Self::Parameter(Cow::Borrowed(name))
+    }
+
+    /// A parameter that is not ours: named only if it looks like a name, for it may be a mangled password.
+    pub(super) fn unknown(name: &str) -> Self {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if (1..=40).contains(&name.len()) && name.chars().all(plain) {
+            Self::Parameter(Cow::Owned(name.to_owned()))
+        } else {
+            Self::Unnamed
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("database URL"),
+            Self::Scheme => f.write_str("scheme"),
+            Self::User => f.write_str("user"),
+            Self::Password => f.write_str("password"),
+            Self::Host => f.write_str("host"),
+            Self::Port => f.write_str("port"),
+            Self::Database => f.write_str("database"),
+            Self::Parameter(name) => write!(f, "parameter `{name}`"),
+            Self::Unnamed => f.write_str("a parameter"),
+            Self::Variable(name) => write!(f, "variable {name}"),
+        }
+    }
+}
+
+/// What is wrong with a part.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message is its own documentation")]
+pub enum Problem {
+    #[error("must begin with `postgresql://`, `postgres://` or `postgresql+DRIVER://`")]
+    Scheme,
+    #[error("a `%` must be followed by two hexadecimal digits; the sign itself is written `%25`")]
+    Escape,
+    #[error("a NUL byte (`%00`) is not allowed")]
+    Nul,
+    #[error("the bytes are not UTF-8 after decoding")]
+    Utf8,
+    #[error("a space must be written `%20`")]
+    Space,
+    #[error("an `@` in the password must be written `%40`")]
+    At,
+    #[error("an `@` must be written `%40`, and a `/` in the password `%2F`")]
+    Slash,
+    #[error("parameters begin with `?`; an `&` in the name must be written `%26`")]
+    Ampersand,
+    #[error("the name must be followed by `=` and a value")]
+    Separator,
+    #[error("a second `=` must be written `%3D`")]
+    SecondSeparator,
+    #[error("the closing `'` is missing")]
+    Quote,
+    #[error("the closing `]` of an IPv6 address is missing")]
+    Bracket,
+    #[error("after the `]` of an IPv6 address only `:`, `/`, `?` or `,` may follow")]
+    AfterBracket,
+    #[error(
+        "must be a name of letters, digits, `-`, `_` and `.`, an IP address, or a path beginning with `/`"
+    )]
+    Host,
+    #[error("must be an IP address")]
+    Address,
+    #[error("must be a number from 1 to 65535")]
+    Port,
+    #[error(
+        "must be a number from 1 to 65535; a `/`, `?` or `:` in the password must be written `%2F`, `%3F` or `%3A`"
+    )]
+    PortOrPassword,
+    #[error("is given twice, after the host and on its own")]
+    PortTwice,
+    #[error("{given} given for {hosts} host(s)")]
+    Count { given: usize, hosts: usize },
+    #[error("is not a parameter of libpq, asyncpg, psycopg or SQLAlchemy")]
+    Unknown,
+    #[error("must be one of: {0}")]
+    Allowed(&'static str),
+    #[error("must be a whole number")]
+    Integer,
+    #[error("must be a number of seconds")]
+    Seconds,
+    #[error("cannot be honoured: {0}")]
+    Refused(&'static str),
+    #[error("contradicts `{0}`")]
+    Contradiction(&'static str),
+    #[error("must be one of: {allowed}, with `{with}`")]
+    Weak { allowed: &'static str, with: &'static str },
+    #[error("each method must be one of: {0}")]
+    Method(&'static str),
+    #[error("names a method twice")]
+    MethodTwice,
+    #[error("either every method has a `!` or none has")]
+    MethodMixed,
+    #[error("leaves no method of those spoken here: password, md5, scram-sha-256, none")]
+    MethodNone,
+    #[error("must not be above `ssl_max_protocol_version`")]
+    Range,
+    #[error("needs `sslcert`")]
+    Certificate,
+    #[error("is missing")]
+    Missing,
+}
+
+/// The byte position, or nothing.
+struct Position(Option<usize>);
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(at) => write!(f, " at byte {at}"),
+            None => Ok(()),
+        }
+    }
+}

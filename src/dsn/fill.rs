@@ -1,0 +1,117 @@
+//! What the URL leaves open: first libpq's environment, then libpq's defaults.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use super::draft::Draft;
+use super::tls::{CertMode, Root, SslMode};
+use super::{Address, Dsn, Error, Host, Part, Problem, parameter};
+
+/// libpq's port.
+const PORT: u16 = 5432;
+
+impl Dsn {
+    /// Whether this parameter was given (by libpq's name, aliases included), even with an empty value.
+    pub fn said(&self, name: &str) -> bool {
+        self.said.contains(name)
+    }
+
+    /// Fills what the URL leaves open from libpq's variables (`PGHOST` and so on), given as an environment;
+    /// other variables and empty ones are left alone. A parameter that the URL gave, even with an empty
+    /// value, is not filled, as in libpq.
+    ///
+    /// Returns every bad variable, by name.
+    #[must_use = "bad variables are refused, not ignored"]
+    pub fn fill<'a>(
+        &mut self,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Vec<Error> {
+        let variables: BTreeMap<&str, &str> = environment
+            .into_iter()
+            .filter(|(name, value)| name.starts_with("PG") && !value.is_empty())
+            .collect();
+        let mut draft = Draft::of(mem::take(self));
+        let mut errors = Vec::new();
+        let mut filled = Vec::new();
+        for parameter in parameter::all() {
+            let Some(variable) = parameter.variable.filter(|_| !draft.dsn.said(parameter.key))
+            else {
+                continue;
+            };
+            let Some(value) = variables.get(variable) else {
+                continue;
+            };
+            match draft.set(parameter, value) {
+                Ok(()) => filled.push((parameter.key, variable)),
+                Err(problem) => errors.push(Error::anywhere(Part::Variable(variable), problem)),
+            }
+        }
+        let (dsn, contradictions) = draft.finish();
+        *self = dsn;
+        errors.extend(contradictions.into_iter().map(|error| blamed(error, &filled)));
+        errors
+    }
+
+    /// Sets libpq's defaults: port 5432, the database named as the user, `sslmode` `prefer` (`verify-full`
+    /// with `sslrootcert=system`). Without a host it is `localhost`, where libpq would look for a socket:
+    /// a monitor's own host is rarely the database's. `login` is the name of the operating system's user.
+    ///
+    /// Returns what is still missing or contradictory.
+    #[must_use = "what is still missing is refused, not ignored"]
+    pub fn resolve(&mut self, login: Option<&str>) -> Vec<Error> {
+        let mut errors = self.resolve_hosts();
+        if self.user.is_none() {
+            self.user = login.map(str::to_owned);
+        }
+        if self.user.is_none() {
+            errors.push(Error::anywhere(Part::User, Problem::Missing));
+        }
+        if self.database.is_none() {
+            self.database.clone_from(&self.user);
+        }
+        let trusts_system = self.tls.root == Some(Root::System);
+        let default = if trusts_system { SslMode::VerifyFull } else { SslMode::Prefer };
+        self.tls.mode.get_or_insert(default);
+        errors.extend(self.tls.contradictions());
+        if self.tls.cert_mode == Some(CertMode::Require) && self.tls.cert.is_none() {
+            errors.push(Error::anywhere(Part::parameter("sslcertmode"), Problem::Certificate));
+        }
+        errors
+    }
+
+    fn resolve_hosts(&mut self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        if !self.said("host") && !self.said("hostaddr") && self.hosts.len() > 1 {
+            errors.push(Error::anywhere(
+                Part::Port,
+                Problem::Count { given: self.hosts.len(), hosts: 1 },
+            ));
+        }
+        if self.hosts.is_empty() {
+            self.hosts.push(Host { address: Address::Unset, hostaddr: None, port: None });
+        }
+        for host in &mut self.hosts {
+            host.port.get_or_insert(PORT);
+            if host.address == Address::Unset && host.hostaddr.is_none() {
+                host.address = Address::Name("localhost".to_owned());
+            }
+        }
+        errors
+    }
+}
+
+/// The error, with the variable's name in place of the parameter that it filled.
+fn blamed(error: Error, filled: &[(&'static str, &'static str)]) -> Error {
+    let variable = filled.iter().find(|(key, _)| match &error.part {
+        Part::Port => *key == "port",
+        Part::Parameter(name) => name == key,
+        Part::Text | Part::Scheme | Part::User | Part::Password | Part::Host | Part::Database => {
+            false
+        }
+        Part::Unnamed | Part::Variable(_) => false,
+    });
+    match variable {
+        Some((_, variable)) => Error { part: Part::Variable(variable), ..error },
+        None => error,
+    }
+}

@@ -1,0 +1,85 @@
+//! Percent-encoding, as libpq 18 and as Python decode it.
+//!
+//! Decoding goes straight into a buffer that is overwritten when it is dropped, also on an error:
+//! it may be the password.
+
+use std::fmt::Write as _;
+
+use zeroize::Zeroize as _;
+
+use super::Problem;
+use crate::secret::Secret;
+
+/// Whose rules decode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// libpq 18: spaces around a part are dropped, one inside is refused, `+` is a plus sign.
+    Libpq,
+    /// Python's `unquote`: everything stands for itself.
+    Python,
+    /// Python's `parse_qsl`: `+` is a space.
+    Form,
+}
+
+/// Decodes a part that stands at a byte of the text; the error's position is of the whole text.
+pub(super) fn decode(raw: &str, at: usize, style: Style) -> Result<Secret, (usize, Problem)> {
+    let (raw, at) = if style == Style::Libpq { trim(raw, at) } else { (raw, at) };
+    let mut buffer = Vec::with_capacity(raw.len());
+    let filled = decode_into(&mut buffer, raw.as_bytes(), style);
+    let text = filled.and_then(|()| {
+        String::from_utf8(std::mem::take(&mut buffer)).map_err(|error| {
+            error.into_bytes().zeroize();
+            (0, Problem::Utf8)
+        })
+    });
+    buffer.zeroize();
+    text.map(Secret::from).map_err(|(offset, problem)| (at + offset, problem))
+}
+
+/// Encodes everything but letters, digits, `-._~` and the characters to keep.
+pub(super) fn encode(text: &str, keep: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        if c.is_ascii_alphanumeric() || "-._~".contains(c) || (c.is_ascii() && keep.contains(c)) {
+            out.push(c);
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a String never fails");
+        }
+    }
+    out
+}
+
+fn trim(raw: &str, at: usize) -> (&str, usize) {
+    let start = raw.len() - raw.trim_start_matches(' ').len();
+    (raw.trim_matches(' '), at + start)
+}
+
+fn decode_into(out: &mut Vec<u8>, raw: &[u8], style: Style) -> Result<(), (usize, Problem)> {
+    let mut at = 0;
+    while let Some(&byte) = raw.get(at) {
+        match (byte, style) {
+            (b'%', _) => {
+                out.push(escaped(raw.get(at + 1..at + 3)).map_err(|problem| (at, problem))?);
+                at += 2;
+            }
+            (b' ', Style::Libpq) => return Err((at, Problem::Space)),
+            (b'+', Style::Form) => out.push(b' '),
+            _ => out.push(byte),
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+fn escaped(digits: Option<&[u8]>) -> Result<u8, Problem> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    let Some(&[high, low]) = digits else {
+        return Err(Problem::Escape);
+    };
+    match (digit(high), digit(low)) {
+        (Some(0), Some(0)) => Err(Problem::Nul),
+        (Some(high), Some(low)) => Ok(high * 16 + low),
+        _ => Err(Problem::Escape),
+    }
+}

@@ -1,0 +1,153 @@
+//! The parameters that fill [`Tls`]: libpq's `ssl*`, `channel_binding`, asyncpg's `ssl` and `direct_tls`.
+
+use std::path::{Path, PathBuf};
+
+use super::draft::Draft;
+use super::parameter::{Parameter, Show, alias, read};
+use super::session::{one_of, set};
+use super::tls::{CertMode, ChannelBinding, Root, SslMode, Tls, TlsVersion};
+use super::{Problem, number};
+use crate::secret::Secret;
+
+/// The parameters of this file.
+pub(super) const PARAMETERS: &[Parameter] = &[
+    read(
+        "sslmode",
+        Some("PGSSLMODE"),
+        sslmode,
+        Some(|dsn| dsn.tls.mode.map(|mode| mode.label().to_owned())),
+    ),
+    alias("ssl", "sslmode", None, ssl),
+    alias("requiressl", "sslmode", Some("PGREQUIRESSL"), requiressl),
+    read(
+        "sslnegotiation",
+        Some("PGSSLNEGOTIATION"),
+        |draft, text| {
+            set(&mut draft.dsn.tls.direct, one_of(text, ["postgres", "direct"], "postgres, direct"))
+        },
+        Some(|dsn| {
+            let label = if dsn.tls.direct { "direct" } else { "postgres" };
+            dsn.said("sslnegotiation").then(|| label.to_owned())
+        }),
+    ),
+    alias("direct_tls", "sslnegotiation", None, |draft, text| {
+        set(&mut draft.dsn.tls.direct, number::boolean(text))
+    }),
+    read("sslrootcert", Some("PGSSLROOTCERT"), root, SHOW_ROOT),
+    read(
+        "sslcert",
+        Some("PGSSLCERT"),
+        |draft, text| set(&mut draft.dsn.tls.cert, Ok(path(text))),
+        Some(|dsn| dsn.tls.cert.as_deref().map(shown)),
+    ),
+    read(
+        "sslkey",
+        Some("PGSSLKEY"),
+        |draft, text| set(&mut draft.dsn.tls.key, Ok(path(text))),
+        Some(|dsn| dsn.tls.key.as_deref().map(shown)),
+    ),
+    read(
+        "sslpassword",
+        None,
+        |draft, text| {
+            let password = (!text.is_empty()).then(|| Secret::new(text));
+            set(&mut draft.dsn.tls.key_password, Ok(password))
+        },
+        Some(|dsn| dsn.tls.key_password.as_ref().map(|_| "***".to_owned())),
+    ),
+    read(
+        "sslcertmode",
+        Some("PGSSLCERTMODE"),
+        |draft, text| set(&mut draft.dsn.tls.cert_mode, CertMode::parse(text).map(Some)),
+        Some(|dsn| dsn.tls.cert_mode.map(|mode| mode.label().to_owned())),
+    ),
+    read(
+        "sslsni",
+        Some("PGSSLSNI"),
+        |draft, text| set(&mut draft.dsn.tls.sni, sni(text)),
+        Some(|dsn| dsn.said("sslsni").then(|| u8::from(dsn.tls.sni).to_string())),
+    ),
+    read(
+        "channel_binding",
+        Some("PGCHANNELBINDING"),
+        |draft, text| {
+            set(&mut draft.dsn.tls.channel_binding, ChannelBinding::parse(text).map(Some))
+        },
+        Some(|dsn| dsn.tls.channel_binding.map(|binding| binding.label().to_owned())),
+    ),
+    read(
+        "ssl_min_protocol_version",
+        Some("PGSSLMINPROTOCOLVERSION"),
+        |draft, text| set(&mut draft.dsn.tls.min_protocol, TlsVersion::parse_min(text)),
+        Some(|dsn| dsn.tls.min_protocol.map(|version| version.label().to_owned())),
+    ),
+    read(
+        "ssl_max_protocol_version",
+        Some("PGSSLMAXPROTOCOLVERSION"),
+        |draft, text| set(&mut draft.dsn.tls.max_protocol, TlsVersion::parse_max(text)),
+        Some(|dsn| dsn.tls.max_protocol.map(|version| version.label().to_owned())),
+    ),
+];
+
+const SHOW_ROOT: Option<Show> = Some(|dsn| match &dsn.tls.root {
+    Some(Root::System) => Some("system".to_owned()),
+    Some(Root::File(path)) => Some(shown(path)),
+    None => None,
+});
+
+fn sslmode(draft: &mut Draft, text: &str) -> Result<(), Problem> {
+    let mode = SslMode::parse(text)?;
+    agree(&mut draft.dsn.tls, mode, draft.ssl, "ssl")?;
+    draft.sslmode = Some(mode);
+    Ok(())
+}
+
+/// asyncpg's `ssl`. libpq takes JDBC's `ssl=true` too; asyncpg does not, and to it `True` means verify-full,
+/// so that it must be said which is meant.
+fn ssl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
+    let mode = SslMode::parse(&text.replace('_', "-"))?;
+    agree(&mut draft.dsn.tls, mode, draft.sslmode, "sslmode")?;
+    draft.ssl = Some(mode);
+    Ok(())
+}
+
+/// What libpq had before `sslmode`.
+fn requiressl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
+    let required = one_of(text, ["0", "1"], "0, 1")?;
+    let mode = if required { SslMode::Require } else { SslMode::Prefer };
+    sslmode(draft, mode.label())
+}
+
+fn agree(
+    tls: &mut Tls,
+    mode: SslMode,
+    other: Option<SslMode>,
+    name: &'static str,
+) -> Result<(), Problem> {
+    if other.is_some_and(|other| other != mode) {
+        return Err(Problem::Contradiction(name));
+    }
+    tls.mode = Some(mode);
+    Ok(())
+}
+
+fn root(draft: &mut Draft, text: &str) -> Result<(), Problem> {
+    draft.dsn.tls.root = match text {
+        "system" => Some(Root::System),
+        _ => path(text).map(Root::File),
+    };
+    Ok(())
+}
+
+fn sni(text: &str) -> Result<bool, Problem> {
+    // Only `1` turns it on in libpq; an empty value leaves the default.
+    if text.is_empty() { Ok(true) } else { one_of(text, ["0", "1"], "0, 1") }
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,131 @@
+//! Texts that are refused, with every message.
+
+use super::refusals;
+
+fn check(text: &str, expected: &[&str]) {
+    assert_eq!(refusals(text), expected, "{text}");
+}
+
+#[test]
+fn a_scheme_must_be_postgresqls() {
+    let expected = "scheme at byte 1: must begin with `postgresql://`, `postgres://` or `postgresql+DRIVER://`";
+    for text in [
+        "mysql://u:p@h/db",
+        "POSTGRESQL://h",
+        "jdbc:postgresql://h/db",
+        " postgresql://h",
+        "://h",
+        "postgresql+://h",
+        "postgresql+a+b://h",
+    ] {
+        check(text, &[expected]);
+    }
+}
+
+#[test]
+fn an_at_sign_or_slash_in_a_password_must_be_encoded() {
+    let at = "an `@` in the password must be written `%40`";
+    check("postgresql://u:p@ss@h/db", &[&format!("host at byte 20: {at}")]);
+    check("postgresql+asyncpg://u:p@ss@h/db", &[&format!("host at byte 28: {at}")]);
+    check("postgresql://u:p@@h/db", &[&format!("host at byte 18: {at}")]);
+    check("postgresql://u:p@s:s@h/db", &[&format!("port at byte 21: {at}")]);
+    check("postgresql:///?host=a@b", &[&format!("parameter `host` at byte 21: {at}")]);
+    let slash = "an `@` must be written `%40`, and a `/` in the password `%2F`";
+    check("postgresql://u:1/x@h/db", &[&format!("database at byte 19: {slash}")]);
+    let port = "must be a number from 1 to 65535; a `/`, `?` or `:` in the password must be written `%2F`, `%3F` or `%3A`";
+    check(
+        "postgresql://u:p/x@h/db",
+        &[&format!("port at byte 16: {port}"), &format!("database at byte 19: {slash}")],
+    );
+}
+
+#[test]
+fn parameters_must_not_pass_for_a_database() {
+    check(
+        "postgresql://h/db&password=x",
+        &[
+            "database at byte 18: parameters begin with `?`; an `&` in the name must be written `%26`",
+        ],
+    );
+}
+
+#[test]
+fn percent_encoding_must_be_right() {
+    let escape =
+        "a `%` must be followed by two hexadecimal digits; the sign itself is written `%25`";
+    check("postgresql://h/d%zz", &[&format!("database at byte 17: {escape}")]);
+    check("postgresql://u:10%@h", &[&format!("password at byte 18: {escape}")]);
+    check("postgresql://[fe80::1%eth0]/", &[&format!("host at byte 22: {escape}")]);
+    check("postgresql://h?user=%4", &[&format!("parameter `user` at byte 21: {escape}")]);
+    check("postgresql://h?us%er=x", &[&format!("a parameter at byte 18: {escape}")]);
+    check("postgresql://h/%00", &["database at byte 16: a NUL byte (`%00`) is not allowed"]);
+    check("postgresql://h/\0", &["database URL at byte 16: a NUL byte (`%00`) is not allowed"]);
+    check("postgresql://u:%ff@h", &["password at byte 16: the bytes are not UTF-8 after decoding"]);
+    check("postgresql://a b/", &["host at byte 15: a space must be written `%20`"]);
+}
+
+#[test]
+fn hosts_must_be_hosts() {
+    let host = "must be a name of letters, digits, `-`, `_` and `.`, an IP address, or a path beginning with `/`";
+    check("postgresql://a%20b/", &[&format!("host at byte 14: {host}")]);
+    check("host= port=5", &[&format!("parameter `host` at byte 7: {host}")]);
+    check("postgresql://[::1", &["host at byte 14: the closing `]` of an IPv6 address is missing"]);
+    check("postgresql://[]/", &["host at byte 15: must be an IP address"]);
+    check("postgresql://[200z:db8::1]/", &["host at byte 14: must be an IP address"]);
+    check("postgresql://h?hostaddr=h", &["parameter `hostaddr` at byte 25: must be an IP address"]);
+    check(
+        "postgresql://[::1]x/",
+        &["host at byte 19: after the `]` of an IPv6 address only `:`, `/`, `?` or `,` may follow"],
+    );
+}
+
+#[test]
+fn ports_must_be_ports_and_match_the_hosts() {
+    for port in ["0", "65536", "-1", "x", "5x", "99999999999"] {
+        check(
+            &format!("postgresql://h:{port}/"),
+            &["port at byte 16: must be a number from 1 to 65535"],
+        );
+    }
+    check("host=a,b port=1,2,3", &["port: 3 given for 2 host(s)"]);
+    check("host=a hostaddr=10.0.0.1,10.0.0.2", &["parameter `hostaddr`: 2 given for 1 host(s)"]);
+    check("postgresql://a:1,b:2/?host=c", &["port: 2 given for 1 host(s)"]);
+    check(
+        "postgresql:///?host=a:1&port=2",
+        &["port: is given twice, after the host and on its own"],
+    );
+}
+
+#[test]
+fn parameters_must_be_known() {
+    let unknown = "is not a parameter of libpq, asyncpg, psycopg or SQLAlchemy";
+    check("postgresql://h?sslmod=require", &[&format!("parameter `sslmod` at byte 23: {unknown}")]);
+    check("postgresql://h?p%40ss=x", &[&format!("a parameter at byte 23: {unknown}")]);
+    let long = "x".repeat(41);
+    check(&format!("{long}=x"), &[&format!("a parameter at byte 43: {unknown}")]);
+    let separator = "the name must be followed by `=` and a value";
+    check("postgresql://h?user", &[&format!("a parameter at byte 16: {separator}")]);
+    check("postgresql://h?user=a&&user=b", &[&format!("a parameter at byte 23: {separator}")]);
+    check("hunter2", &[&format!("a parameter at byte 1: {separator}")]);
+    check(
+        "postgresql://h?user=a=b",
+        &["parameter `user` at byte 22: a second `=` must be written `%3D`"],
+    );
+    check("user='a", &["parameter `user` at byte 6: the closing `'` is missing"]);
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let found =
+        refusals("postgresql://u:%zz@h:x/d%00?sslmode=maybe&nonsense=1&connect_timeout=soon");
+    let parts: Vec<_> = found.iter().filter_map(|text| text.split(" at byte ").next()).collect();
+    let expected = [
+        "password",
+        "port",
+        "database",
+        "parameter `sslmode`",
+        "parameter `nonsense`",
+        "parameter `connect_timeout`",
+    ];
+    assert_eq!(parts, expected);
+}

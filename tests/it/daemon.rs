@@ -1,0 +1,284 @@
+//! The daemon as its user meets it: an environment, a database, and what `/metrics` says.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::pools::{ROLE, cluster, sessions};
+use crate::support::postgres::Cluster;
+use crate::support::process::{Builder, Program};
+use crate::support::web::{get, request, scrape_until};
+use crate::support::{installed, wait_for};
+
+/// A daemon that probes the cluster five times a second.
+fn watching(cluster: &Cluster) -> Builder {
+    let url = cluster.url(ROLE.0, "correct%20horse");
+    Program::daemon()
+        .env("DATABASE_URL", url + "?sslmode=disable")
+        .env("DB_MONITOR_INTERVAL", "0.2")
+        .env("DB_CONNECT_TIMEOUT", "1")
+}
+
+const UP: &str = "db_pool_up{target=\"default\"}";
+
+#[test]
+fn a_healthy_database_is_up_with_phases_and_check_outs_that_grow() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster).start();
+    let address = daemon.address();
+    let first = scrape_until(address, UP, 1.0);
+    for phase in ["tcp", "startup"] {
+        let name = format!(
+            "db_pool_connect_phase_duration_seconds_count{{target=\"default\",phase=\"{phase}\"}}"
+        );
+        assert!(first.sample(&name).is_some_and(|n| n >= 2.0), "{}", first.body);
+    }
+    let checkouts = "db_pool_checkouts_total{target=\"default\",result=\"ok\"}";
+    let before = first.sample(checkouts).expect("a check-out was made");
+    wait_for("check-outs to grow", Duration::from_secs(5), || {
+        (get(address, "/metrics").sample(checkouts)? > before + 2.0).then_some(())
+    });
+    let later = get(address, "/metrics");
+    assert_eq!(later.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(later.sample("db_pool_size{target=\"default\"}"), Some(20.0));
+    assert_eq!(later.sample("db_pool_max_connections{target=\"default\"}"), Some(30.0));
+    assert_eq!(later.sample("db_pool_connections_opened_total{target=\"default\"}"), Some(1.0));
+    assert_eq!(get(address, "/-/ready").status, 200);
+    assert!(daemon.terminate().success());
+    wait_for("its sessions to end", Duration::from_secs(5), || {
+        (sessions(&cluster) == 0).then_some(())
+    });
+}
+
+#[test]
+fn it_serves_at_once_without_a_database_and_recovers_by_itself() {
+    let cluster = cluster();
+    cluster.stop();
+    let mut daemon = watching(&cluster).start();
+    let address = daemon.address();
+    assert_eq!(get(address, "/-/healthy").status, 200);
+    let down = scrape_until(address, UP, 0.0);
+    let errors =
+        "db_pool_connect_errors_total{target=\"default\",phase=\"tcp\",reason=\"refused\"}";
+    assert!(down.sample(errors).is_some_and(|n| n >= 1.0), "{}", down.body);
+    assert_eq!(get(address, "/-/ready").status, 200, "probed once, whatever came out");
+    cluster.start_again();
+    scrape_until(address, UP, 1.0);
+    cluster.crash();
+    scrape_until(address, UP, 0.0);
+    cluster.start_again();
+    scrape_until(address, UP, 1.0);
+    let log = daemon.log();
+    assert_eq!(log.matches("probe succeeds again").count(), 2, "{log}");
+}
+
+#[test]
+fn a_frozen_server_is_a_timeout_while_metrics_answer_within_milliseconds() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster).env("DB_MONITOR_INTERVAL", "2").start();
+    let address = daemon.address();
+    scrape_until(address, UP, 1.0);
+    cluster.freeze();
+    let down = scrape_until(address, UP, 0.0);
+    assert!(down.took < Duration::from_millis(500), "{:?}", down.took);
+    let mut times: Vec<Duration> = (0..50).map(|_| get(address, "/metrics").took).collect();
+    times.sort();
+    assert!(times[25] < Duration::from_millis(20), "{times:?}");
+    let timeout =
+        "db_pool_connect_errors_total{target=\"default\",phase=\"startup\",reason=\"timeout\"}";
+    assert!(down.sample(timeout).is_some_and(|n| n >= 1.0), "{}", down.body);
+    assert!(
+        down.sample("db_pool_abandoned_connections{target=\"default\"}").is_some_and(|n| n >= 1.0)
+    );
+    cluster.thaw();
+    let up = scrape_until(address, UP, 1.0);
+    assert!(up.sum("db_pool_probe_failures_total") >= 1.0);
+    assert!(sessions(&cluster) <= 3);
+}
+
+#[test]
+fn a_full_server_is_told_as_too_many_connections_and_recovery_too() {
+    let cluster = Cluster::builder().setting("max_connections", "8").start();
+    cluster.role(ROLE.0, ROLE.1);
+    let mut held = Vec::new();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    while let Ok(client) = runtime.block_on(cluster.client(ROLE.0, "correct%20horse")) {
+        held.push(client);
+    }
+    assert_eq!(held.len(), 5, "3 are reserved");
+    let mut daemon = watching(&cluster).start();
+    let address = daemon.address();
+    let down = scrape_until(address, UP, 0.0);
+    let name = "db_pool_connect_errors_total{target=\"default\",phase=\"startup\",reason=\"too_many_connections\"}";
+    assert!(down.sample(name).is_some_and(|n| n >= 1.0), "{}", down.body);
+    drop(held);
+    scrape_until(address, UP, 1.0);
+}
+
+#[test]
+fn it_is_down_within_an_interval_when_only_new_connections_are_refused() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster).env("DB_MONITOR_INTERVAL", "1").start();
+    let address = daemon.address();
+    scrape_until(address, UP, 1.0);
+    cluster.psql("ALTER ROLE app NOLOGIN");
+    let start = Instant::now();
+    let down = scrape_until(address, UP, 0.0);
+    assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+    let success = |part| format!("db_pool_probe_success{{target=\"default\",probe=\"{part}\"}}");
+    assert_eq!(down.sample(&success("query")), Some(1.0), "the pooled connection is still good");
+    assert_eq!(down.sample(&success("connect")), Some(0.0));
+    cluster.psql("ALTER ROLE app LOGIN");
+    scrape_until(address, UP, 1.0);
+}
+
+#[test]
+fn stuck_logins_never_hold_more_than_three_backends_over_twenty_probes() {
+    let cluster = Cluster::builder().setting("post_auth_delay", "60").start();
+    let mut daemon =
+        watching(&cluster).env("DB_CONNECT_TIMEOUT", "0.2").env("DB_POOL_TIMEOUT", "0.1").start();
+    let address = daemon.address();
+    let probes = "db_pool_probe_duration_seconds_count{target=\"default\"}";
+    let mut most = 0;
+    wait_for("twenty probes", Duration::from_secs(30), || {
+        most = most.max(logins(&cluster));
+        (get(address, "/metrics").sample(probes)? >= 20.0).then_some(())
+    });
+    assert!((1..=3).contains(&most), "{most} backends");
+    let start = Instant::now();
+    assert!(daemon.terminate().success());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// The server's processes that are neither the postmaster nor one of its helpers.
+fn logins(cluster: &Cluster) -> usize {
+    let name = |pid: &rustix::process::Pid| {
+        let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    let helpers = [
+        "checkpointer",
+        "writer",
+        "launcher",
+        "archiver",
+        "stats",
+        "logger",
+        "-D",
+        "io worker",
+        "summarizer",
+    ];
+    let names: Vec<String> = cluster.processes().iter().map(name).collect();
+    names
+        .iter()
+        .filter(|name| !name.is_empty() && !helpers.iter().any(|h| name.contains(h)))
+        .count()
+}
+
+#[test]
+fn promtool_finds_nothing_to_say_about_the_live_output() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster).start();
+    let address = daemon.address();
+    let up = scrape_until(address, UP, 1.0);
+    let file = daemon.folder().join("metrics.txt");
+    std::fs::write(&file, &up.body).expect("the folder is writable");
+    let output = Command::new(installed(&["promtool"]))
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&file).expect("just written"))
+        .output()
+        .expect("promtool runs");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn a_disabled_monitor_opens_no_connection_and_still_answers() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster).env("DB_MONITOR_ENABLED", "false").start();
+    let address = daemon.address();
+    assert_eq!(get(address, "/-/ready").status, 200);
+    std::thread::sleep(Duration::from_millis(700));
+    let metrics = get(address, "/metrics");
+    assert_eq!(metrics.sample("db_pool_size{target=\"default\"}"), Some(20.0));
+    assert_eq!(metrics.sample(UP), None);
+    assert_eq!(metrics.sum("db_pool_connections_opened_total"), 0.0);
+    assert!(!cluster.log().contains("connection authorized: user=app"));
+    assert_eq!(sessions(&cluster), 0);
+}
+
+#[test]
+fn signals_end_it_with_zero_also_in_the_middle_of_a_hung_connect() {
+    let cluster = cluster();
+    cluster.freeze();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = watching(&cluster).env("DB_CONNECT_TIMEOUT", "60").start();
+        daemon.address();
+        std::thread::sleep(Duration::from_millis(700));
+        let start = Instant::now();
+        daemon.signal(signal);
+        assert!(daemon.end().success(), "{}", daemon.log());
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_busy_port_is_a_clear_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut daemon = Program::daemon()
+        .env("DB_POOL_EXPORTER_WEB_LISTEN_ADDRESS", &address)
+        .env("DB_MONITOR_ENABLED", "false")
+        .start();
+    let status = daemon.end();
+    assert!(!status.success());
+    let log = daemon.log();
+    assert!(log.contains(&address) && log.contains("in use"), "{log}");
+}
+
+#[test]
+fn unknown_paths_and_methods_are_answered_as_usual() {
+    let mut daemon = Program::daemon().env("DB_MONITOR_ENABLED", "false").start();
+    let address = daemon.address();
+    assert_eq!(get(address, "/nowhere").status, 404);
+    let answer = request(address, "POST", "/metrics", &[]);
+    assert_eq!(answer.status, 405);
+    let allow = answer.header("allow").unwrap_or_default();
+    assert!(allow.contains("GET") && allow.contains("HEAD"), "{allow}");
+    let page = get(address, "/");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("/metrics"), "{}", page.body);
+}
+
+#[test]
+fn the_password_is_in_no_log_line_no_metric_and_no_page() {
+    let cluster = cluster();
+    let secret = "p%40ss:w%2Frd%25";
+    cluster.psql("ALTER ROLE app PASSWORD 'p@ss:w/rd%'");
+    for (user, up) in [("app", 1.0), ("nobody-here", 0.0)] {
+        let mut daemon = watching(&cluster)
+            .env("DATABASE_URL", cluster.url(user, secret) + "?sslmode=disable")
+            .env("DATABASE_ECHO", "true")
+            .env("DB_ECHO_POOL", "true")
+            .arg("--log.level=debug")
+            .start();
+        let address = daemon.address();
+        let metrics = scrape_until(address, UP, up);
+        let pages = ["/", "/-/ready", "/config", "/api/v1/targets", "/api/v1/health"];
+        let mut said: Vec<String> = pages.iter().map(|path| get(address, path).body).collect();
+        said.push(metrics.body);
+        daemon.terminate();
+        let log = daemon.log();
+        assert!(log.contains("level=debug"), "{log}");
+        if up > 0.0 {
+            assert!(log.contains("SELECT 1") && log.contains("checked out"), "{log}");
+        }
+        said.push(log);
+        for text in said {
+            assert!(!text.contains("p@ss") && !text.contains("p%40ss"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Pools of the library itself, without a daemon around them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db_pool_exporter::dsn;
+use db_pool_exporter::metrics::{Filter, Format, Page};
+use db_pool_exporter::pool::{self, Budget, Connector, Instruments, Limits, Pool};
+use db_pool_exporter::secret::Secret;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::postgres::Cluster;
+
+/// The role that these pools log in as, and its password.
+pub(crate) const ROLE: (&str, &str) = ("app", "correct horse");
+
+/// A time for everything that should be quick.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
+/// Limits with which nothing special happens.
+pub(crate) fn limits(size: u32, overflow: u32) -> Limits {
+    Limits {
+        size,
+        max_overflow: Some(overflow),
+        timeout: Duration::from_millis(300),
+        recycle: None,
+        pre_ping: true,
+        ping_timeout: Duration::from_secs(1),
+        use_lifo: true,
+        echo: false,
+        echo_statements: false,
+    }
+}
+
+/// How the role reaches a cluster, over TCP.
+pub(crate) fn connect(port: u16) -> pool::Settings {
+    let url = format!("postgresql://127.0.0.1:{port}/postgres?sslmode=disable");
+    let mut dsn = dsn::parse(&url).unwrap_or_else(|_| panic!("a plain URL"));
+    dsn.user = Some(ROLE.0.to_owned());
+    dsn.password = Some(Secret::new(ROLE.1));
+    assert!(dsn.resolve(None).is_empty(), "a plain URL is whole");
+    pool::Settings {
+        dsn: Arc::new(dsn),
+        timeout: Duration::from_secs(2),
+        application_name: "db_pool_exporter".to_owned(),
+        console: false,
+    }
+}
+
+/// A pool that may open as many connections as its limits say.
+pub(crate) fn pool(connect: pool::Settings, limits: Limits) -> Arc<Pool> {
+    with_budget(connect, limits, Budget::new(100))
+}
+
+/// A pool with permits of its own.
+pub(crate) fn with_budget(
+    connect: pool::Settings,
+    limits: Limits,
+    budget: Arc<Budget>,
+) -> Arc<Pool> {
+    let instruments = Arc::new(Instruments::new());
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
+    Pool::new(connector, limits, instruments)
+}
+
+/// A cluster where the role may log in.
+pub(crate) fn cluster() -> Cluster {
+    let cluster = Cluster::start();
+    cluster.role(ROLE.0, ROLE.1);
+    cluster
+}
+
+/// The role's sessions, as the server counts them.
+pub(crate) fn sessions(cluster: &Cluster) -> u64 {
+    let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", ROLE.0);
+    cluster.psql(&sql).parse().expect("a count")
+}
+
+/// The value of a sample among what the pool has counted; 0 when there is none.
+pub(crate) fn counted(pool: &Pool, sample: &str) -> u64 {
+    let filter = Filter::default();
+    let mut page = Page::new(Format::Text, &filter);
+    page.live(pool::READINGS, [("", pool.instruments().as_ref())]);
+    let text = page.finish();
+    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    line.map_or(0, |value| value.parse().expect("a whole number"))
+}
