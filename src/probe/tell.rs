@@ -5,8 +5,8 @@ use tracing::{debug, info, warn};
 use super::snapshot::{Failure, Part, Snapshot};
 use super::target::Target;
 use crate::metrics::Label;
-use crate::pool::Reason;
-use crate::view::{Activity, Name};
+use crate::pool::{self, Reason};
+use crate::view::Activity;
 
 /// Logs what changed: an incident of an hour is two lines, not 360.
 pub(super) fn tell(target: &Target, snapshot: &Snapshot) {
@@ -56,27 +56,17 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     tell_exceeded(name, snapshot, before);
 }
 
-/// What can be done about a view that fails.
+/// What can be done about a part that fails.
 fn hint(part: Part, reason: Reason) -> &'static str {
-    if reason == Reason::Timeout {
-        return "the server is busy, or something holds a lock on its catalog";
-    }
     match (part, reason) {
         (Part::Write, Reason::NoTable) => "make the table with deploy/sql/heartbeat.sql",
         (Part::Write, Reason::NoPrivilege) => {
             "GRANT SELECT, INSERT, DELETE on the table to the exporter's role"
         }
-        (Part::Write, Reason::ReadOnly) => {
-            "the server is a standby or read-only; is the URL that of the primary?"
-        }
-        (Part::Write, Reason::DiskFull) => "the server's disk is full",
-        (Part::View(Name::Statements), Reason::NoExtension) => {
-            "put pg_stat_statements into shared_preload_libraries and CREATE EXTENSION pg_stat_statements in the target's database, or switch the view off"
-        }
         (Part::View(_), Reason::NoPrivilege) => {
             "GRANT pg_read_all_stats to the exporter's role, or switch the view off"
         }
-        (Part::Connect | Part::Query | Part::Write | Part::View(_), _) => "",
+        (Part::Connect | Part::Query | Part::Write | Part::View(_), _) => pool::hint(None, reason),
     }
 }
 
