@@ -19,5 +19,4 @@ pub mod http;
 
 pub mod config;
 
-
 pub mod app;

@@ -47,9 +47,7 @@ pub fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
         (Reason::Budget, _) => {
             "connects that timed out before may still be there on the server, so no more are opened: the cause is their time-out"
         }
-        (Reason::NoPrivilege, _) => {
-            "the role has no right to it: GRANT it what the message names"
-        }
+        (Reason::NoPrivilege, _) => "the role has no right to it: GRANT it what the message names",
         (Reason::NoTable, _) => {
             "the table does not exist: look at its name and schema, and at the database in DATABASE_URL"
         }

@@ -10,3 +10,4 @@ mod daemon;
 mod harness;
 mod pool;
 mod support;
+mod views;

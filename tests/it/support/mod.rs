@@ -1,9 +1,11 @@
 //! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
 
+pub(crate) mod application;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod scripted;
+pub(crate) mod watch;
 pub(crate) mod web;
 pub(crate) mod workplace;
 
