@@ -64,7 +64,7 @@ fn hint(part: Part, reason: Reason) -> &'static str {
             "GRANT SELECT, INSERT, DELETE on the table to the exporter's role"
         }
         (Part::View(_), Reason::NoPrivilege) => {
-            "GRANT pg_read_all_stats to the exporter's role, or switch the view off"
+            "GRANT pg_read_all_stats (and USAGE on the schema of pg_stat_statements) to the exporter's role, or switch the view off"
         }
         (Part::Connect | Part::Query | Part::Write | Part::View(_), _) => pool::hint(None, reason),
     }

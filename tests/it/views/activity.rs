@@ -31,6 +31,8 @@ async fn four_sessions(cluster: &Cluster) -> Vec<Client> {
     }
     let busy = clients.pop().expect("four");
     tokio::spawn(async move { busy.batch_execute("SELECT pg_sleep(60)").await });
+    // Looking blocks the one thread, so that the statement must be on its way before.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     wait_for("a busy session", Duration::from_secs(5), || {
         let sql = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
         (cluster.psql(sql) == "1").then_some(())
@@ -144,6 +146,7 @@ async fn statements_are_counted_and_stay(version: Option<u32>) {
         .start();
     monitor(&cluster, Privilege::ReadAllStats);
     cluster.psql("CREATE SCHEMA \"odd Schema\"");
+    cluster.psql("GRANT USAGE ON SCHEMA \"odd Schema\" TO monitor");
     cluster.psql("CREATE EXTENSION pg_stat_statements SCHEMA \"odd Schema\"");
     cluster.role(ROLE.0, ROLE.1);
     let client = cluster.client(ROLE.0, ROLE.1).await.expect("the role gets in");

