@@ -1,6 +1,7 @@
 //! One probe: a fresh connect and a statement through the pool, side by side, then the views, until
 //! a deadline.
 
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
@@ -21,6 +22,7 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
     let start = Instant::now();
     let deadline = start + target.settings().schedule.timeout;
     let settled = Notify::new();
+    let refused = OnceLock::new();
     let essentials = async {
         let results = tokio::join!(
             async {
@@ -29,7 +31,7 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
                     false => None,
                 }
             },
-            query(target, deadline),
+            query(target, deadline, &refused),
         );
         settled.notify_one();
         results
@@ -39,7 +41,7 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
         // they do not wait for its end.
         let patience = start + target.settings().schedule.timeout / 4;
         let _ = timeout_at(patience, settled.notified()).await;
-        views::look(target, deadline).await
+        views::look(target, deadline, refused.get().cloned()).await
     };
     let ((fresh, query), (views, extras)) = tokio::join!(essentials, extras);
     let before = target.published();
@@ -81,15 +83,27 @@ async fn connect(target: &Target, deadline: Instant) -> Result<Connected, Failur
     Ok(Connected { timings, server })
 }
 
-async fn query(target: &Target, deadline: Instant) -> Result<Queried, Failure> {
+/// `refused`: why there was no connection, if there was none: then the views need not try either.
+async fn query(
+    target: &Target,
+    deadline: Instant,
+    refused: &OnceLock<Failure>,
+) -> Result<Queried, Failure> {
     let limit = target.settings().schedule.timeout;
-    timeout_at(deadline, ask(target, deadline)).await.map_err(|_| Failure::deadline(limit))?
+    timeout_at(deadline, ask(target, deadline, refused))
+        .await
+        .map_err(|_| Failure::deadline(limit))?
 }
 
-async fn ask(target: &Target, deadline: Instant) -> Result<Queried, Failure> {
+async fn ask(
+    target: &Target,
+    deadline: Instant,
+    refused: &OnceLock<Failure>,
+) -> Result<Queried, Failure> {
     let settings = target.settings();
     let start = Instant::now();
-    let mut connection = target.pool().check_out().await?;
+    let connection = target.pool().check_out().await.map_err(Failure::from);
+    let mut connection = connection.inspect_err(|failure| drop(refused.set(failure.clone())))?;
     let checkout = start.elapsed();
     let left = deadline.saturating_duration_since(Instant::now());
     let limit = settings.command_timeout.map_or(left, |command| command.min(left));

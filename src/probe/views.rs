@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::instruments::Statement;
 use super::settings::Kind;
@@ -20,9 +20,14 @@ use crate::view::{self, Answers, Name, Views, activity, databases, limits, state
 /// What was looked at, and how that ended.
 pub(super) type Extras = Vec<(Part, Result<(), Failure>)>;
 
-/// Looks at all views that are wanted, and writes if that is wanted.
-pub(super) async fn look(target: &Target, deadline: Instant) -> (Views, Extras) {
-    let mut visit = Visit::new(target, deadline);
+/// Looks at all views that are wanted, and writes if that is wanted. `refused`: why there was no
+/// connection a moment ago; then no more is tried.
+pub(super) async fn look(
+    target: &Target,
+    deadline: Instant,
+    refused: Option<Failure>,
+) -> (Views, Extras) {
+    let mut visit = Visit { refused, ..Visit::new(target, deadline) };
     let wanted = wanted(target);
     for (n, part) in wanted.iter().enumerate() {
         visit.part(*part, wanted.len() - n).await;
@@ -103,7 +108,12 @@ impl<'t> Visit<'t> {
                     self.connection = Some(connection);
                     return;
                 }
-                self.visit(part, connection, self.limit(left)).await
+                let limit = self.limit(left);
+                match timeout(limit, self.visit(part, connection, limit)).await {
+                    Ok(result) => result,
+                    // The check-out was dropped in the middle: cancelled and closed.
+                    Err(_) => Err(QueryError::Timeout { limit }.into()),
+                }
             }
             Err(failure) => Err(failure),
         };
