@@ -15,8 +15,12 @@ pub mod view;
 
 pub mod probe;
 
+pub mod health;
+
 pub mod http;
 
 pub mod config;
 
 pub mod app;
+
+pub mod cli;

@@ -1,5 +1,5 @@
 //! The program: hands the command line to [`db_pool_exporter::cli`] and ends with its code.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    db_pool_exporter::cli::main()
 }

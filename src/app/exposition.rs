@@ -5,7 +5,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::process::{self, Usage, boot_time};
+use super::reload::{self, Status};
+use super::version::{REVISION, VERSION};
+use crate::health;
+use crate::http;
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
 use crate::probe::{self, Published, Roster, Target};
@@ -14,26 +20,25 @@ use crate::view;
 /// What the exporter tells of itself.
 pub struct Exporter {
     boot: Option<u64>,
+    web: Arc<http::Instruments>,
+    reloads: Arc<Status>,
 }
 
 impl Exporter {
     /// Reads what does not change.
-    pub fn new() -> Self {
-        Self { boot: boot_time() }
+    pub fn new(web: Arc<http::Instruments>, reloads: Arc<Status>) -> Self {
+        Self { boot: boot_time(), web, reloads }
     }
 
     /// Writes all families: those of the targets, then the exporter's own.
     pub fn write(&self, roster: &Roster, page: &mut Page<'_>) {
         let targets = roster.targets();
         write_targets(&targets, page);
+        write_health(&targets, page);
         page.live(BUILD, [("", &())]);
+        page.live(reload::READINGS, [("", self.reloads.as_ref())]);
+        page.live(http::READINGS, [("", self.web.as_ref())]);
         page.live(process::READINGS, [("", &Usage::now(self.boot))]);
-    }
-}
-
-impl Default for Exporter {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -51,17 +56,18 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.live(probe::INSTRUMENT_READINGS, probes);
 }
 
-/// The version of this program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+fn write_health(targets: &[Arc<Target>], page: &mut Page<'_>) {
+    let judge = |target: &Target| health::of(target, Instant::now());
+    let verdicts: Vec<_> = targets.iter().map(|t| (t.base(), judge(t))).collect();
+    page.live(health::READINGS, verdicts.iter().map(|(base, verdict)| (*base, verdict)));
+}
 
 const BUILD: &[Reading<()>] = &[Reading {
     name: "db_pool_exporter_build_info",
     help: "1, with the exporter's version and what it was built from.",
     kind: Kind::Gauge,
     labels: &["version", "revision"],
-    read: |(), out| {
-        out.push([VERSION, option_env!("DB_POOL_EXPORTER_REVISION").unwrap_or("unknown")], 1_u32)
-    },
+    read: |(), out| out.push([VERSION, REVISION], 1_u32),
 }];
 
 /// A part of the catalogue.
@@ -88,7 +94,16 @@ pub fn catalogue() -> Vec<Section> {
             &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
         ),
         section("The server, and the applications' pools", &[describe(view::READINGS)]),
-        section("The exporter itself", &[describe(BUILD), describe(process::READINGS)]),
+        section("Health", &[describe(health::READINGS)]),
+        section(
+            "The exporter itself",
+            &[
+                describe(BUILD),
+                describe(reload::READINGS),
+                describe(http::READINGS),
+                describe(process::READINGS),
+            ],
+        ),
     ]
 }
 

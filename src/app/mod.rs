@@ -1,6 +1,14 @@
 //! The daemon: wires the rooms together, and lives until it is told to stop.
 
+mod daemon;
 mod exposition;
+pub mod logging;
 mod process;
+mod reload;
+mod settings;
+pub mod version;
 
-pub use exposition::{Exporter, VERSION, catalogue, metrics_md};
+pub use daemon::{Daemon, run, serve};
+pub use exposition::{Exporter, Section, catalogue, metrics_md};
+pub use reload::Status;
+pub use settings::Settings;

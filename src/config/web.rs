@@ -10,10 +10,10 @@ mod tls;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use hyper::header::{HeaderName, HeaderValue};
-use yaml_rust2::{Yaml, YamlLoader};
+use yaml_rust2::parser::Parser;
+use yaml_rust2::{Event, ScanError, Yaml, YamlLoader};
 
-use crate::http::web::{self, Files, Loaded, RateLimit, Settings, password_hash};
+use crate::http::web::{self, Files, Header, Loaded, RateLimit, Settings, password_hash};
 use section::{Problems, Section};
 
 /// How `http` reads the file, now and whenever it changed.
@@ -36,22 +36,22 @@ pub fn load(file: &Path) -> Loaded {
 
 fn read(file: &Path, files: &mut Files, problems: &mut Problems) -> Option<Settings> {
     let text = match files.read(file) {
-        Ok(bytes) => String::from_utf8(bytes).ok(),
+        // The parser would take a NUL for the end of the file.
+        Ok(bytes) => String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')),
         Err(error) => {
             problems.add(&file.display().to_string(), format_args!("cannot be read: {error}"));
             return None;
         }
     };
-    let documents = text.as_deref().and_then(|text| match YamlLoader::load_from_str(text) {
+    let documents = text.as_deref().and_then(|text| match documents(text) {
         Ok(documents) => Some(documents),
-        Err(error) => {
-            let line = error.marker().line();
-            problems.add(&format!("line {line}"), error.info());
+        Err((line, what)) => {
+            problems.add(&format!("line {line}"), what);
             None
         }
     });
     if text.is_none() {
-        problems.add(&file.display().to_string(), "is not UTF-8");
+        problems.add(&file.display().to_string(), "is not UTF-8 text");
     }
     let root = match documents?.as_slice() {
         [] => Yaml::Null,
@@ -62,6 +62,33 @@ fn read(file: &Path, files: &mut Files, problems: &mut Problems) -> Option<Setti
         }
     };
     Some(settings(&root, &mut Folder { path: file.parent()?, files }, problems))
+}
+
+const DEEPEST: usize = 16;
+const MOST_ALIASES: usize = 16;
+
+/// The loader is recursive and copies what aliases name: how deep and how many is looked at first.
+fn documents(text: &str) -> Result<Vec<Yaml>, (usize, String)> {
+    let told = |error: ScanError| (error.marker().line(), error.info().to_owned());
+    let (mut parser, mut depth, mut aliases) = (Parser::new_from_str(text), 0_usize, 0_usize);
+    loop {
+        let (event, mark) = parser.next_token().map_err(told)?;
+        match event {
+            Event::StreamEnd => break,
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            Event::Alias(_) => aliases += 1,
+            Event::Nothing
+            | Event::StreamStart
+            | Event::DocumentStart
+            | Event::DocumentEnd
+            | Event::Scalar(..) => {}
+        }
+        if depth > DEEPEST || aliases > MOST_ALIASES {
+            return Err((mark.line(), "nested too deeply, or too many aliases".to_owned()));
+        }
+    }
+    YamlLoader::load_from_str(text).map_err(told)
 }
 
 /// Where relative paths begin, and the record of what was read.
@@ -92,7 +119,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("X-XSS-Protection", &[]),
 ];
 
-fn headers(http: &Section<'_>, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(http: &Section<'_>, problems: &mut Problems) -> Vec<Header> {
     let section = http.section("headers", &HEADERS.map(|(name, _)| name), problems);
     let mut headers = Vec::new();
     for (name, allowed) in HEADERS {
@@ -101,9 +128,9 @@ fn headers(http: &Section<'_>, problems: &mut Problems) -> Vec<(HeaderName, Head
             problems.add(&section.path(name), format_args!("must be {}", allowed.join(" or ")));
             continue;
         }
-        match (HeaderName::try_from(name), HeaderValue::try_from(text)) {
-            (Ok(name), Ok(value)) => headers.push((name, value)),
-            _ => problems.add(&section.path(name), "must be one line of visible characters"),
+        match Header::new(name, text) {
+            Some(header) => headers.push(header),
+            None => problems.add(&section.path(name), "must be one line of visible characters"),
         }
     }
     headers
@@ -241,8 +268,17 @@ unknown: hidden
 
     #[test]
     fn what_is_not_yaml_is_told_with_its_line() {
-        for text in ["a: [", "\t", "- a", "x", "a: 1\na: 2", "---\na: 1\n---\nb: 2", "\u{0}"] {
+        for text in ["a: [", "- a", "x", "a: 1\na: 2", "---\na: 1\n---\nb: 2", "a: 1\0"] {
             assert_ne!(problems_of(text), [""; 0], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nesting_and_aliases_are_bounded() {
+        let deep = "- ".repeat(100_000);
+        let bomb = format!("a: &a [x]\nb: [{}]", "*a,".repeat(20));
+        for text in [deep, "[".repeat(300), "{a: ".repeat(300), bomb] {
+            assert_ne!(problems_of(&text), [""; 0]);
         }
     }
 }

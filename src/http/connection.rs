@@ -11,7 +11,7 @@ use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,14 @@ use super::listener::Stream;
 use super::roster::Place;
 use super::service::{Held, Sender, Service};
 use super::settings::Limits;
+
+/// A connection that is ready for requests.
+struct Line {
+    place: Place,
+    /// Its web configuration was replaced.
+    retired: CancellationToken,
+    http2: bool,
+}
 
 /// What every connection needs of its surroundings.
 #[derive(Clone)]
@@ -34,9 +42,11 @@ impl Surroundings {
     /// Serves a connection until one of the two ends it.
     pub(super) async fn serve(self, stream: Box<dyn Stream>, peer: Peer, place: Place) {
         let web = self.service.live().current();
+        let retired = web.retired.clone();
         let Some(tls) = &web.tls else {
             drop(web);
-            return self.speak(stream, Sender { peer, certified: false }, place, false).await;
+            let line = Line { place, retired, http2: false };
+            return self.speak(stream, Sender { peer, certified: false }, line).await;
         };
         let shaken = tokio::select! {
             shaken = timeout(self.limits().handshake, tls.acceptor.accept(stream)) => shaken,
@@ -52,10 +62,11 @@ impl Surroundings {
         let http2 = session.alpn_protocol() == Some(b"h2");
         let certified = tls.verifies && session.peer_certificates().is_some();
         drop(web);
-        self.speak(stream, Sender { peer, certified }, place, http2).await;
+        self.speak(stream, Sender { peer, certified }, Line { place, retired, http2 }).await;
     }
 
-    async fn speak(self, stream: impl Stream, sender: Sender, place: Place, http2: bool) {
+    async fn speak(self, stream: impl Stream, sender: Sender, line: Line) {
+        let Line { place, retired, http2 } = line;
         place.activity.established(http2);
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&place.activity)));
         let (service, activity) = (Arc::clone(&self.service), Arc::clone(&place.activity));
@@ -65,27 +76,36 @@ impl Surroundings {
         });
         if http2 {
             let builder = http2_rules(Tracked(self.tasks.clone()));
-            self.drive(builder.serve_connection(io, answer), place).await;
+            self.drive(builder.serve_connection(io, answer), place, retired).await;
         } else {
-            self.drive(http1_rules().serve_connection(io, answer), place).await;
+            self.drive(http1_rules().serve_connection(io, answer), place, retired).await;
         }
     }
 
-    async fn drive(self, connection: impl Closing, place: Place) {
+    async fn drive(self, connection: impl Closing, place: Place, retired: CancellationToken) {
         let mut connection = pin!(connection);
         let last = tokio::select! {
             _ = connection.as_mut() => return,
             () = place.activity.expired(self.limits()) => GOODBYE,
             () = place.close.cancelled() => GOODBYE,
+            () = retired.cancelled() => self.limits().request,
             () = self.stop.cancelled() => self.limits().grace,
         };
         connection.as_mut().close();
-        let _ = timeout(last, connection).await;
+        tokio::select! {
+            _ = timeout(last, connection.as_mut()) => {}
+            () = sleep_after(&self.stop, self.limits().grace) => {}
+        }
     }
 
     fn limits(&self) -> &Limits {
         &self.service.settings().limits
     }
+}
+
+async fn sleep_after(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    sleep(grace).await;
 }
 
 /// Time to tell an idle client that the connection ends.

@@ -134,11 +134,11 @@ fn bind_tcp(listen: &Listen, host: Option<&str>, port: u16) -> Result<Listener, 
             other => other,
         },
         Some(host) => {
-            let mut addresses = (host, port)
-                .to_socket_addrs()
-                .map_err(|_| BindError::NoAddress(listen.to_string()))?;
-            let first = addresses.next().ok_or_else(|| BindError::NoAddress(listen.to_string()))?;
-            open(first, false)
+            let none = || BindError::NoAddress(listen.to_string());
+            let found: Vec<_> = (host, port).to_socket_addrs().map_err(|_| none())?.collect();
+            // One address of a name, IPv4 first, as Go listens.
+            let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+            open(*first.ok_or_else(none)?, false)
         }
     }
     .map_err(fail)?;

@@ -6,6 +6,7 @@
 mod access;
 mod activity;
 mod answer;
+pub mod api;
 mod connection;
 mod exposition;
 mod instruments;

@@ -14,7 +14,7 @@ use super::instruments::Handler;
 use super::request::Request;
 use super::service::Context;
 use super::settings::Settings;
-use super::{exposition, landing, lifecycle};
+use super::{api, exposition, landing, lifecycle};
 
 /// An answer on its way.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
@@ -85,6 +85,48 @@ pub const ROUTES: &[Route] = &[
         path: "/-/reload",
         access: Access::Change,
         answer: |context, _| Box::pin(lifecycle::reload(context)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/health",
+        access: Access::Open,
+        answer: |context, request| Box::pin(api::answer_health(context, request)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/database/pool/status",
+        access: Access::Sensitive,
+        answer: |context, request| Box::pin(api::answer(context, request, api::pool_status)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/database/pool/health",
+        access: Access::Sensitive,
+        answer: |context, request| Box::pin(api::answer(context, request, api::pool_health)),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/api/v1/database/pool/reset-metrics",
+        access: Access::Change,
+        answer: |context, request| Box::pin(api::answer(context, request, api::reset_metrics)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/targets",
+        access: Access::Sensitive,
+        answer: |context, request| Box::pin(api::answer(context, request, api::targets)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/sd",
+        access: Access::Sensitive,
+        answer: |context, request| Box::pin(api::answer(context, request, api::sd)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/api/v1/openapi.json",
+        access: Access::Sensitive,
+        answer: |context, request| Box::pin(api::answer(context, request, api::openapi)),
     },
 ];
 

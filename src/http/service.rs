@@ -24,6 +24,7 @@ use super::routes::{self, Found, HEALTHY, Route};
 use super::settings::Settings;
 use super::web::{Gate, Live, Load};
 use crate::metrics::Page;
+use crate::probe;
 
 /// Asks for a reload; the answer says how it went.
 pub type Reload = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
@@ -34,6 +35,8 @@ pub struct State {
     pub exposition: Arc<dyn Fn(&mut Page<'_>) + Send + Sync>,
     /// Whether every target was probed once.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The targets, for the JSON.
+    pub targets: Arc<probe::Roster>,
     /// `None`: nothing can be reloaded.
     pub reload: Option<Reload>,
     /// What the web side counts.
@@ -129,8 +132,8 @@ impl Service {
         });
         self.context.state.instruments.answered(handler, answer.status, started.elapsed());
         let mut response = answer.into_response(under_api, head);
-        for (name, value) in &self.live.current().headers {
-            response.headers_mut().insert(name.clone(), value.clone());
+        for header in &self.live.current().headers {
+            response.headers_mut().insert(header.name.clone(), header.value.clone());
         }
         response.map(|body| Held { body, _busy: busy })
     }
@@ -157,8 +160,7 @@ impl Service {
                 self.answer_route(route, Request::new(parts, client), body, busy).await
             }
             Found::Allow(methods) => not_this_way(&parts.method, &methods),
-            Found::Outside => Answer::empty(StatusCode::FOUND)
-                .with(header::LOCATION, &format!("{}/", self.settings().outside_prefix())),
+            Found::Outside => self.to_the_prefix(),
             Found::Nothing => Answer::problem(StatusCode::NOT_FOUND, "not found"),
         }
     }
@@ -204,6 +206,14 @@ impl Service {
         }
         busy.body_read();
         (route.answer)(&self.context, &request).await
+    }
+
+    fn to_the_prefix(&self) -> Answer {
+        let settings = self.settings();
+        let outside = settings.outside_prefix();
+        // Not to itself.
+        let prefix = if outside.is_empty() { settings.prefix() } else { outside };
+        Answer::empty(StatusCode::FOUND).with(header::LOCATION, &format!("{prefix}/"))
     }
 
     fn is_under_api(&self, path: &str) -> bool {

@@ -13,8 +13,12 @@ mod hint;
 mod instruments;
 mod login;
 mod manager;
+mod password;
+mod policy;
+mod reach;
 mod settings;
 mod state;
+mod tls;
 mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +34,10 @@ pub use error::{CheckoutError, ConnectError, Phase, QueryError, Reason};
 pub use hint::hint;
 pub use instruments::{CloseReason, Instruments, Outcome, QUERY, READINGS, Totals};
 pub use login::Server;
+pub use password::{Command, Credentials, Source};
 pub use settings::Limits;
 pub use state::{STATE_READINGS, State};
+pub use tls::Tls;
 
 use crate::metrics::Gauge;
 use manager::Manager;

@@ -3,8 +3,13 @@
 //! A [`Target`] owns our pool to a database. [`once`] probes it: a fresh connect, because pooled
 //! connections stay good while new ones fail, and a statement through the pool. [`run`] does that at
 //! the interval and publishes each [`Snapshot`] whole; whoever reads takes the last one and never
-//! waits. [`Roster`] holds the targets that run.
+//! waits. A snapshot takes the [`Window`] of the last minutes along. [`Roster`] holds the targets that
+//! run.
 
+mod baseline;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod history;
 mod instruments;
 mod once;
 mod roster;
@@ -16,11 +21,13 @@ mod tell;
 mod views;
 pub mod write;
 
+pub use baseline::{Baseline, Since};
+pub use history::{CAPACITY, History, SPAN, Sample, Window};
 pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement, Step};
 pub use once::once;
 pub use roster::Roster;
-pub use settings::{Kind, Schedule, Settings};
+pub use settings::{Kind, Schedule, Settings, Thresholds};
 pub use snapshot::{
-    Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, Snapshot,
+    Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE, Snapshot,
 };
 pub use target::{READINGS as TARGET_READINGS, Target};

@@ -1,24 +1,33 @@
 //! One probe: a fresh connect and a statement through the pool, side by side, then the views, until
 //! a deadline.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::history::History;
 use super::instruments::Statement;
 use super::settings::Kind;
 use super::snapshot::{Connected, Failure, Part, Queried, Snapshot};
 use super::target::Target;
 use super::views;
 use crate::pool::Access;
+use crate::view::Usage;
 
 /// Probes a target once.
 ///
 /// `with_connect`: whether a fresh connect is tried; otherwise the last one's result stands. Ends at
 /// the schedule's time-out with what is known then; what still runs is cancelled on the server.
+///
+/// The snapshot's window holds this probe alone.
 pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
+    pass(target, with_connect, &mut History::default()).await
+}
+
+/// As [`once`], as the next probe of a history.
+pub(super) async fn pass(target: &Target, with_connect: bool, history: &mut History) -> Snapshot {
     let start = Instant::now();
     let deadline = start + target.settings().schedule.timeout;
     let settled = Notify::new();
@@ -47,6 +56,9 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
     let before = target.published();
     let before = before.as_deref().map(|published| &published.snapshot);
     let connect = fresh.or_else(|| before.and_then(|snapshot| snapshot.connect.clone()));
+    let tls = Snapshot::tls_seen(connect.as_ref(), &query)
+        .unwrap_or_else(|| before.and_then(|snapshot| snapshot.tls.clone()));
+    let usage = views.usage(None).unwrap_or_else(|| Usage::from(&target.pool().state()));
     let mut snapshot = Snapshot {
         taken_at: SystemTime::now(),
         taken: Instant::now(),
@@ -55,12 +67,18 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
         query,
         views,
         extras,
+        tls,
         last_success_at: before.and_then(|snapshot| snapshot.last_success_at),
+        usage,
+        totals: target.pool().instruments().totals(),
+        slow: target.instruments().slow.count(Statement::Probe),
+        window: Arc::default(),
     };
     if snapshot.is_up() {
         snapshot.last_success_at = Some(snapshot.taken_at);
     }
     count(target, &snapshot, with_connect);
+    snapshot.window = history.add(&snapshot, with_connect, target.settings().slow_threshold);
     snapshot
 }
 

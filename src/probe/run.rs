@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::once::once;
+use super::history::History;
+use super::once::pass;
 use super::snapshot::{Published, Snapshot};
 use super::target::Target;
 use super::tell::tell;
@@ -24,10 +25,11 @@ async fn probe(target: &Target) {
     let interval = target.settings().schedule.interval;
     let mut due = Instant::now() + JITTER.min(interval).mul_f64(fastrand::f64());
     let mut connects = Connects::new(target.settings().schedule.connect_interval);
+    let mut history = History::default();
     loop {
         sleep_until(due).await;
         let with_connect = connects.are_due(Instant::now());
-        let snapshot = once(target, with_connect).await;
+        let snapshot = pass(target, with_connect, &mut history).await;
         connects.done(&snapshot);
         tell(target, &snapshot);
         target.publish(Published::new(snapshot, target.base()));

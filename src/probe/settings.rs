@@ -29,6 +29,21 @@ pub struct Schedule {
     pub sampling: Duration,
 }
 
+/// From where on something of a target is worth a warning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Checked-out connections, in percent of the pool size.
+    pub saturation_percent: f64,
+    /// Slow queries, in percent of the window's.
+    pub slow_rate_percent: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { saturation_percent: 90.0, slow_rate_percent: 5.0 }
+    }
+}
+
 /// A target, and how it is probed. Two that are equal are the same target after a reload.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
@@ -46,6 +61,8 @@ pub struct Settings {
     pub slow_threshold: Duration,
     /// The limit of one statement; `None`: the probe's deadline is the limit.
     pub command_timeout: Option<Duration>,
+    /// How many of the server's queries are remembered, `DB_QUERY_CACHE_SIZE`; 0: none.
+    pub query_cache_size: u32,
     /// How it is reached.
     pub connect: pool::Settings,
     /// How our own pool to it behaves.
@@ -54,6 +71,8 @@ pub struct Settings {
     pub views: view::Settings,
     /// The write probe; `None`: off.
     pub write: Option<write::Settings>,
+    /// By what it is judged.
+    pub thresholds: Thresholds,
     /// `APP_ENV`, as `db_pool_config_info` shows it.
     pub app_env: String,
 }

@@ -5,9 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::history::Window;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
-use crate::pool::{CheckoutError, ConnectError, QueryError, Reason, Server, Timings};
-use crate::view::{self, Name, Views};
+use crate::pool::{
+    CheckoutError, ConnectError, QueryError, Reason, Server, State, Timings, Tls, Totals,
+};
+use crate::view::{self, Name, Source, Usage, Views};
+
+/// So many intervals after its end a snapshot says nothing about now.
+pub const STALE: u32 = 3;
 
 /// A part of a probe; the label `probe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +121,45 @@ pub struct Snapshot {
     pub views: Views,
     /// The views and the write probe that were tried, and how that ended.
     pub extras: Vec<(Part, Result<(), Failure>)>,
+    /// What TLS came to at the last connect that succeeded; `None` without TLS.
+    pub tls: Option<Tls>,
     /// When a probe last succeeded, by the wall.
     pub last_success_at: Option<SystemTime>,
+    /// The pool that is judged: the application's where it is known, otherwise our own without the
+    /// probe's check-out.
+    pub usage: Usage,
+    /// What happened in our own pool so far.
+    pub totals: Totals,
+    /// Probe statements above the threshold so far.
+    pub slow: u64,
+    /// The probes of the last minutes, this one among them.
+    pub window: Arc<Window>,
 }
 
 impl Snapshot {
     /// Whether a connection can be opened and a statement answered.
     pub fn is_up(&self) -> bool {
         self.query.is_ok() && !matches!(self.connect, Some(Err(_)))
+    }
+
+    /// How long ago the probe ended.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.taken)
+    }
+
+    /// Whether it is too old to say anything about now, at this interval of probes.
+    pub fn is_stale(&self, now: Instant, interval: Duration) -> bool {
+        self.age(now) > interval * STALE
+    }
+
+    /// What TLS came to in this probe: `None` when nothing succeeded, `Some(None)` without TLS.
+    pub(super) fn tls_seen(
+        connect: Option<&Result<Connected, Failure>>,
+        query: &Result<Queried, Failure>,
+    ) -> Option<Option<Tls>> {
+        let fresh = connect.and_then(|connect| connect.as_ref().ok()).map(|c| &c.server);
+        let server = fresh.or_else(|| query.as_ref().ok().map(|query| &query.server));
+        server.map(|server| server.tls.clone())
     }
 
     /// Each part of the probe and whether it succeeded.
@@ -146,6 +183,21 @@ impl Snapshot {
     fn essentials(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
         let connect = self.connect.as_ref().map(|c| (Part::Connect, c.as_ref().map(|_| ())));
         connect.into_iter().chain([(Part::Query, self.query.as_ref().map(|_| ()))])
+    }
+}
+
+impl From<&State> for Usage {
+    fn from(state: &State) -> Self {
+        Self {
+            active: state.active,
+            idle: state.idle,
+            open: state.open,
+            overflow: state.overflow(),
+            size: (state.size > 0).then_some(state.size),
+            max_overflow: state.max_overflow,
+            max: state.max,
+            source: Source::Exporter,
+        }
     }
 }
 
@@ -201,7 +253,29 @@ pub const READINGS: &[Reading<Snapshot>] = &[
         labels: &[],
         read: |snapshot, out| out.push([], snapshot.is_writable()),
     },
+    Reading {
+        name: "db_pool_tls_info",
+        help: "1, with the version and the cipher suite of TLS at the last connect that succeeded; absent without TLS.",
+        kind: Kind::Gauge,
+        labels: &["version", "cipher"],
+        read: |snapshot, out| {
+            if let Some(tls) = &snapshot.tls {
+                out.push([tls.version.as_str(), tls.cipher.as_str()], 1_u32);
+            }
+        },
+    },
+    Reading {
+        name: "db_pool_tls_certificate_expiry_timestamp_seconds",
+        help: "When the certificate ends that the server showed at the last connect that succeeded, in seconds since 1970; absent without TLS.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: certificate_expiry,
+    },
 ];
+
+fn certificate_expiry(snapshot: &Snapshot, out: &mut Samples<'_>) {
+    out.push([], snapshot.tls.as_ref().and_then(|tls| tls.not_after).map(unix));
+}
 
 fn last_success(snapshot: &Snapshot, out: &mut Samples<'_>) {
     out.push([], snapshot.last_success_at.map(unix));

@@ -7,16 +7,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::instruments::Instruments;
+use super::baseline::Baseline;
+use super::instruments::{Instruments, Statement};
 use super::settings::Settings;
 use super::snapshot::Published;
 use crate::dsn::{Address, Host};
 use crate::metrics::{Kind, Reading, base_label};
 use crate::pool::{self, Budget, Connector, Pool};
 use crate::view::Memory;
-
-/// So many intervals after its end a snapshot says nothing about now.
-const STALE: u32 = 3;
 
 /// A target that runs. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
@@ -26,6 +24,7 @@ pub struct Target {
     instruments: Instruments,
     memory: Mutex<Memory>,
     published: watch::Sender<Option<Arc<Published>>>,
+    baseline: Mutex<Baseline>,
 }
 
 impl Target {
@@ -48,6 +47,7 @@ impl Target {
             pool,
             instruments: Instruments::new(),
             published: watch::Sender::new(None),
+            baseline: Mutex::default(),
         })
     }
 
@@ -97,14 +97,29 @@ impl Target {
 
     /// Whether the last snapshot is too old to say anything about now.
     pub fn is_stale(&self, now: Instant) -> bool {
-        let limit = self.settings.schedule.interval * STALE;
-        self.published().is_some_and(|p| now.saturating_duration_since(p.snapshot.taken) > limit)
+        let interval = self.settings.schedule.interval;
+        self.published().is_some_and(|p| p.snapshot.is_stale(now, interval))
     }
 
     /// Whether the database can be used, by the last probe; `None` before the first.
     pub fn is_up(&self, now: Instant) -> Option<bool> {
         let published = self.published()?;
         Some(published.snapshot.is_up() && !self.is_stale(now))
+    }
+
+    /// From where on events and averages are told where they can be reset.
+    pub fn baseline(&self) -> Baseline {
+        *self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the baseline to now. No counter goes back, and no verdict changes.
+    pub fn reset(&self, now: Instant) {
+        let baseline = Baseline {
+            at: Some(now),
+            totals: self.pool.instruments().totals(),
+            slow: self.instruments.slow.count(Statement::Probe),
+        };
+        *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
     }
 
     /// The first host's name, for `db_pool_target_info`.

@@ -6,8 +6,11 @@
     reason = "the harness waits for processes, which do not follow a paused clock, and it reads the environment"
 )]
 
+mod api;
 mod daemon;
 mod harness;
+mod password;
 mod pool;
 mod support;
+mod tls;
 mod views;

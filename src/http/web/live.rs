@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::rate::Bucket;
 use super::tls::Server;
 use super::users::Users;
-use super::{RateLimit, Settings};
+use super::{Header, RateLimit, Settings};
 use crate::http::Instruments;
 
 /// Reads the file; `config` knows how.
@@ -63,9 +63,11 @@ fn look(path: &Path) -> Option<Look> {
 /// One reading of the file, ready for use.
 pub(in super::super) struct Web {
     pub(in super::super) tls: Option<Server>,
-    pub(in super::super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(in super::super) headers: Vec<Header>,
     pub(in super::super) users: Users,
     pub(in super::super) rate: Option<Arc<Bucket>>,
+    /// Cancelled by a successor: connections that were let in by this one come in anew.
+    pub(in super::super) retired: CancellationToken,
     rate_limit: Option<RateLimit>,
 }
 
@@ -74,7 +76,8 @@ impl Web {
         let Settings { tls, http2, headers, users, rate_limit } = settings;
         let tls = tls.map(|tls| Server::new(tls, http2)).transpose().map_err(|e| vec![e])?;
         let rate = rate_limit.map(|limit| Arc::new(Bucket::new(limit)));
-        Ok(Self { tls, headers, users: Users::new(users), rate, rate_limit })
+        let (users, retired) = (Users::new(users), CancellationToken::new());
+        Ok(Self { tls, headers, users, rate, retired, rate_limit })
     }
 
     /// What a successor must not take away.
@@ -91,6 +94,14 @@ impl Web {
         }
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
+}
+
+/// Whether settings can be used: what reading the file alone does not show.
+///
+/// # Errors
+/// All that is wrong with them.
+pub fn check(settings: Settings) -> Result<(), Vec<String>> {
+    Web::new(settings).map(|_| ())
 }
 
 /// From one look at the files to the next.
@@ -150,6 +161,7 @@ impl Live {
         match web {
             Ok(web) => {
                 self.current.store(Arc::new(web));
+                before.retired.cancel();
                 tracing::info!("web configuration read again");
             }
             Err(problems) => tracing::error!(

@@ -19,7 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::secret::Secret;
 
-pub use live::{Files, Load, Loaded};
+pub use live::{Files, Load, Loaded, check};
 pub use names::{Cannot, cipher_suite, curve, versions};
 pub use users::password_hash;
 
@@ -33,7 +33,7 @@ pub struct Settings {
     /// `http_server_config.http2`: offered over TLS.
     pub http2: bool,
     /// `http_server_config.headers`, on every answer.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: Vec<Header>,
     /// `basic_auth_users`: names, and hashes that [`password_hash`] took.
     pub users: Vec<(String, Secret)>,
     /// `rate_limit`.
@@ -96,6 +96,21 @@ impl ClientAuth {
             Self::None | Self::Request | Self::RequireAny => false,
             Self::VerifyIfGiven | Self::RequireAndVerify => true,
         }
+    }
+}
+
+/// A header of every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub(super) name: HeaderName,
+    pub(super) value: HeaderValue,
+}
+
+impl Header {
+    /// `None`: the name or the value cannot be sent.
+    pub fn new(name: &str, value: &str) -> Option<Self> {
+        let (name, value) = (HeaderName::try_from(name).ok()?, HeaderValue::from_str(value).ok()?);
+        Some(Self { name, value })
     }
 }
 

@@ -18,7 +18,8 @@ use crate::secret::Secret;
 
 /// A bcrypt hash, if the text is one.
 pub fn password_hash(text: &str) -> Option<Secret> {
-    HashParts::from_str(text).ok().map(|_| Secret::new(text))
+    let cost = HashParts::from_str(text).ok()?.get_cost();
+    (4..=31).contains(&cost).then(|| Secret::new(text))
 }
 
 /// The users of one reading of the file.
@@ -183,5 +184,6 @@ mod tests {
         assert!(users.decoy.reveal().starts_with("$2y$04$"));
         assert!(password_hash(users.decoy.reveal()).is_some());
         assert!(password_hash("secret").is_none() && password_hash("").is_none());
+        assert!(password_hash(&users.decoy.reveal().replace("$04$", "$99$")).is_none());
     }
 }

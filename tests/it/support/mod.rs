@@ -1,6 +1,8 @@
 //! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
 
 pub(crate) mod application;
+pub(crate) mod authority;
+pub(crate) mod client;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;

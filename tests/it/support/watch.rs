@@ -8,6 +8,7 @@ use std::time::Duration;
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::probe::{
     self, Kind, Part, Published, Roster, SNAPSHOT_READINGS, Schedule, Settings, Snapshot, Target,
+    Thresholds,
 };
 use db_pool_exporter::secret::Secret;
 use db_pool_exporter::{pool, view};
@@ -63,6 +64,8 @@ pub(crate) fn settings(cluster: &Cluster, views: view::Settings) -> Settings {
         limits: pool::Limits { timeout: Duration::from_secs(5), ..limits(20, 10) },
         views,
         write: None,
+        query_cache_size: 1200,
+        thresholds: Thresholds::default(),
         app_env: "development".to_owned(),
     }
 }

@@ -1,0 +1,131 @@
+//! The log: logfmt or JSON, one line an event, to standard error.
+
+use std::io;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How it is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What is worth a line.
+    pub level: LevelFilter,
+    /// How a line is written.
+    pub format: Format,
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `time=... level=info msg="..."`.
+    Logfmt,
+    /// The same as an object.
+    Json,
+}
+
+/// Sets the log up; a second time does nothing.
+pub fn init(settings: Settings) {
+    let registry = tracing_subscriber::registry();
+    // Only the two layers' types differ.
+    let _ = match settings.format {
+        Format::Logfmt => {
+            registry.with(logfmt(io::stderr).with_filter(filter(settings))).try_init()
+        }
+        Format::Json => registry.with(json(io::stderr).with_filter(filter(settings))).try_init(),
+    };
+}
+
+/// Libraries below warnings are of no use to operators, and may quote what they send.
+fn filter(settings: Settings) -> Targets {
+    let others = settings.level.min(LevelFilter::WARN);
+    Targets::new().with_default(others).with_target(env!("CARGO_CRATE_NAME"), settings.level)
+}
+
+fn logfmt<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    tracing_logfmt::builder()
+        .with_span_name(false)
+        .with_span_path(false)
+        .layer()
+        .with_writer(writer)
+}
+
+fn json<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fmt::layer().json().flatten_event(true).with_writer(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn speak() {
+        tracing::info!(target_name = "orders", "it is \"up\"");
+        tracing::debug!("not told");
+        tracing::info!(target: "tokio_postgres", "not told");
+        tracing::warn!(target: "tokio_postgres", "a warning");
+    }
+
+    const INFO: Settings = Settings { level: LevelFilter::INFO, format: Format::Logfmt };
+
+    #[test]
+    fn logfmt_lines() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let layer = logfmt(move || writer.clone()).with_filter(filter(INFO));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+        let text = kept.text();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("level=info"), "{text}");
+        assert!(text.contains(r#""it is \"up\"""#), "{text}");
+        assert!(text.contains("target_name=orders"), "{text}");
+    }
+
+    #[test]
+    fn json_lines() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let layer = json(move || writer.clone()).with_filter(filter(INFO));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+        let text = kept.text();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["message"], "it is \"up\"");
+        assert_eq!(line["target_name"], "orders");
+    }
+}

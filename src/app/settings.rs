@@ -1,0 +1,19 @@
+//! What the daemon is told by flags; what it is told about targets is in the configuration.
+
+use std::path::PathBuf;
+
+use super::logging;
+use crate::http;
+
+/// The daemon's own settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The configuration file.
+    pub config_file: Option<PathBuf>,
+    /// Whether a changed file is read again by itself.
+    pub auto_reload: bool,
+    /// The web side.
+    pub web: http::Settings,
+    /// The log.
+    pub log: logging::Settings,
+}

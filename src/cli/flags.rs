@@ -1,0 +1,348 @@
+//! Flags and their variables, read into settings; every problem at once, without the value.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::Command;
+use super::arguments::{Arguments, Subcommand, Web as WebArguments};
+use crate::app::Settings;
+use crate::app::logging::{self, Format};
+use crate::config::{Entry, Origin, Problem, Problems, quote};
+use crate::http::{self, Listen};
+
+/// The address where none is given.
+const LISTEN: &str = ":9956";
+
+const LEVELS: [(&str, LevelFilter); 5] = [
+    ("debug", LevelFilter::DEBUG),
+    ("info", LevelFilter::INFO),
+    ("warn", LevelFilter::WARN),
+    ("error", LevelFilter::ERROR),
+    ("trace", LevelFilter::TRACE),
+];
+
+const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
+
+const SWITCH: [(&str, bool); 8] = [
+    ("true", true),
+    ("1", true),
+    ("yes", true),
+    ("on", true),
+    ("false", false),
+    ("0", false),
+    ("no", false),
+    ("off", false),
+];
+
+/// Reads what was typed, and what the environment says where nothing was typed.
+pub(super) fn resolve(
+    arguments: Arguments,
+    environment: &BTreeMap<String, String>,
+) -> Result<Command, Problems> {
+    let mut flags = Flags { environment, problems: Problems::default(), entries: Vec::new() };
+    let config_file =
+        flags.text("config.file", arguments.config_file, "", |text| Some(text.into()));
+    let check_only = flags.switch("config.check", arguments.config_check);
+    let auto_reload = flags.switch("config.enable-auto-reload", arguments.auto_reload);
+    let offset = arguments.timeout_offset;
+    let web = web(&mut flags, arguments.web, offset);
+    let log = log(&mut flags, arguments.log_level, arguments.log_format);
+    let Flags { problems, entries, .. } = flags;
+    problems.into_result()?;
+    let subcommand = arguments.subcommand.unwrap_or(Subcommand::Serve);
+    let settings = Settings { config_file, auto_reload, web, log };
+    Ok(Command { subcommand, check_only, settings, entries })
+}
+
+fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> http::Settings {
+    let path = "a path such as `/metrics`";
+    let number = "a whole number from 0 (no limit) to 100000";
+    let address = "`:PORT`, `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`";
+    let url = "an http:// or https:// URL without a login and a query";
+    let default = http::Settings::default();
+    http::Settings {
+        listen: flags
+            .value("web.listen-address", listed(web.listen), LISTEN, address, listen)
+            .unwrap_or_default(),
+        systemd_socket: flags.switch("web.systemd-socket", web.systemd_socket),
+        telemetry_path: flags
+            .value("web.telemetry-path", web.telemetry_path, "/metrics", path, telemetry_path)
+            .unwrap_or_default(),
+        web_config_file: flags
+            .text("web.config.file", web.web_config_file, "", |text| Some(text.into())),
+        max_requests: flags
+            .value("web.max-requests", web.max_requests, "40", number, requests)
+            .unwrap_or_default(),
+        external_url: flags
+            .text("web.external-url", web.external_url, url, |text| text.parse().ok()),
+        route_prefix: flags.text("web.route-prefix", web.route_prefix, path, plain_path),
+        lifecycle: flags.switch("web.enable-lifecycle", web.lifecycle),
+        timeout_offset: flags
+            .value("timeout-offset", offset, "0.5", "seconds, from 0 to 60", seconds)
+            .unwrap_or_default(),
+        ..default
+    }
+}
+
+fn log(flags: &mut Flags<'_>, level: Option<String>, format: Option<String>) -> logging::Settings {
+    let levels = "one of: debug, info, warn, error, trace";
+    let level = flags.value("log.level", level, "info", levels, |text| word(&LEVELS, text));
+    let formats = "one of: logfmt, json";
+    let format = flags.value("log.format", format, "logfmt", formats, |text| word(&FORMATS, text));
+    logging::Settings {
+        level: level.unwrap_or(LevelFilter::INFO),
+        format: format.unwrap_or(Format::Logfmt),
+    }
+}
+
+/// What production changes where nobody said otherwise.
+pub(super) fn in_production(command: &mut Command) {
+    command.settings.web.production = true;
+    let unsaid = |entry: &&mut Entry| {
+        entry.origin == Origin::Default && entry.path.last().is_some_and(|key| key == "log.format")
+    };
+    if let Some(entry) = command.entries.iter_mut().find(unsaid) {
+        entry.shown = "json".to_owned();
+        command.settings.log.format = Format::Json;
+    }
+}
+
+/// Reads flag after flag.
+struct Flags<'a> {
+    environment: &'a BTreeMap<String, String>,
+    problems: Problems,
+    entries: Vec<Entry>,
+}
+
+impl Flags<'_> {
+    /// A flag with a default.
+    fn value<T>(
+        &mut self,
+        flag: &str,
+        typed: Option<String>,
+        default: &str,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let (text, origin) =
+            self.said(flag, typed).unwrap_or((default.to_owned(), Origin::Default));
+        self.read(flag, &text, origin, allowed, read)
+    }
+
+    /// A flag that may be absent.
+    fn text<T>(
+        &mut self,
+        flag: &str,
+        typed: Option<String>,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        match self.said(flag, typed) {
+            Some((text, origin)) => self.read(flag, &text, origin, allowed, read),
+            None => {
+                self.list(flag, "none".to_owned(), Origin::Default);
+                None
+            }
+        }
+    }
+
+    fn switch(&mut self, flag: &str, typed: Option<String>) -> bool {
+        let read = |text: &str| word(&SWITCH, &text.to_ascii_lowercase());
+        self.value(flag, typed, "false", "true or false", read).unwrap_or(false)
+    }
+
+    /// What was typed, otherwise what the variable says; an empty text is as if unset.
+    fn said(&self, flag: &str, typed: Option<String>) -> Option<(String, Origin)> {
+        let variable = variable(flag);
+        let by_flag = typed.map(|text| (text, Origin::Flag(flag.to_owned())));
+        let by_variable = self.environment.get(&variable).cloned();
+        let by_variable = by_variable.map(|text| (text, Origin::Variable(variable)));
+        by_flag.or(by_variable).filter(|(text, _)| !text.trim().is_empty())
+    }
+
+    fn read<T>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        origin: Origin,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = read(text);
+        if value.is_none() {
+            let place = match &origin {
+                Origin::Variable(name) => name.clone(),
+                Origin::Flag(_) | Origin::Default | Origin::File(_) | Origin::Url => {
+                    format!("--{flag}")
+                }
+            };
+            self.problems.add(Problem::new(place, format!("must be {allowed}")));
+        }
+        self.list(flag, shown(text), origin);
+        value
+    }
+
+    fn list(&mut self, flag: &str, shown: String, origin: Origin) {
+        let path = vec!["flags".to_owned(), flag.to_owned()];
+        self.entries.push(Entry { path, shown, origin });
+    }
+}
+
+/// The variable of a flag.
+fn variable(flag: &str) -> String {
+    format!("DB_POOL_EXPORTER_{}", flag.to_ascii_uppercase().replace(['.', '-'], "_"))
+}
+
+/// A flag's text as YAML: numbers and switches as they are.
+fn shown(text: &str) -> String {
+    let plain = text.parse::<f64>().is_ok() || matches!(text, "true" | "false");
+    if plain { text.to_owned() } else { quote(text) }
+}
+
+fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+}
+
+/// What was typed several times, as a variable has it.
+fn listed(typed: Vec<String>) -> Option<String> {
+    (!typed.is_empty()).then(|| typed.join(","))
+}
+
+fn listen(text: &str) -> Option<Vec<Listen>> {
+    text.split(',').map(|one| one.trim().parse().ok()).collect()
+}
+
+fn requests(text: &str) -> Option<usize> {
+    let digits = text.chars().all(|c| c.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && *number <= 100_000)
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let number: f64 = text.trim_end_matches('s').parse().ok()?;
+    Duration::try_from_secs_f64(number).ok().filter(|offset| offset.as_secs() <= 60)
+}
+
+/// A path of plain segments, without a `/` at its end.
+fn plain_path(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+    let path = text.trim_matches('/');
+    let segments = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    let valid = path.chars().all(plain) && (path.is_empty() || segments);
+    valid.then(|| if path.is_empty() { String::new() } else { format!("/{path}") })
+}
+
+fn telemetry_path(text: &str) -> Option<String> {
+    plain_path(text).filter(|path| text.starts_with('/') && !path.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn resolved(typed: &[&str], environment: &[(&str, &str)]) -> Result<Command, Problems> {
+        let environment = environment.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        let typed = ["db_pool_exporter"].iter().chain(typed);
+        resolve(Arguments::try_parse_from(typed).unwrap(), &environment)
+    }
+
+    #[test]
+    fn defaults() {
+        let command = resolved(&[], &[]).ok().unwrap();
+        assert_eq!(command.subcommand, Subcommand::Serve);
+        let web = command.settings.web;
+        assert_eq!(web.listen, [Listen::Tcp { host: None, port: 9956 }]);
+        assert_eq!((web.telemetry_path.as_str(), web.prefix().as_str()), ("/metrics", ""));
+        assert_eq!((web.max_requests, web.timeout_offset), (40, Duration::from_millis(500)));
+        assert_eq!(command.settings.log.format, Format::Logfmt);
+    }
+
+    #[test]
+    fn both_forms_and_both_sides_of_the_subcommand() {
+        for typed in [
+            ["--config.file=a.yml", "config", "--web.max-requests=7"].as_slice(),
+            &["--config.file", "a.yml", "config", "--web.max-requests", "7"],
+            &["config", "--web.max-requests", "7", "--config.file", "a.yml"],
+        ] {
+            let command = resolved(typed, &[]).ok().unwrap();
+            assert_eq!(command.subcommand, Subcommand::Config);
+            assert_eq!(command.settings.config_file.as_deref(), Some("a.yml".as_ref()));
+            assert_eq!(command.settings.web.max_requests, 7);
+        }
+        let command = resolved(&["--web.enable-lifecycle", "--config.check=false"], &[]);
+        let command = command.ok().unwrap();
+        assert!(command.settings.web.lifecycle && !command.check_only);
+    }
+
+    #[test]
+    fn a_variable_stands_in_for_a_flag() {
+        let environment = [
+            ("DB_POOL_EXPORTER_WEB_LISTEN_ADDRESS", "127.0.0.1:0, unix:/run/x"),
+            ("DB_POOL_EXPORTER_LOG_LEVEL", "debug"),
+            ("DB_POOL_EXPORTER_CONFIG_ENABLE_AUTO_RELOAD", "TRUE"),
+            ("DB_POOL_EXPORTER_TIMEOUT_OFFSET", ""),
+        ];
+        let mut command = resolved(&["--log.level=warn"], &environment).ok().unwrap();
+        in_production(&mut command);
+        assert_eq!(command.settings.web.listen.len(), 2);
+        assert_eq!(command.settings.log.level, LevelFilter::WARN);
+        assert_eq!(command.settings.log.format, Format::Json);
+        assert!(command.settings.auto_reload && command.settings.web.production);
+        let typed = ["--log.format=logfmt"];
+        let mut command = resolved(&typed, &environment).ok().unwrap();
+        in_production(&mut command);
+        assert_eq!(command.settings.log.format, Format::Logfmt);
+    }
+
+    #[test]
+    fn several_addresses() {
+        let typed = ["--web.listen-address=:1", "--web.listen-address", "[::1]:2"];
+        assert_eq!(resolved(&typed, &[]).ok().unwrap().settings.web.listen.len(), 2);
+    }
+
+    #[test]
+    fn every_problem_without_its_value() {
+        let flags = [
+            "config.check",
+            "config.enable-auto-reload",
+            "web.listen-address",
+            "web.telemetry-path",
+            "web.systemd-socket",
+            "web.max-requests",
+            "web.external-url",
+            "web.enable-lifecycle",
+            "web.route-prefix",
+            "log.level",
+            "log.format",
+            "timeout-offset",
+        ];
+        let typed: Vec<_> = flags.iter().map(|flag| format!("--{flag}=s3cr3t marker?")).collect();
+        let typed: Vec<_> = typed.iter().map(String::as_str).collect();
+        let problems = resolved(&typed, &[]).err().unwrap();
+        assert_eq!(problems.iter().count(), flags.len(), "{problems}");
+        let variables: Vec<_> = flags.iter().map(|flag| variable(flag)).collect();
+        let variables: Vec<_> =
+            variables.iter().map(|name| (name.as_str(), "s3cr3t marker?")).collect();
+        let others = resolved(&[], &variables).err().unwrap();
+        assert_eq!(others.iter().count(), flags.len(), "{others}");
+        assert!(!format!("{problems}{others}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn paths_and_urls() {
+        assert_eq!(telemetry_path("/m/x"), Some("/m/x".to_owned()));
+        for text in ["metrics", "/", "/a?b", "/a b", "/../x", "/a//b"] {
+            assert_eq!(telemetry_path(text), None, "{text}");
+        }
+        let web = resolved(&["--web.external-url=https://h/p/"], &[]).ok().unwrap().settings.web;
+        assert_eq!(web.prefix(), "/p");
+        let web = resolved(&["--web.route-prefix=/"], &[]).ok().unwrap().settings.web;
+        assert_eq!(web.prefix(), "");
+        assert_eq!(seconds("0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(seconds("-1"), None);
+        assert_eq!(seconds("nan"), None);
+    }
+}

@@ -1,0 +1,490 @@
+//! Tests of the room as a whole: precedence, completeness, and that no value is ever printed.
+
+use std::time::Duration;
+
+use ::config::FileFormat;
+
+use super::*;
+use crate::pool::Source;
+use crate::probe::Kind;
+
+const EXAMPLE: &str = include_str!("../../config.example.yml");
+
+/// Text that must appear nowhere.
+const MARKER: &str = "s3cr3t marker\u{1}";
+
+fn load_yaml(variables: &[(&str, &str)], text: &str) -> Result<Config, Problems> {
+    load_text(variables, text, FileFormat::Yaml)
+}
+
+fn load_text(
+    variables: &[(&str, &str)],
+    text: &str,
+    format: FileFormat,
+) -> Result<Config, Problems> {
+    let file = File::parse(text, format).unwrap();
+    load_file(variables, &file)
+}
+
+fn load_file(variables: &[(&str, &str)], file: &File) -> Result<Config, Problems> {
+    let mut environment: BTreeMap<String, String> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    environment.entry("USER".to_owned()).or_insert("somebody".to_owned());
+    read(&environment, file, PathBuf::new(), Ledger::default())
+}
+
+fn good(variables: &[(&str, &str)], text: &str) -> Config {
+    load_yaml(variables, text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn bad(variables: &[(&str, &str)], text: &str) -> Vec<String> {
+    match load_yaml(variables, text) {
+        Ok(_) => panic!("loads, but should not: {variables:?} {text}"),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Checks that there is exactly one problem, and what it begins with.
+fn one(variables: &[(&str, &str)], text: &str, expected: &str) {
+    let problems = bad(variables, text);
+    assert!(problems.len() == 1 && problems[0].starts_with(expected), "{expected}: {problems:?}");
+}
+
+fn password(config: &Config, target: usize) -> Option<&str> {
+    config.targets[target].connect.dsn.password.as_ref().map(|secret| secret.reveal())
+}
+
+#[test]
+fn nothing_at_all_is_the_specifications_defaults() {
+    let config = good(&[], "");
+    assert_eq!(config.targets.len(), 1);
+    let target = &config.targets[0];
+    assert_eq!((target.name.as_str(), target.kind), ("default", Kind::Postgres));
+    let limits = &target.limits;
+    assert_eq!((limits.size, limits.max_overflow), (20, Some(10)));
+    assert_eq!(limits.timeout, Duration::from_secs(30));
+    assert_eq!(limits.recycle, Some(Duration::from_secs(3600)));
+    assert!(limits.pre_ping && limits.use_lifo && !limits.echo && !limits.echo_statements);
+    assert_eq!(target.connect.timeout, Duration::from_secs(10));
+    assert_eq!(target.connect.application_name, "db_pool_exporter");
+    assert_eq!(target.command_timeout, None);
+    assert_eq!(target.query_cache_size, 1200);
+    assert_eq!(target.schedule.connect_interval, Some(Duration::ZERO));
+    assert_eq!(target.schedule.timeout, Duration::from_secs(10));
+    assert_eq!((config.app_env.as_str(), config.production), ("development", false));
+    assert!(config.enabled && config.warnings.is_empty());
+    let details = &config.details["default"];
+    let thresholds = crate::probe::Thresholds { saturation_percent: 90.0, slow_rate_percent: 5.0 };
+    assert_eq!(config.targets[0].thresholds, thresholds);
+    assert!(details.write_probe.insert_many && !details.write_probe.enabled);
+    let application = &details.applications[0];
+    assert_eq!(application.select.user.as_deref(), Some("sentinelops"));
+    assert_eq!(application.select.database.as_deref(), Some("sentinelops"));
+    assert_eq!((application.pool_size, application.instances), (20, 1));
+}
+
+#[test]
+fn variables_are_read() {
+    let config = good(
+        &[
+            ("DATABASE_URL", "postgresql+asyncpg://app:pw@db:5433/orders"),
+            ("DB_POOL_SIZE", "0"),
+            ("DB_MAX_OVERFLOW", "-1"),
+            ("DB_POOL_TIMEOUT", "2.5"),
+            ("DB_POOL_RECYCLE", "-1"),
+            ("DB_POOL_PRE_PING", "Off"),
+            ("DB_COMMAND_TIMEOUT", "None"),
+            ("DB_CONNECT_TIMEOUT", ""),
+            ("DB_MONITOR_INTERVAL", "250ms"),
+            ("DB_MONITOR_CONNECT_INTERVAL", "0"),
+            ("DB_MONITOR_ENABLED", "no"),
+            ("DB_MONITOR_APPLICATION", "web-*"),
+            ("DB_MONITOR_INSTANCES", "4"),
+            ("DB_USE_INSERTMANYVALUES", "0"),
+            ("DB_QUERY_CACHE_SIZE", "7"),
+            ("DB_MONITOR_INTERVALL", "1"),
+        ],
+        "",
+    );
+    let target = &config.targets[0];
+    assert_eq!((target.limits.size, target.limits.max_overflow), (0, None));
+    assert_eq!(target.limits.timeout, Duration::from_millis(2500));
+    assert_eq!((target.limits.recycle, target.limits.pre_ping), (None, false));
+    assert_eq!(target.connect.timeout, Duration::from_secs(10));
+    assert_eq!(target.schedule.interval, Duration::from_millis(250));
+    assert_eq!(target.schedule.timeout, Duration::from_millis(250));
+    assert_eq!(target.schedule.connect_interval, None);
+    assert_eq!((target.query_cache_size, config.enabled), (7, false));
+    let details = &config.details["default"];
+    let application = &details.applications[0];
+    assert_eq!(application.select.application_name.as_deref(), Some("web-*"));
+    assert_eq!((&application.select.user, application.instances), (&None, 4));
+    assert!(!details.write_probe.insert_many);
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].starts_with("DB_MONITOR_INTERVALL is not a known variable"));
+}
+
+#[test]
+fn every_problem_at_once() {
+    let variables = [
+        ("DB_POOL_SIZE", "abc"),
+        ("DB_POOL_TIMEOUT", "-1"),
+        ("DATABASE_URL", "nonsense"),
+        ("DB_POOL_PRE_PING", "5"),
+    ];
+    let text = "
+defaults: { pool: { size: 20.7, recycel: 5 }, pre_ping: true }
+targets:
+  default: { pool: { size: true } }
+  a: { url: 5, intervall: 3, pool: 7 }
+  b: { interval: 1s, timeout: 2s, labels: { target: x, a-b: y, n: 00123 } }
+nothing: 1
+";
+    let problems = bad(&variables, text);
+    for expected in [
+        "DB_POOL_SIZE: must be a whole number from 0 to 10000 (0 is no limit)",
+        "DB_POOL_TIMEOUT: must be seconds, from 0.001 to 3600",
+        "DATABASE_URL: ",
+        "DB_POOL_PRE_PING: must be true or false",
+        "defaults.pool.size: must be a whole number",
+        "defaults.pool.recycel: is not a known key; did you mean `recycle`?",
+        "defaults.pre_ping: is not a known key",
+        "targets.default.pool.size: must be a whole number",
+        "targets.a.url: must be text",
+        "targets.a.intervall: is not a known key; did you mean `interval`?",
+        "targets.a.pool: must be a table of keys",
+        "targets.b.url: is missing",
+        "targets.b.timeout: must not be longer than the interval",
+        "targets.b.labels.target: the name must be",
+        "targets.b.labels.a-b: the name must be",
+        "targets.b.labels.n: must be the label's value, as text",
+        "nothing: is not a known key",
+    ] {
+        let found = problems.iter().filter(|problem| problem.starts_with(expected)).count();
+        assert_eq!(found, 1, "{expected}\n{}", problems.join("\n"));
+    }
+    assert_eq!(problems.len(), 17, "{}", problems.join("\n"));
+}
+
+#[test]
+fn precedence() {
+    let text = "
+defaults: { interval: 20s, pool: { size: 1, max_overflow: 1 }, connect_timeout: 4 }
+targets:
+  default: { pool: { max_overflow: 2, timeout: 3 } }
+  b: { url: 'postgresql://u@b/x?connect_timeout=9', pool: { size: 5 } }
+  a: { url: 'postgresql://u@a/x', connect_timeout: 3s }
+";
+    let config = good(&[("DB_POOL_TIMEOUT", "4"), ("DATABASE_URL", "postgresql://u@d/x")], text);
+    let names: Vec<_> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["default", "a", "b"]);
+    let [default, a, b] = &config.targets[..] else { panic!("three targets") };
+    assert_eq!((default.limits.size, default.limits.max_overflow), (1, Some(2)));
+    assert_eq!(default.limits.timeout, Duration::from_secs(4));
+    assert_eq!(a.limits.timeout, Duration::from_secs(30), "variables describe `default` alone");
+    assert_eq!((b.limits.size, b.limits.max_overflow), (5, Some(1)));
+    assert_eq!(b.schedule.interval, Duration::from_secs(20));
+    let seconds = |target: &probe::Settings| target.connect.timeout.as_secs();
+    assert_eq!((seconds(default), seconds(a), seconds(b)), (4, 3, 9));
+}
+
+#[test]
+fn the_target_default_exists_if_it_is_named_or_alone() {
+    let names = |variables: &[(&str, &str)], text| -> Vec<String> {
+        good(variables, text).targets.into_iter().map(|target| target.name).collect()
+    };
+    let file = "targets: { x: { url: 'postgresql://u@x/x' } }";
+    assert_eq!(names(&[], file), ["x"]);
+    assert_eq!(names(&[("DATABASE_URL", "postgresql://u@x/x")], file), ["default", "x"]);
+    assert_eq!(names(&[], "defaults: { interval: 5 }"), ["default"]);
+    assert_eq!(names(&[], "targets: {}"), ["default"]);
+    let config = good(&[("DB_POOL_SIZE", "5")], file);
+    assert!(config.warnings[0].starts_with("DB_POOL_SIZE is ignored"), "{:?}", config.warnings);
+}
+
+#[test]
+fn passwords() {
+    let url = ("DATABASE_URL", "postgresql://u@h/x");
+    assert_eq!(password(&good(&[url, ("DB_PASSWORD", "a")], ""), 0), Some("a"));
+    assert_eq!(password(&good(&[url, ("PGPASSWORD", "b")], ""), 0), Some("b"));
+    let both = good(&[url, ("PGPASSWORD", "b"), ("DB_PASSWORD", "a")], "");
+    assert_eq!(password(&both, 0), Some("a"));
+    let own = good(&[("DATABASE_URL", "postgresql://u:c@h/x"), ("DB_PASSWORD", "a")], "");
+    assert_eq!((password(&own, 0), own.warnings.len()), (Some("c"), 1));
+    one(&[url, ("DB_PASSWORD", "a"), ("DB_PASSWORD_FILE", "/x")], "", "DB_PASSWORD and ");
+    let file = "targets: { x: { url: 'postgresql://u@h/x', password: a, password_file: config.example.yml } }";
+    one(&[], file, "targets.x.password_file: only one of");
+}
+
+#[test]
+fn secrets_come_from_files() {
+    let folder = std::env::temp_dir().join(format!("db-pool-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("url"), "postgresql://u@h/x\n").unwrap();
+    std::fs::write(path("password"), "two words \n\n").unwrap();
+    std::fs::write(path("empty"), "\n").unwrap();
+    let config =
+        good(&[("DATABASE_URL_FILE", &path("url")), ("DB_PASSWORD_FILE", &path("password"))], "");
+    assert_eq!(password(&config, 0), Some("two words \n"), "one trailing newline is dropped");
+    let source = &config.targets[0].connect.credentials.source;
+    assert!(*source == Some(Source::File(path("password").into())), "asked again there");
+    one(
+        &[("DB_PASSWORD_FILE", &path("empty"))],
+        "",
+        "DB_PASSWORD_FILE: names a file that is empty",
+    );
+    one(
+        &[("DATABASE_URL_FILE", &path("none"))],
+        "",
+        "DATABASE_URL_FILE: names a file that cannot be",
+    );
+    let both = [("DATABASE_URL_FILE", path("url")), ("DATABASE_URL", "postgresql://u@h/x".into())];
+    let both = both.each_ref().map(|(name, value)| (*name, value.as_str()));
+    one(&both, "", "DATABASE_URL and DATABASE_URL_FILE: only one");
+    let text = "targets: { x: { url: 'postgresql://u@h/x', password_file: password } }";
+    std::fs::write(path("config.yml"), text).unwrap();
+    let config = load(&BTreeMap::new(), Some(path("config.yml").as_ref())).ok().unwrap();
+    assert_eq!(password(&config, 0), Some("two words \n"), "paths begin at the file's folder");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn ranges() {
+    let table: [(&str, &[&str], &[&str]); 12] = [
+        ("DB_POOL_SIZE", &["0", "1", "10000"], &["-1", "10001", "1.0", "1e2", "٣"]),
+        ("DB_MAX_OVERFLOW", &["-1", "0", "10000"], &["-2", "10001", "0.5"]),
+        ("DB_POOL_TIMEOUT", &["0.001", "3600"], &["0", "0.0001", "3601", "30s", "inf", "nan"]),
+        ("DB_POOL_RECYCLE", &["-1", "0", "3600"], &["-2", "20.7", "1h"]),
+        ("DB_CONNECT_TIMEOUT", &["1", "0.5", "300"], &["0", "-1", "301", "none"]),
+        ("DB_COMMAND_TIMEOUT", &["5", "None", "none", "0.5"], &["0", "-1", "null"]),
+        ("DB_MONITOR_INTERVAL", &["0.1", "1h", "10"], &["0", "0.05", "3601", "2h", "-1s"]),
+        ("DB_MONITOR_TIMEOUT", &["10", "10ms"], &["0", "10.5", "11s"]),
+        ("DB_MONITOR_SLOW_QUERY_SAMPLING", &["1", "100ms"], &["0", "11"]),
+        ("DB_MONITOR_SATURATION_PERCENT", &["0.5", "100"], &["0", "101", "-5", "90%"]),
+        ("DB_MONITOR_CONNECT_INTERVAL", &["0", "60", "1m"], &["-1", "0.01"]),
+        ("DB_MONITOR_INSTANCES", &["1", "10000"], &["0", "10001", "-1"]),
+    ];
+    for (name, allowed, refused) in table {
+        allowed.iter().for_each(|value| drop(good(&[(name, value)], "")));
+        refused.iter().for_each(|value| one(&[(name, value)], "", &format!("{name}: must ")));
+    }
+}
+
+#[test]
+fn production() {
+    let app_env = ("APP_ENV", "production");
+    one(&[app_env], "", "DATABASE_URL: the built-in URL must not be used in production");
+    let built_in = "postgresql://sentinelops:sentinelops@localhost:5432/sentinelops";
+    one(&[app_env, ("DATABASE_URL", built_in)], "", "DATABASE_URL: the built-in URL");
+    let remote = ("DATABASE_URL", "postgresql://u@db/x");
+    let config = good(&[app_env, remote, ("DB_POOL_PRE_PING", "false")], "");
+    assert!(config.production);
+    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    for local in ["localhost", "127.0.0.1", "[::1]", "%2Frun"] {
+        let url = format!("postgresql://u@{local}/x");
+        assert!(good(&[app_env, ("DATABASE_URL", &url)], "").warnings.is_empty(), "{local}");
+    }
+    assert!(good(&[remote, ("DB_POOL_PRE_PING", "false")], "").warnings.is_empty());
+}
+
+#[test]
+fn libpqs_variables_fill_and_are_named() {
+    let config = good(&[("DATABASE_URL", "postgresql://"), ("PGHOST", "db"), ("PGUSER", "u")], "");
+    assert_eq!(
+        config.targets[0].connect.dsn.to_string(),
+        "postgresql://u@db:5432/u?sslmode=prefer"
+    );
+    one(&[("DATABASE_URL", "postgresql://h"), ("PGPORT", "x")], "", "PGPORT: must be a number");
+}
+
+#[test]
+fn the_example_loads_and_has_every_key() {
+    let config = good(&[], EXAMPLE);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let key = |entry: &Entry| -> Vec<String> {
+        let skip =
+            if entry.path[0] == "targets" || entry.path[0] == "auth_modules" { 2 } else { 0 };
+        entry.path.iter().skip(skip).cloned().collect()
+    };
+    let said: Vec<_> =
+        config.entries.iter().filter(|e| e.origin != Origin::Default).map(key).collect();
+    for entry in &config.entries {
+        // A file that is there on every machine cannot be named; the comment names the key.
+        let commented = entry.path.last().is_some_and(|key| key == "password_file");
+        let alone = entry.path.get(3).is_some_and(|name| name == "default");
+        let whole = entry.path.last().is_some_and(|key| key == "password_command");
+        assert!(
+            said.contains(&key(entry)) || commented || alone || whole,
+            "{} is not in the example",
+            entry.path.join(".")
+        );
+    }
+    assert!(EXAMPLE.contains("password_file:") && EXAMPLE.contains("password_command:"));
+    for name in environment::names().filter(|name| *name != "DATABASE_URL_FILE") {
+        assert!(EXAMPLE.contains(name), "{name} is not in the example");
+    }
+}
+
+#[test]
+fn toml_is_equal() {
+    let yaml = "
+enabled: false
+defaults: { interval: 20s, pool: { size: 5, recycle: -1, pre_ping: false } }
+targets:
+  orders:
+    url: postgresql://app:pw@db/orders
+    labels: { team: payments }
+    slow_rate_percent: 2.5
+    views: { statements: { top: 3 } }
+    applications: { web: { status_urls: ['http://a/x', 'http://b/x'] } }
+  bouncer: { kind: pgbouncer, url: 'postgresql://stats@b:6432' }
+auth_modules:
+  app:
+    type: userpass
+    userpass: { username: m, password: x }
+    allowed_targets: ['*.db:5432', '10.0.0.0/8']
+";
+    let toml = "
+enabled = false
+[defaults]
+interval = '20s'
+pool = { size = 5, recycle = -1, pre_ping = false }
+[targets.orders]
+url = 'postgresql://app:pw@db/orders'
+labels = { team = 'payments' }
+slow_rate_percent = 2.5
+views.statements.top = 3
+applications.web.status_urls = ['http://a/x', 'http://b/x']
+[targets.bouncer]
+kind = 'pgbouncer'
+url = 'postgresql://stats@b:6432'
+[auth_modules.app]
+type = 'userpass'
+userpass = { username = 'm', password = 'x' }
+allowed_targets = ['*.db:5432', '10.0.0.0/8']
+";
+    let (a, b) = (good(&[], yaml), load_text(&[], toml, FileFormat::Toml).ok().unwrap());
+    assert!(a.targets == b.targets && a.details == b.details && a.auth_modules == b.auth_modules);
+    assert_eq!(a.entries, b.entries);
+    assert_eq!(a.details["orders"].applications[0].instances, 2);
+    let bouncer = &a.targets[0];
+    assert!(bouncer.connect.console && bouncer.query == "SHOW VERSION");
+    assert_eq!(bouncer.connect.dsn.database.as_deref(), Some("pgbouncer"));
+}
+
+#[test]
+fn statements_are_switched_in_either_form() {
+    let statements = |text: &str| {
+        let text = format!("targets: {{ x: {{ url: 'postgresql://u@h/x', views: {text} }} }}\n");
+        let text = format!("{text}defaults: {{ views: {{ statements: {{ top: 7 }} }} }}");
+        good(&[], &text).details["x"].views.statements.as_ref().map(|found| found.top)
+    };
+    assert_eq!(statements("{}"), Some(7));
+    assert_eq!(statements("{ statements: false }"), None);
+    assert_eq!(statements("{ statements: off }"), None);
+    assert_eq!(statements("{ statements: { top: 3 } }"), Some(3));
+    let text = "targets: { default: { views: { statements: 5 } } }";
+    one(&[], text, "targets.default.views.statements: must be true, false or a table");
+    assert_eq!(good(&[], "").details["default"].views.statements, None);
+}
+
+#[test]
+fn modules_are_checked() {
+    let module = |text: &str| format!("auth_modules: {{ app: {text} }}");
+    let login = "type: userpass, userpass: { username: m }";
+    let place = "auth_modules.app.allowed_targets: ";
+    one(&[], &module(&format!("{{ {login} }}")), &format!("{place}is missing"));
+    for bad in ["10.0.0.0/33", "a:0", "a:x", "*.x:70000", "", "a b", "x/8"] {
+        let text = module(&format!("{{ {login}, allowed_targets: ['{bad}'] }}"));
+        one(&[], &text, &format!("{place}must be a list"));
+    }
+    let text = module(&format!("{{ {login}, allowed_targets: [a], options: {{ sslmod: x }} }}"));
+    one(&[], &text, "auth_modules.app.options.sslmod: is not a parameter");
+    let text = module(&format!("{{ {login}, allowed_targets: [a], options: {{ sslmode: x }} }}"));
+    one(&[], &text, "auth_modules.app.options.sslmode: must be one of");
+}
+
+#[test]
+fn no_value_is_printed_for_any_variable() {
+    for name in environment::names() {
+        let Err(problems) = load_yaml(&[(name, MARKER)], "") else { continue };
+        let text = problems.to_string();
+        assert!(text.contains(name), "{name}: {text}");
+        assert!(!text.contains("s3cr3t"), "{text}");
+    }
+    for name in ["DB_POOL_SIZE", "DB_MONITOR_APPLICATION", "DB_MONITOR_QUERY", "APP_ENV"] {
+        assert_eq!(bad(&[(name, MARKER)], "").len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn no_value_is_printed_for_any_key() {
+    let example = good(&[], EXAMPLE);
+    let paths = example.entries.iter().filter_map(|entry| match &entry.origin {
+        Origin::File(path) => Some(path.split('.').map(str::to_owned).collect::<Vec<_>>()),
+        Origin::Default | Origin::Variable(_) | Origin::Url | Origin::Flag(_) => None,
+    });
+    let mut refused = 0;
+    for path in paths.chain([vec!["targets".into(), "orders".into(), "password_file".into()]]) {
+        for marker in [MARKER.into(), vec![MARKER].into(), ValueKind::I64(-47_114_711)] {
+            let mut file = File::parse(EXAMPLE, FileFormat::Yaml).unwrap();
+            put(&mut file.0, &path, Value::new(None, marker));
+            let Err(problems) = load_file(&[], &file) else { continue };
+            let text = problems.to_string();
+            assert!(text.contains(&path.join(".")), "{path:?}: {text}");
+            assert!(!text.contains("s3cr3t") && !text.contains("47114711"), "{text}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 150, "{refused}");
+}
+
+fn put(table: &mut Map<String, Value>, path: &[String], value: Value) {
+    let (key, rest) = path.split_first().unwrap();
+    if rest.is_empty() {
+        table.insert(key.clone(), value);
+        return;
+    }
+    let below =
+        table.entry(key.clone()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
+    let ValueKind::Table(table) = &mut below.kind else { panic!("no table at {key}") };
+    put(table, rest, value);
+}
+
+#[test]
+fn the_listing_hides_secrets_and_says_where_from() {
+    let variables = [
+        ("DATABASE_URL", "postgresql://u:s3cr3t@h/x?sslpassword=s3cr3t"),
+        ("DB_POOL_SIZE", "5"),
+        ("DB_MONITOR_INTERVAL", "5"),
+    ];
+    let text = "
+targets:
+  default: { pool: { echo: true } }
+  x:
+    url: postgresql://u@h/x?connect_timeout=7
+    password_command: { command: [s3cr3t] }
+    applications: { a: { status_urls: ['http://s3cr3t:x@h/y'] } }
+  y: { url: 'postgresql://u@h/x', password: s3cr3t }
+auth_modules:
+  app: { type: userpass, userpass: { username: m, password: s3cr3t }, options: { options: s3cr3t }, allowed_targets: [a] }
+";
+    let listing = render(&good(&variables, text).entries);
+    assert!(!listing.contains("s3cr3t"), "{listing}");
+    for line in [
+        "app_env: development  # default\n",
+        "targets:\n  default:\n",
+        "    pool:\n      size: 5  # environment: DB_POOL_SIZE\n",
+        "      echo: true  # file: targets.default.pool.echo\n",
+        "    interval: 5s  # environment: DB_MONITOR_INTERVAL\n",
+        "    connect_timeout: 7s  # url\n",
+        "    password: <secret>  # file: targets.y.password\n",
+        "postgresql://u:***@h:5432/x",
+    ] {
+        assert!(listing.contains(line), "{line}\n{listing}");
+    }
+    assert_eq!(listing.matches("\ntargets:").count(), 1);
+    let again = good(&variables, text);
+    assert_eq!(listing, render(&again.entries), "the order is stable");
+}

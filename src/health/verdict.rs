@@ -1,0 +1,143 @@
+//! The verdict: all checks of a snapshot, and the worst of them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::check::{Check, Outcome, connection, pool_saturation, slow_queries};
+use super::{Clock, Thresholds};
+use crate::metrics::Label;
+use crate::probe::{Snapshot, Target};
+
+/// What we think of a target, from best to worst; the label `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Every check passes.
+    Healthy,
+    /// It works, with a warning.
+    Degraded,
+    /// A check fails.
+    Unhealthy,
+}
+
+impl Label for Status {
+    const ALL: &'static [Self] = &[Self::Healthy, Self::Degraded, Self::Unhealthy];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What we think of a target, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// As the worst check decides.
+    pub status: Status,
+    /// For people: `Database is healthy`, or why it is not.
+    pub message: String,
+    /// Every check, in the order of [`Kind::ALL`](super::Kind).
+    pub checks: [Check; 3],
+    /// How old the snapshot is; `None` before the first.
+    pub age: Option<Duration>,
+}
+
+/// Judges a target by its last snapshot.
+pub fn of(target: &Target, now: Instant) -> Verdict {
+    let published = target.published();
+    let snapshot = published.as_deref().map(|published| published.snapshot.as_ref());
+    let settings = target.settings();
+    judge(snapshot, &Clock { now, interval: settings.schedule.interval }, &settings.thresholds)
+}
+
+/// Judges a snapshot. Without one, before the first probe, nothing is known to work.
+pub fn judge(snapshot: Option<&Snapshot>, clock: &Clock, thresholds: &Thresholds) -> Verdict {
+    let checks = [
+        connection(snapshot, clock),
+        pool_saturation(snapshot, thresholds),
+        slow_queries(snapshot, thresholds),
+    ];
+    let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(Outcome::Pass);
+    let status = match worst {
+        Outcome::Pass => Status::Healthy,
+        Outcome::Warn => Status::Degraded,
+        Outcome::Fail => Status::Unhealthy,
+    };
+    let message = summary(status, &checks);
+    Verdict { status, message, checks, age: snapshot.map(|snapshot| snapshot.age(clock.now)) }
+}
+
+fn summary(status: Status, checks: &[Check]) -> String {
+    let reasons: Vec<&str> = checks.iter().filter_map(|check| check.message.as_deref()).collect();
+    let head = format!("Database is {}", status.label());
+    if reasons.is_empty() { head } else { format!("{head}: {}", reasons.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::probe::{Failure, Sample, fixture};
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    fn verdict(snapshot: Option<&Snapshot>, after: u64) -> Verdict {
+        let now = Instant::now() + Duration::from_secs(after);
+        judge(snapshot, &Clock { now, interval: INTERVAL }, &Thresholds::default())
+    }
+
+    fn slow() -> Sample {
+        Sample {
+            at: Instant::now(),
+            ok: true,
+            query: Some(Duration::from_secs(2)),
+            slow: true,
+            connect: None,
+            saturated: false,
+            checkout_timeouts: 0,
+            failed_connects: 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_worst_check_decides() {
+        let check = |snapshot: &Snapshot, status, message: &str| {
+            let verdict = verdict(Some(snapshot), 0);
+            assert_eq!((verdict.status, verdict.message.as_str()), (status, message));
+        };
+        let mut snapshot = fixture::snapshot();
+        check(&snapshot, Status::Healthy, "Database is healthy");
+        snapshot.usage = fixture::usage(18);
+        let near = "90.0 % of the pool size in use, 90 % is the limit";
+        check(&snapshot, Status::Degraded, &format!("Database is degraded: {near}"));
+        snapshot.window = Arc::new([slow()].into_iter().collect());
+        let slow = "100.0 % of the queries were slow, 5 % is the limit";
+        check(&snapshot, Status::Degraded, &format!("Database is degraded: {near}; {slow}"));
+        snapshot.query = Err(Failure::deadline(INTERVAL));
+        let failed = "query: not done at the probe's deadline of 10 s";
+        check(
+            &snapshot,
+            Status::Unhealthy,
+            &format!("Database is unhealthy: {failed}; {near}; {slow}"),
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_snapshot_is_unhealthy_by_itself() {
+        let snapshot = fixture::snapshot();
+        assert_eq!(verdict(Some(&snapshot), 30).status, Status::Healthy);
+        let old = verdict(Some(&snapshot), 31);
+        assert_eq!((old.status, old.age), (Status::Unhealthy, Some(Duration::from_secs(31))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn before_the_first_probe_nothing_is_known_to_work() {
+        let unknown = verdict(None, 0);
+        assert_eq!((unknown.status, unknown.age), (Status::Unhealthy, None));
+        assert_eq!(unknown.message, "Database is unhealthy: not probed yet");
+    }
+}

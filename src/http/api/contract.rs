@@ -1,0 +1,261 @@
+//! The contract, as tests: the specification's own examples, the codes, and the description.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, advance};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::http::routes::{ROUTES, Verb};
+use crate::probe::{Failure, Sample, Snapshot, fixture};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Every answer of a GET, under its path.
+const GETS: &[(&str, Endpoint)] = &[
+    ("/api/v1/health", health),
+    ("/api/v1/health", bare_health),
+    ("/api/v1/database/pool/status", pool_status),
+    ("/api/v1/database/pool/health", pool_health),
+    ("/api/v1/targets", targets),
+    ("/api/v1/sd", sd),
+    ("/api/v1/openapi.json", openapi),
+];
+
+/// A roster whose targets are not probed: no test here lets their tasks run.
+fn roster(names: &[&str]) -> Roster {
+    roster_that(names, true)
+}
+
+fn roster_that(names: &[&str], is_probing: bool) -> Roster {
+    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), is_probing);
+    roster.apply(names.iter().map(|name| fixture::settings(name)).collect());
+    roster
+}
+
+fn publish(roster: &Roster, name: &str, snapshot: Snapshot) {
+    fixture::publish(&roster.target(name).expect("the target runs"), snapshot);
+}
+
+fn ask(roster: &Roster, target: Option<&str>, reply: Endpoint) -> (u16, Value) {
+    let reply = reply(&Asked { roster, now: Instant::now(), target });
+    (reply.status.as_u16(), reply.body)
+}
+
+/// 200 probes with the specification's averages, one of them slow.
+fn example() -> Snapshot {
+    let sample = |n| Sample {
+        at: Instant::now(),
+        ok: true,
+        query: Some(Duration::from_micros(3_200)),
+        slow: n == 0,
+        connect: Some(fixture::CONNECT),
+        saturated: false,
+        checkout_timeouts: 0,
+        failed_connects: 0,
+    };
+    Snapshot { window: Arc::new((0..200).map(sample).collect()), ..fixture::snapshot() }
+}
+
+fn failed() -> Snapshot {
+    let deadline = || Failure::deadline(INTERVAL);
+    Snapshot {
+        connect: Some(Err(deadline())),
+        query: Err(deadline()),
+        last_success_at: None,
+        ..fixture::snapshot()
+    }
+}
+
+/// Everything of the example is in the answer: names, nesting, values, and with them the types.
+fn assert_holds(example: &Value, answer: &Value, at: &str) {
+    let Some(fields) = example.as_object() else {
+        assert_eq!(example, answer, "{at}");
+        return;
+    };
+    for (name, field) in fields {
+        let answered = answer.get(name).unwrap_or_else(|| panic!("{at}.{name} is missing"));
+        assert_holds(field, answered, &format!("{at}.{name}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_hold_the_specifications_examples() {
+    let roster = roster(&["default"]);
+    publish(&roster, "default", example());
+    let check = |text: &str, reply| {
+        let example: Value = serde_json::from_str(text).expect("an example is JSON");
+        let (status, answer) = ask(&roster, None, reply);
+        assert_eq!(status, 200);
+        assert_holds(&example, &answer, "");
+    };
+    check(include_str!("../../../tests/data/spec/health.json"), health);
+    check(include_str!("../../../tests/data/spec/pool-status.json"), pool_status);
+}
+
+#[tokio::test(start_paused = true)]
+async fn codes_follow_the_verdict() {
+    let roster = roster(&["default"]);
+    let check = |expected: u16, word: &str| {
+        for reply in [health, bare_health, pool_health] {
+            let (status, answer) = ask(&roster, None, reply);
+            assert_eq!((status, answer["status"].as_str()), (expected, Some(word)));
+        }
+        assert_eq!(ask(&roster, None, pool_status).0, 200);
+    };
+    check(503, "unhealthy");
+    publish(&roster, "default", fixture::snapshot());
+    check(200, "healthy");
+    publish(&roster, "default", Snapshot { usage: fixture::usage(18), ..fixture::snapshot() });
+    check(200, "degraded");
+    publish(&roster, "default", failed());
+    check(503, "unhealthy");
+    publish(&roster, "default", fixture::snapshot());
+    advance(INTERVAL * 3 + Duration::from_millis(1)).await;
+    check(503, "unhealthy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_monitor_and_an_unknown_target_are_told() {
+    let disabled = roster_that(&["default"], false);
+    for reply in [health, bare_health, pool_status, pool_health, reset_metrics] {
+        let expected = (503, json!({"detail": "Pool monitoring is disabled"}));
+        assert_eq!(ask(&disabled, None, reply), expected);
+    }
+    let enabled = roster(&["default"]);
+    for reply in [pool_status, pool_health, reset_metrics] {
+        assert_eq!(ask(&enabled, Some("x"), reply), (404, json!({"detail": "Unknown target"})));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_name_it_is_default_or_the_first_by_name() {
+    let check = |names: &[&str], asked, expected: &str| {
+        let (_, answer) = ask(&roster(names), asked, pool_status);
+        assert_eq!(answer["target"], expected);
+    };
+    check(&["a", "default"], None, "default");
+    check(&["b", "a"], None, "a");
+    check(&["a", "b"], Some("b"), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_the_worst_targets_and_shows_all() {
+    let roster = roster(&["default", "orders"]);
+    publish(&roster, "default", fixture::snapshot());
+    publish(&roster, "orders", failed());
+    let (status, answer) = ask(&roster, None, health);
+    let database = &answer["components"]["database"];
+    assert_eq!((status, &database["metadata"]["target"]), (503, &json!("orders")));
+    assert_eq!(&answer["targets"]["orders"], database);
+    assert_eq!(answer["targets"]["default"]["status"], "healthy");
+    assert_eq!(ask(&roster, None, bare_health), (503, json!({"status": "unhealthy"})));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_clears_the_averages_and_leaves_the_verdict() {
+    let roster = roster(&["default", "orders"]);
+    publish(&roster, "default", example());
+    publish(&roster, "orders", example());
+    let (_, before) = ask(&roster, None, pool_health);
+    let (_, answer) = ask(&roster, None, reset_metrics);
+    assert_eq!(answer["message"], "Pool metrics reset successfully");
+    let average = |target| {
+        let (_, answer) = ask(&roster, Some(target), pool_status);
+        answer["metrics"]["performance"]["avg_query_time_ms"].clone()
+    };
+    assert_eq!((average("default"), average("orders")), (json!(0.0), json!(3.2)));
+    assert_eq!(ask(&roster, None, pool_health).1, before);
+    advance(INTERVAL).await;
+    publish(&roster, "default", example());
+    assert_eq!(average("default"), json!(3.2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_are_not_there_read_as_in_the_variables() {
+    let mut settings = fixture::settings("default");
+    settings.limits.size = 0;
+    settings.limits.max_overflow = None;
+    settings.limits.recycle = None;
+    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), true);
+    roster.apply(vec![settings]);
+    let (_, answer) = ask(&roster, None, pool_status);
+    let expected = json!({"size": 0, "max_overflow": -1, "timeout": 30.0, "recycle": -1});
+    assert_holds(&expected, &answer["pool_config"], "");
+    assert_eq!(answer["metrics"]["connections"]["max"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn discovery_names_each_target_for_probe() {
+    let (status, answer) = ask(&roster(&["orders"]), None, sd);
+    let labels = json!({
+        "team": "payments",
+        "__param_target": "orders",
+        "__meta_db_pool_target": "orders",
+        "__meta_db_pool_kind": "postgres",
+        "__meta_db_pool_host": "",
+        "__meta_db_pool_database": "orders",
+    });
+    assert_eq!((status, answer), (200, json!([{"targets": ["orders"], "labels": labels}])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_is_as_described() {
+    let api = openapi::description();
+    let check = |roster: &Roster, target: Option<&str>| {
+        let reset = ("/api/v1/database/pool/reset-metrics", reset_metrics as Endpoint);
+        for (path, reply) in GETS.iter().chain([&reset]) {
+            let (status, answer) = ask(roster, target, *reply);
+            assert_eq!(schema::problems(&api, path, status, &answer), Vec::<String>::new());
+        }
+    };
+    let roster = roster(&["default", "orders"]);
+    check(&roster, None);
+    check(&roster, Some("unknown"));
+    check(&roster_that(&["default"], false), None);
+    check(&roster_that(&[], true), None);
+    let mut unlimited = Snapshot { connect: None, ..example() };
+    unlimited.usage =
+        crate::view::Usage { size: None, max_overflow: None, max: None, ..unlimited.usage };
+    let saturated = Snapshot { usage: fixture::usage(18), ..example() };
+    for snapshot in [example(), failed(), unlimited, saturated] {
+        publish(&roster, "default", snapshot);
+        check(&roster, None);
+    }
+    advance(INTERVAL * 4).await;
+    check(&roster, None);
+}
+
+#[test]
+fn the_description_and_the_routes_name_the_same() {
+    let verb = |verb| match verb {
+        Verb::Get => "get",
+        Verb::Post => "post",
+    };
+    let routes = ROUTES.iter().filter(|route| route.path.starts_with("/api/"));
+    let routes: BTreeSet<_> =
+        routes.map(|route| (route.path.to_owned(), verb(route.verb).to_owned())).collect();
+    let api = openapi::description();
+    let paths = api["paths"].as_object().expect("paths");
+    let described: BTreeSet<_> = paths
+        .iter()
+        .flat_map(|(path, operations)| {
+            let methods = operations.as_object().expect("operations").keys();
+            methods.map(|method| (path.clone(), method.clone()))
+        })
+        .collect();
+    assert_eq!(routes, described);
+}
+
+#[test]
+fn moments_are_rfc_3339_in_utc() {
+    let check = |ms, expected: &str| {
+        assert_eq!(moment(SystemTime::UNIX_EPOCH + Duration::from_millis(ms)), expected);
+    };
+    check(0, "1970-01-01T00:00:00Z");
+    check(1_750_000_000_120, "2025-06-15T15:06:40.12Z");
+}

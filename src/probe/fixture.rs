@@ -1,0 +1,117 @@
+//! Targets and snapshots for the tests of the rooms above: the specification's example as a probe
+//! would have seen it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::{
+    Connected, Kind, Published, Queried, Schedule, Settings, Snapshot, Target, Thresholds, Window,
+};
+use crate::dsn::Dsn;
+use crate::pool::{self, Limits, Peer, Server, Timings, Totals};
+use crate::view::{self, Source, Usage, Views};
+
+/// The time of a snapshot's fresh connect.
+pub(crate) const CONNECT: Duration = Duration::from_micros(12_500);
+
+/// A target of this name, as the specification's defaults make it.
+pub(crate) fn settings(name: &str) -> Settings {
+    let interval = Duration::from_secs(10);
+    let mut dsn = Dsn::default();
+    dsn.database = Some("orders".to_owned());
+    Settings {
+        name: name.to_owned(),
+        labels: vec![("team".to_owned(), "payments".to_owned())],
+        kind: Kind::Postgres,
+        schedule: Schedule {
+            interval,
+            timeout: interval,
+            connect_interval: Some(Duration::ZERO),
+            sampling: interval,
+        },
+        query: "SELECT 1".to_owned(),
+        slow_threshold: Duration::from_secs(1),
+        command_timeout: None,
+        connect: pool::Settings {
+            dsn: Arc::new(dsn),
+            timeout: interval,
+            credentials: pool::Credentials::default(),
+            application_name: "db_pool_exporter".to_owned(),
+            console: false,
+        },
+        limits: Limits {
+            size: 20,
+            max_overflow: Some(10),
+            timeout: Duration::from_secs(30),
+            recycle: Some(Duration::from_secs(3_600)),
+            pre_ping: true,
+            ping_timeout: interval,
+            use_lifo: true,
+            echo: false,
+            echo_statements: false,
+        },
+        query_cache_size: 1200,
+        views: view::Settings::default(),
+        write: None,
+        thresholds: Thresholds::default(),
+        app_env: "development".to_owned(),
+    }
+}
+
+/// A probe that went well, just now: the numbers of the specification's examples.
+pub(crate) fn snapshot() -> Snapshot {
+    let server = Server {
+        pid: 1,
+        version: "15.18".to_owned(),
+        peer: Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 5432))),
+        tls: None,
+    };
+    let startup = Some(CONNECT);
+    let timings = Timings { startup, total: CONNECT, ..Timings::default() };
+    let query = Duration::from_micros(2_500);
+    Snapshot {
+        taken_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000),
+        taken: Instant::now(),
+        took: CONNECT,
+        connect: Some(Ok(Connected { timings, server: server.clone() })),
+        query: Ok(Queried { checkout: Duration::ZERO, query, server }),
+        views: Views::default(),
+        extras: Vec::new(),
+        last_success_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000)),
+        usage: usage(5),
+        totals: Totals {
+            checkouts: 1_523,
+            checkins: 1_518,
+            connects: 20,
+            disconnects: 0,
+            failed: 0,
+            timeouts: 0,
+        },
+        slow: 2,
+        window: Arc::new(Window::default()),
+        tls: None,
+    }
+}
+
+/// A pool of 20 and 10 of which so many connections are checked out.
+pub(crate) fn usage(active: u64) -> Usage {
+    let open = active.max(20);
+    Usage {
+        active,
+        idle: open - active,
+        open,
+        overflow: open - 20,
+        size: Some(20),
+        max_overflow: Some(10),
+        max: Some(30),
+        source: Source::Exporter,
+    }
+}
+
+/// Publishes a snapshot, as the target's probe would.
+pub(crate) fn publish(target: &Target, snapshot: Snapshot) {
+    target.publish(Published::new(snapshot, target.base()));
+}

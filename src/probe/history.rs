@@ -1,0 +1,262 @@
+//! What the probes of the last minutes learned: what averages, rates and rows of failures are made of.
+//!
+//! [`History`] belongs to the loop that probes and is written by nobody else; each snapshot takes a
+//! whole [`Window`] of it along, so that a verdict never mixes two probes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::snapshot::Snapshot;
+use crate::pool::Totals;
+
+/// How far back a window reaches.
+pub const SPAN: Duration = Duration::from_secs(300);
+
+/// No window has more samples, so that a short interval costs no memory.
+pub const CAPACITY: usize = 1_000;
+
+/// What one probe adds to the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When the probe ended.
+    pub at: Instant,
+    /// Whether every part of it succeeded.
+    pub ok: bool,
+    /// The statement's time, when it was answered.
+    pub query: Option<Duration>,
+    /// Whether that was above the threshold.
+    pub slow: bool,
+    /// The fresh connect's time, when there was one and it worked.
+    pub connect: Option<Duration>,
+    /// Whether every slot of the judged pool was in use.
+    pub saturated: bool,
+    /// Check-outs that timed out since the probe before.
+    pub checkout_timeouts: u64,
+    /// Connects that failed since the probe before.
+    pub failed_connects: u64,
+}
+
+/// The samples of the last [`SPAN`], oldest first; immutable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    samples: Vec<Sample>,
+}
+
+impl Window {
+    /// The samples, oldest first.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// Probes of which a part failed.
+    pub fn failed(&self) -> usize {
+        self.samples.iter().filter(|sample| !sample.ok).count()
+    }
+
+    /// Statements above the threshold.
+    pub fn slow(&self) -> usize {
+        self.samples.iter().filter(|sample| sample.slow).count()
+    }
+
+    /// Slow statements in percent of those that were answered; `None` without any.
+    pub fn slow_percent(&self) -> Option<f64> {
+        let answered = self.samples.iter().filter(|sample| sample.query.is_some()).count();
+        (answered > 0).then(|| self.slow() as f64 / answered as f64 * 100.0)
+    }
+
+    /// How many probes in a row, up to the last, found every slot in use.
+    pub fn saturated_in_a_row(&self) -> usize {
+        self.samples.iter().rev().take_while(|sample| sample.saturated).count()
+    }
+
+    /// Check-outs that timed out.
+    pub fn checkout_timeouts(&self) -> u64 {
+        self.samples.iter().map(|sample| sample.checkout_timeouts).sum()
+    }
+
+    /// Connects that failed.
+    pub fn failed_connects(&self) -> u64 {
+        self.samples.iter().map(|sample| sample.failed_connects).sum()
+    }
+
+    /// The statements' mean time; `None` without any. `since`: only of later probes.
+    pub fn mean_query(&self, since: Option<Instant>) -> Option<Duration> {
+        mean(self.later(since).filter_map(|sample| sample.query))
+    }
+
+    /// The fresh connects' mean time; `None` without any. `since`: only of later probes.
+    pub fn mean_connect(&self, since: Option<Instant>) -> Option<Duration> {
+        mean(self.later(since).filter_map(|sample| sample.connect))
+    }
+
+    fn later(&self, since: Option<Instant>) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| since.is_none_or(|since| sample.at > since))
+    }
+}
+
+impl FromIterator<Sample> for Window {
+    fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
+        Self { samples: samples.into_iter().collect() }
+    }
+}
+
+/// The samples of a target, kept from one probe to the next.
+#[derive(Debug, Default)]
+pub struct History {
+    samples: VecDeque<Sample>,
+    totals: Totals,
+}
+
+impl History {
+    /// Adds what a probe learned, forgets what is too old, and shows what is left.
+    ///
+    /// `with_connect`: whether the snapshot's connect is of this probe. `slow`: the threshold.
+    pub(super) fn add(
+        &mut self,
+        new: &Snapshot,
+        with_connect: bool,
+        slow: Duration,
+    ) -> Arc<Window> {
+        let before = std::mem::replace(&mut self.totals, new.totals);
+        let query = new.query.as_ref().ok().map(|queried| queried.query);
+        let connect = new.connect.as_ref().filter(|_| with_connect).and_then(|c| c.as_ref().ok());
+        self.samples.push_back(Sample {
+            at: new.taken,
+            ok: new.is_up(),
+            query,
+            slow: query.is_some_and(|took| took > slow),
+            connect: connect.map(|connected| connected.timings.total),
+            saturated: new.usage.is_saturated(),
+            checkout_timeouts: new.totals.timeouts.saturating_sub(before.timeouts),
+            failed_connects: new.totals.failed.saturating_sub(before.failed),
+        });
+        self.prune(new.taken);
+        Arc::new(self.samples.iter().cloned().collect())
+    }
+
+    fn prune(&mut self, now: Instant) {
+        let is_old = |sample: &Sample| now.saturating_duration_since(sample.at) > SPAN;
+        while self.samples.len() > CAPACITY || self.samples.front().is_some_and(is_old) {
+            self.samples.pop_front();
+        }
+    }
+}
+
+fn mean(times: impl Iterator<Item = Duration>) -> Option<Duration> {
+    let (count, sum) = times.fold((0_u32, Duration::ZERO), |(n, sum), t| (n + 1, sum + t));
+    (count > 0).then(|| sum / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::probe::fixture;
+    use crate::probe::{Failure, Queried};
+
+    const SLOW: Duration = Duration::from_secs(1);
+
+    fn queried(ms: u64) -> Snapshot {
+        let mut snapshot = fixture::snapshot();
+        if let Ok(Queried { query, .. }) = &mut snapshot.query {
+            *query = Duration::from_millis(ms);
+        }
+        snapshot
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_reaches_back_five_minutes() {
+        let mut history = History::default();
+        history.add(&queried(100), true, SLOW);
+        advance(SPAN).await;
+        assert_eq!(history.add(&queried(300), true, SLOW).samples().len(), 2);
+        advance(Duration::from_millis(1)).await;
+        let window = history.add(&queried(500), true, SLOW);
+        assert_eq!(window.samples().len(), 2);
+        assert_eq!(window.mean_query(None), Some(Duration::from_millis(400)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_has_at_most_its_capacity() {
+        let mut history = History::default();
+        for _ in 0..CAPACITY {
+            history.add(&queried(1), true, SLOW);
+        }
+        let window = history.add(&queried(2), true, SLOW);
+        assert_eq!(window.samples().len(), CAPACITY);
+        assert_eq!(window.samples().last().and_then(|s| s.query), Some(Duration::from_millis(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_window_does_not_change() {
+        let mut history = History::default();
+        let first = history.add(&queried(1), true, SLOW);
+        history.add(&queried(2), true, SLOW);
+        assert_eq!(first.samples().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_is_above_the_threshold_and_its_rate_of_the_answered() {
+        let mut history = History::default();
+        assert_eq!(Window::default().slow_percent(), None);
+        history.add(&queried(1_000), true, SLOW);
+        history.add(&queried(1_001), true, SLOW);
+        let mut failed = queried(1);
+        failed.query = Err(Failure::deadline(SLOW));
+        let window = history.add(&failed, true, SLOW);
+        assert_eq!((window.slow(), window.failed()), (1, 1));
+        assert_eq!(window.slow_percent(), Some(50.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connect_that_was_not_tried_again_counts_once() {
+        let mut history = History::default();
+        history.add(&fixture::snapshot(), true, SLOW);
+        let window = history.add(&fixture::snapshot(), false, SLOW);
+        assert_eq!(window.samples().iter().filter(|s| s.connect.is_some()).count(), 1);
+        assert_eq!(window.mean_connect(None), Some(fixture::CONNECT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn means_begin_anew_after_a_reset() {
+        let mut history = History::default();
+        history.add(&queried(100), true, SLOW);
+        let reset = Instant::now();
+        assert_eq!(history.add(&queried(1), true, SLOW).mean_query(Some(reset)), None);
+        advance(SLOW).await;
+        let window = history.add(&queried(500), true, SLOW);
+        assert_eq!(window.mean_query(Some(reset)), Some(Duration::from_millis(500)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn saturation_is_counted_up_to_the_last_probe() {
+        let mut history = History::default();
+        let row = |history: &mut History, active| {
+            let mut snapshot = fixture::snapshot();
+            snapshot.usage.active = active;
+            history.add(&snapshot, true, SLOW).saturated_in_a_row()
+        };
+        let counted = [30, 29, 30, 31, 30, 5].map(|active| row(&mut history, active));
+        assert_eq!(counted, [1, 0, 1, 2, 3, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_between_probes_belong_to_the_later_one() {
+        let mut history = History::default();
+        let at = |timeouts, failed| {
+            let mut snapshot = fixture::snapshot();
+            snapshot.totals = Totals { timeouts, failed, ..Totals::default() };
+            snapshot
+        };
+        history.add(&at(1, 0), true, SLOW);
+        let window = history.add(&at(3, 4), true, SLOW);
+        assert_eq!((window.checkout_timeouts(), window.failed_connects()), (3, 4));
+        advance(SPAN + SLOW).await;
+        let window = history.add(&at(3, 5), true, SLOW);
+        assert_eq!((window.checkout_timeouts(), window.failed_connects()), (0, 1));
+    }
+}

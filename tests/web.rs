@@ -1,0 +1,22 @@
+//! The web side as clients see it: `serve` on a free port, with a made-up exposition.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail that way")]
+
+#[path = "web/access.rs"]
+mod access;
+#[path = "web/api.rs"]
+mod api;
+#[path = "web/auth.rs"]
+mod auth;
+#[path = "web/limits.rs"]
+mod limits;
+#[path = "web/metrics.rs"]
+mod metrics;
+#[path = "web/routes.rs"]
+mod routes;
+#[path = "web/sockets.rs"]
+mod sockets;
+#[path = "web/support.rs"]
+mod support;
+#[path = "web/tls.rs"]
+mod tls;

@@ -1,0 +1,76 @@
+use db_pool_exporter::http::Settings;
+
+use crate::support::{Folder, run, settings, start};
+
+/// Reload in a server that cannot reload answers 503: it was let in.
+async fn reload(server: &crate::support::Server, headers: &[&str]) -> u16 {
+    server.ask("POST", "/-/reload", headers).await.status
+}
+
+fn without_reload(settings: Settings) -> crate::support::Server {
+    let mut server = start(settings);
+    server.reload.close();
+    server
+}
+
+#[tokio::test]
+async fn changes_are_for_direct_clients_of_this_host() {
+    let server = without_reload(settings());
+    for headers in [
+        &[][..],
+        &["Host: 127.0.0.1:9956"],
+        &["Host: localhost:9956", "Origin: http://localhost:9956", "Sec-Fetch-Site: same-origin"],
+        &["Sec-Fetch-Site: none"],
+    ] {
+        assert_eq!(reload(&server, headers).await, 503, "{headers:?}");
+    }
+    for headers in [
+        &["X-Forwarded-For: 127.0.0.1"][..],
+        &["Forwarded: for=127.0.0.1"],
+        &["Via: 1.1 proxy"],
+        &["X-Real-IP: 127.0.0.1"],
+        &["Host: rebound.example"],
+        &["Host: rebound.example", "Origin: http://rebound.example"],
+        &["Origin: http://evil.example"],
+        &["Origin: null"],
+        &["Sec-Fetch-Site: cross-site"],
+    ] {
+        assert_eq!(reload(&server, headers).await, 403, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn lifecycle_lets_everyone_change_but_other_sites() {
+    let server = without_reload(Settings { lifecycle: true, ..settings() });
+    assert_eq!(reload(&server, &["X-Forwarded-For: 10.0.0.1"]).await, 503);
+    assert_eq!(reload(&server, &["Origin: http://evil.example"]).await, 403);
+}
+
+#[tokio::test]
+async fn a_password_lets_change_through_a_proxy() {
+    let folder = Folder::new();
+    let user = run("htpasswd", &["-nbB", "-C", "4", "u", "p"], &folder.path("")).await;
+    let (name, hash) = user.trim().split_once(':').unwrap();
+    let file = folder.write("web.yml", &format!("basic_auth_users: {{ {name}: {hash} }}\n"));
+    let server = without_reload(Settings { web_config_file: Some(file), ..settings() });
+    assert_eq!(reload(&server, &[]).await, 401);
+    let password = "Authorization: Basic dTpw";
+    assert_eq!(reload(&server, &[password, "X-Forwarded-For: 10.0.0.1"]).await, 503);
+    assert_eq!(reload(&server, &[password, "Origin: http://evil.example"]).await, 403);
+}
+
+#[tokio::test]
+async fn in_production_strangers_see_three_paths() {
+    let server = start(Settings { production: true, ..settings() });
+    let stranger = ["X-Forwarded-For: 10.0.0.1"];
+    for (target, here, away) in [
+        ("/metrics", 200, 200),
+        ("/-/healthy", 200, 200),
+        ("/-/ready", 200, 200),
+        ("/", 200, 403),
+        ("/nowhere", 404, 403),
+    ] {
+        assert_eq!(server.get(target).await.status, here, "{target}");
+        assert_eq!(server.ask("GET", target, &stranger).await.status, away, "{target}");
+    }
+}

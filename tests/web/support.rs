@@ -1,0 +1,231 @@
+//! A server to ask, and ways to ask it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use db_pool_exporter::config::web::loader;
+use db_pool_exporter::http::{
+    self, Address, Inherited, Instruments, Limits, Listen, Service, Settings, State, bind, serve,
+};
+use db_pool_exporter::metrics::{Kind, Page, Reading};
+use db_pool_exporter::probe::Roster;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) const FAMILIES: &[Reading<u32>] = &[
+    Reading {
+        name: "made_up_total",
+        help: "Made up.",
+        kind: Kind::Counter,
+        labels: &["name"],
+        read: |n, out| (0..*n).for_each(|i| out.push([i.to_string().as_str()], i)),
+    },
+    Reading {
+        name: "gauged",
+        help: "A gauge.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: |n, out| out.push([], *n),
+    },
+];
+
+/// A folder that is gone at the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("web-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) reload:
+        tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<Result<(), String>>>,
+    pub(crate) ready: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) targets: Arc<Roster>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    let listen = vec![Listen::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 }];
+    Settings { listen, ..Settings::default() }
+}
+
+pub(crate) fn short(limits: Limits) -> Settings {
+    Settings { limits, ..settings() }
+}
+
+pub(crate) fn start(settings: Settings) -> Server {
+    try_start(settings).unwrap()
+}
+
+pub(crate) fn try_start(settings: Settings) -> Result<Server, http::StartError> {
+    let listeners = bind(&settings, Inherited::empty()).unwrap();
+    start_on(settings, listeners)
+}
+
+pub(crate) fn start_on(
+    settings: Settings,
+    listeners: Vec<http::Listener>,
+) -> Result<Server, http::StartError> {
+    let (send, reload) = tokio::sync::mpsc::channel(1);
+    let ready = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (instruments, is_ready) = (Arc::new(Instruments::new()), Arc::clone(&ready));
+    let shown = Arc::clone(&instruments);
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), true));
+    let state = State {
+        exposition: Arc::new(move |page: &mut Page<'_>| {
+            page.live(FAMILIES, [("", &100)]);
+            page.live(http::READINGS, [("", &*shown)]);
+        }),
+        ready: Arc::new(move || is_ready.load(Ordering::Relaxed)),
+        targets: Arc::clone(&targets),
+        reload: Some(send),
+        instruments,
+    };
+    let address = match listeners[0].address() {
+        Address::Tcp(address) => *address,
+        Address::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+    };
+    let load = settings.web_config_file.as_deref().map(loader);
+    let service = Service::new(settings, state, load)?;
+    tasks.spawn(serve(listeners, service, stop.clone(), tasks.clone()));
+    Ok(Server { address, stop, tasks, reload, ready, targets })
+}
+
+/// A whole answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| {
+            panic!("no answer in {:?}", String::from_utf8_lossy(bytes));
+        });
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head, body: bytes[end + 4..].to_vec() }
+    }
+}
+
+impl Server {
+    /// Asks with these header lines and no others but Host and Connection.
+    pub(crate) async fn ask(&self, method: &str, target: &str, headers: &[&str]) -> Answer {
+        let mut text = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) {
+            text.push_str("Host: localhost\r\n");
+        }
+        for line in headers {
+            text.push_str(line);
+            text.push_str("\r\n");
+        }
+        self.send(&format!("{text}\r\n")).await
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, &[]).await
+    }
+
+    /// Sends bytes and takes the answer until the end of the connection.
+    pub(crate) async fn send(&self, text: &str) -> Answer {
+        let (mut read, mut write) = self.connect().await.into_split();
+        let (_, answer) = tokio::join!(write.write_all(text.as_bytes()), read_all(&mut read));
+        Answer::parse(&answer)
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Runs curl with `{}` in an argument as host and port.
+    pub(crate) async fn curl(&self, arguments: &[&str]) -> Curl {
+        let here = format!("localhost:{}", self.address.port());
+        let arguments = arguments.iter().map(|text| text.replace("{}", &here));
+        curl(arguments).await
+    }
+}
+
+/// What curl said: its exit code, the status, and its output.
+pub(crate) struct Curl {
+    pub(crate) exit: i32,
+    pub(crate) status: String,
+    pub(crate) output: String,
+}
+
+pub(crate) async fn curl(arguments: impl IntoIterator<Item = String>) -> Curl {
+    let done = Command::new("curl")
+        .args(["-s", "-i", "--max-time", "10", "-w", "\n%{http_code} %{http_version}"])
+        .args(arguments)
+        .output()
+        .await
+        .unwrap();
+    let output = String::from_utf8_lossy(&done.stdout).into_owned();
+    let status = output.lines().last().unwrap_or("").to_owned();
+    Curl { exit: done.status.code().unwrap(), status, output }
+}
+
+/// Reads to the end; a reset is an end too.
+pub(crate) async fn read_all(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let (mut all, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(Ok(n @ 1..)) =
+        tokio::time::timeout(Duration::from_secs(20), stream.read(&mut piece)).await
+    {
+        all.extend_from_slice(&piece[..n]);
+    }
+    all
+}
+
+pub(crate) async fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
+    let done = Command::new(program).args(arguments).current_dir(folder).output().await.unwrap();
+    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}

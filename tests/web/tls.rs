@@ -1,0 +1,254 @@
+use std::time::Duration;
+
+use db_pool_exporter::http::Settings;
+use tokio::time::sleep;
+
+use crate::support::{Curl, Folder, Server, run, settings, start, try_start};
+
+/// An authority, a server, a client of the authority's, and a client of its own.
+async fn certificates() -> Folder {
+    let folder = Folder::new();
+    let here = folder.path("");
+    let new = |name: &'static str| {
+        ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout"]
+            .into_iter()
+            .chain([name, "-subj", "/CN=test", "-out"])
+            .collect::<Vec<_>>()
+    };
+    let openssl = async |arguments: Vec<&str>| run("openssl", &arguments, &here).await;
+    openssl([new("ca.key"), vec!["ca.pem", "-x509", "-days", "2"]].concat()).await;
+    openssl([new("own.key"), vec!["own.pem", "-x509", "-days", "2"]].concat()).await;
+    for (name, key, extensions) in [
+        ("server", "server.key", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ("second", "second.key", "subjectAltName=DNS:localhost"),
+        (
+            "client",
+            "client.key",
+            "subjectAltName=DNS:scraper.example,IP:10.1.2.3,email:a@b.example,URI:spiffe://x/y",
+        ),
+    ] {
+        folder.write("extensions", extensions);
+        openssl([new(key), vec!["request"]].concat()).await;
+        let out = format!("{name}.pem");
+        let sign = "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out";
+        openssl(sign.split(' ').chain([out.as_str()]).collect()).await;
+    }
+    folder
+}
+
+const SERVER: &str = "cert_file: server.pem, key_file: server.key";
+
+fn with(folder: &Folder, tls: &str) -> Settings {
+    let file = folder.write("web.yml", &format!("tls_server_config: {{ {tls} }}\n"));
+    Settings { web_config_file: Some(file), ..settings() }
+}
+
+async fn ask(server: &Server, folder: &Folder, client: Option<&str>, more: &[&str]) -> Curl {
+    let authority = folder.path("ca.pem");
+    let mut arguments = vec!["--cacert".to_owned(), authority.display().to_string()];
+    if let Some(client) = client {
+        for (flag, end) in [("--cert", "pem"), ("--key", "key")] {
+            let path = folder.path(&format!("{client}.{end}"));
+            arguments.extend([flag.to_owned(), path.display().to_string()]);
+        }
+    }
+    arguments.extend(more.iter().map(|text| (*text).to_owned()));
+    if !more.iter().any(|text| text.contains("{}")) {
+        arguments.push("https://{}/metrics".to_owned());
+    }
+    server.curl(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+}
+
+#[tokio::test]
+async fn https_speaks_both_versions_of_http_and_tls() {
+    let folder = certificates().await;
+    let server = start(with(&folder, SERVER));
+    for (flags, status) in [
+        (&["--http1.1"][..], "200 1.1"),
+        (&["--http2"], "200 2"),
+        (&["--tls-max", "1.2"], "200 2"),
+        (&["--tlsv1.3"], "200 2"),
+        (&["--tlsv1.2", "--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-SHA"], "000 0"),
+        (&["-I", "--http2"], "200 2"),
+    ] {
+        assert_eq!(ask(&server, &folder, None, flags).await.status, status, "{flags:?}");
+    }
+    // Plain HTTP to it is no harm.
+    server.curl(&["http://{}/metrics"]).await;
+    assert_eq!(ask(&server, &folder, None, &[]).await.status, "200 2");
+}
+
+#[tokio::test]
+async fn http2_has_the_same_limits_and_keeps_its_connection() {
+    let folder = certificates().await;
+    let mut settings = with(&folder, SERVER);
+    settings.limits.request = Duration::from_millis(200);
+    settings.limits.header = Duration::from_millis(100);
+    settings.limits.idle = Duration::from_millis(2500);
+    let server = start(settings);
+    let large = format!("X-Large: {}", "x".repeat(17_000));
+    assert_eq!(ask(&server, &folder, None, &["-H", &large]).await.status, "431 2");
+    let long = format!("https://{{}}/?{}", "x".repeat(9000));
+    assert_eq!(ask(&server, &folder, None, &[&long]).await.status, "414 2");
+    // Two requests a second apart, each with how many connections it opened.
+    let url = "https://{}/-/healthy";
+    let twice = ["-w", "<%{num_connects}>", "--rate", "60/m", url, url];
+    let output = ask(&server, &folder, None, &twice).await.output;
+    assert!(output.contains("<1>") && output.contains("<0>"), "{output}");
+}
+
+#[tokio::test]
+async fn versions_and_http2_are_as_told() {
+    let folder = certificates().await;
+    let server = start(with(&folder, &format!("{SERVER}, min_version: TLS13")));
+    assert_ne!(ask(&server, &folder, None, &["--tls-max", "1.2"]).await.exit, 0);
+    let text = format!(
+        "tls_server_config: {{ {SERVER}, max_version: TLS12, cipher_suites: \
+         [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384], curve_preferences: [CurveP384] }}\n\
+         http_server_config: {{ http2: false }}\n"
+    );
+    let file = folder.write("web.yml", &text);
+    let server = start(Settings { web_config_file: Some(file), ..settings() });
+    assert_eq!(ask(&server, &folder, None, &[]).await.status, "200 1.1");
+    assert_ne!(ask(&server, &folder, None, &["--curves", "X25519"]).await.exit, 0);
+}
+
+#[tokio::test]
+async fn client_certificates_by_all_five_types() {
+    let folder = certificates().await;
+    for (auth, none, own, signed) in [
+        ("NoClientCert", true, true, true),
+        ("RequestClientCert", true, true, true),
+        ("RequireAnyClientCert", false, true, true),
+        ("VerifyClientCertIfGiven, client_ca_file: ca.pem", true, false, true),
+        ("RequireAndVerifyClientCert, client_ca_file: ca.pem", false, false, true),
+    ] {
+        let server = start(with(&folder, &format!("{SERVER}, client_auth_type: {auth}")));
+        for (client, expected) in [(None, none), (Some("own"), own), (Some("client"), signed)] {
+            for version in ["1.2", "1.3"] {
+                let done = ask(&server, &folder, client, &["--tls-max", version]).await;
+                assert_eq!(done.exit == 0, expected, "{auth} {client:?} {version}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_of_the_allowed_names_must_be_there() {
+    let folder = certificates().await;
+    for (names, expected) in [
+        ("scraper.example", true),
+        ("10.1.2.3", true),
+        ("a@b.example", true),
+        ("'spiffe://x/y'", true),
+        ("other.example, scraper.example", true),
+        ("scraper", false),
+        ("", false),
+    ] {
+        let tls = format!(
+            "{SERVER}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem, \
+             client_allowed_sans: [{names}]"
+        );
+        let server = start(with(&folder, &tls));
+        let done = ask(&server, &folder, Some("client"), &[]).await;
+        assert_eq!(done.exit == 0, expected, "{names}");
+    }
+}
+
+#[tokio::test]
+async fn a_verified_certificate_authenticates() {
+    let folder = certificates().await;
+    let forwarded = ["-H", "X-Forwarded-For: 1.2.3.4", "https://{}/"];
+    for (auth, client, status) in [
+        ("VerifyClientCertIfGiven, client_ca_file: ca.pem", Some("client"), "200 2"),
+        ("VerifyClientCertIfGiven, client_ca_file: ca.pem", None, "403 2"),
+        ("RequestClientCert", Some("client"), "403 2"),
+    ] {
+        let tls = with(&folder, &format!("{SERVER}, client_auth_type: {auth}"));
+        let server = start(Settings { production: true, ..tls });
+        assert_eq!(ask(&server, &folder, client, &forwarded).await.status, status, "{auth}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_may_stand_in_the_file() {
+    let folder = certificates().await;
+    let block = |key: &str, name: &str| {
+        let text = std::fs::read_to_string(folder.path(name)).unwrap();
+        let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
+        format!("  {key}: |\n{lines}")
+    };
+    let text = format!(
+        "tls_server_config:\n{}{}{}  client_auth_type: RequireAndVerifyClientCert\n",
+        block("cert", "server.pem"),
+        block("key", "server.key"),
+        block("client_ca", "ca.pem"),
+    );
+    let file = folder.write("web.yml", &text);
+    let server = start(Settings { web_config_file: Some(file), ..settings() });
+    assert_eq!(ask(&server, &folder, Some("client"), &[]).await.status, "200 2");
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_while_running_and_a_broken_one_is_not() {
+    let folder = certificates().await;
+    let server = start(with(&folder, SERVER));
+    let command = format!(
+        "openssl s_client -connect {} </dev/null 2>/dev/null | openssl x509 -noout -serial",
+        server.address
+    );
+    let here = folder.path("");
+    let shown = async || run("sh", &["-c", &command], &here).await;
+    let first = shown().await;
+    folder.write("server.pem", "broken");
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(shown().await, first);
+    for end in ["pem", "key"] {
+        let copy = format!("second.{end}");
+        std::fs::copy(folder.path(&copy), folder.path(&format!("server.{end}"))).unwrap();
+    }
+    sleep(Duration::from_millis(1100)).await;
+    assert_ne!(shown().await, first);
+    folder.write("web.yml", "");
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(ask(&server, &folder, None, &[]).await.status, "200 2");
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_an_error_at_start() {
+    let folder = certificates().await;
+    for (tls, expected) in [
+        ("cert_file: server.pem", "tls_server_config.key: key or key_file is needed"),
+        ("cert_file: nowhere.pem, key_file: server.key", "cert_file: cannot be read"),
+        ("cert_file: server.pem, key_file: own.key", "does not belong to the certificate"),
+        ("cert_file: server.key, key_file: server.key", "holds no certificate"),
+        ("cert_file: server.pem, key_file: server.pem", "holds no private key"),
+        ("client_auth_type: RequireAndVerifyClientCert", "needs client_ca"),
+    ] {
+        let error = try_start(with(&folder, tls)).err().unwrap().to_string();
+        assert!(error.contains(expected), "{tls}: {error}");
+    }
+    for (more, expected) in [
+        ("min_version: TLS10", "min_version: TLS 1.0 and 1.1 are insecure"),
+        ("max_version: TLS11", "max_version: TLS 1.0 and 1.1 are insecure"),
+        ("cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]", "CBC"),
+        ("curve_preferences: [CurveP521]", "not supported"),
+        ("client_ca_file: ca.pem", "needs a client_auth_type"),
+        ("client_allowed_sans: [a]", "needs a client_auth_type"),
+    ] {
+        let error = try_start(with(&folder, &format!("{SERVER}, {more}"))).err().unwrap();
+        assert!(error.to_string().contains(expected), "{more}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_handshake_is_cut_off() {
+    let folder = certificates().await;
+    let mut settings = with(&folder, SERVER);
+    settings.limits.handshake = Duration::from_millis(200);
+    let server = start(settings);
+    let mut silent = server.connect().await;
+    let started = tokio::time::Instant::now();
+    assert!(crate::support::read_all(&mut silent).await.is_empty());
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
