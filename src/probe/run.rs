@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::history::History;
-use super::once::pass;
+use super::once::{once, pass};
 use super::snapshot::{Published, Snapshot};
 use super::target::Target;
 use super::tell::tell;
@@ -82,4 +82,13 @@ impl Connects {
             self.next = None;
         }
     }
+}
+
+/// Probes once, a fresh connect included, and publishes what it learned.
+pub async fn publish_once(target: &Target) -> Arc<Snapshot> {
+    let snapshot = once(target, true).await;
+    let published = Published::new(snapshot, target.base());
+    let snapshot = Arc::clone(&published.snapshot);
+    target.publish(published);
+    snapshot
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::history::Window;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
-    CheckoutError, ConnectError, QueryError, Reason, Server, State, Timings, Tls, Totals,
+    CheckoutError, ConnectError, Phase, QueryError, Reason, Server, State, Timings, Tls, Totals,
 };
 use crate::view::{self, Name, Source, Usage, Views};
 
@@ -56,31 +56,38 @@ pub struct Failure {
     pub reason: Reason,
     /// For people.
     pub message: String,
+    /// The phase of connecting in which it failed, if it did there.
+    pub phase: Option<Phase>,
 }
 
 impl Failure {
     /// The part was not done at the probe's deadline.
     pub fn deadline(limit: Duration) -> Self {
         let message = format!("not done at the probe's deadline of {} s", limit.as_secs_f64());
-        Self { reason: Reason::Timeout, message }
+        Self { reason: Reason::Timeout, message, phase: None }
     }
 }
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self { reason: error.reason, message: error.to_string() }
+        Self { reason: error.reason, message: error.to_string(), phase: error.phase }
     }
 }
 
 impl From<CheckoutError> for Failure {
     fn from(error: CheckoutError) -> Self {
-        Self { reason: error.reason(), message: error.to_string() }
+        match error {
+            CheckoutError::Connect(error) => error.into(),
+            CheckoutError::Timeout { .. } | CheckoutError::Closed => {
+                Self { reason: error.reason(), message: error.to_string(), phase: None }
+            }
+        }
     }
 }
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        Self { reason: error.reason(), message: error.to_string() }
+        Self { reason: error.reason(), message: error.to_string(), phase: None }
     }
 }
 

@@ -14,6 +14,11 @@ use crate::support::postgres::Cluster;
 use crate::support::scripted::{Script, Server};
 use crate::support::workplace;
 
+/// A command of a shell.
+fn shell(line: &str) -> Vec<String> {
+    ["/bin/sh", "-c", line].map(str::to_owned).to_vec()
+}
+
 #[tokio::test]
 async fn a_password_that_changes_in_its_file_is_used_by_the_next_connect() {
     let cluster = Cluster::start();
@@ -55,7 +60,7 @@ async fn a_token_is_kept_until_the_server_refuses_it() {
     let (token, runs) = (folder.join("token"), folder.join("runs"));
     fs::write(&token, "token-1\n").unwrap();
     let command = Command {
-        line: format!("echo run >> {}; cat {}", runs.display(), token.display()),
+        argv: shell(&format!("echo run >> {}; cat {}", runs.display(), token.display())),
         timeout: Duration::from_secs(5),
         keep: Duration::from_secs(600),
     };
@@ -76,7 +81,7 @@ async fn a_token_is_kept_until_the_server_refuses_it() {
 async fn a_command_that_fails_is_reported_as_auth_without_its_words() {
     let cluster = Cluster::start();
     let command = Command {
-        line: "echo hunter2 >&2; echo hunter2; exit 1".to_owned(),
+        argv: shell("echo hunter2 >&2; echo hunter2; exit 1"),
         timeout: Duration::from_secs(5),
         keep: Duration::ZERO,
     };
@@ -124,7 +129,7 @@ async fn no_password_shows_in_a_log_or_an_error_wherever_it_comes_from() {
         cluster.psql(&format!("ALTER ROLE app PASSWORD '{}'", password.replace('\'', "''")));
         let encoded = percent_encoded(password);
         fs::write(&file, password).unwrap();
-        let command = |keep| Command { line: line.clone(), timeout: Duration::from_secs(5), keep };
+        let command = |keep| Command { argv: shell(&line), timeout: Duration::from_secs(5), keep };
         for is_right in [true, false] {
             let suffix = if is_right { "" } else { "x" };
             fs::write(&file, format!("{password}{suffix}")).unwrap();
