@@ -32,3 +32,4 @@ pub use snapshot::{
     Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE, Snapshot,
 };
 pub use target::{READINGS as TARGET_READINGS, Target};
+pub use tell::hint;

@@ -45,7 +45,7 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
                 debug!(target_name = name, probe, error = %now.message, "failed again");
             }
             (Err(now), _) => {
-                let (reason, hint) = (now.reason.label(), hint(*part, now.reason));
+                let (reason, hint) = (now.reason.label(), hint(*part, now));
                 warn!(target_name = name, probe, reason, error = %now.message, hint, "could not be read");
             }
             (Ok(()), Some(_)) => info!(target_name = name, probe, "can be read again"),
@@ -56,9 +56,9 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     tell_exceeded(name, snapshot, before);
 }
 
-/// What can be done about a part that fails.
-fn hint(part: Part, reason: Reason) -> &'static str {
-    match (part, reason) {
+/// What to do first about a part that failed.
+pub fn hint(part: Part, failure: &Failure) -> &'static str {
+    match (part, failure.reason) {
         (Part::Write, Reason::NoTable) => "make the table with deploy/sql/heartbeat.sql",
         (Part::Write, Reason::NoPrivilege) => {
             "GRANT SELECT, INSERT, DELETE on the table to the exporter's role"
@@ -66,7 +66,9 @@ fn hint(part: Part, reason: Reason) -> &'static str {
         (Part::View(_), Reason::NoPrivilege) => {
             "GRANT pg_read_all_stats (and USAGE on the schema of pg_stat_statements) to the exporter's role, or switch the view off"
         }
-        (Part::Connect | Part::Query | Part::Write | Part::View(_), _) => pool::hint(None, reason),
+        (Part::Connect | Part::Query | Part::Write | Part::View(_), _) => {
+            pool::hint(failure.phase, failure.reason)
+        }
     }
 }
 

@@ -255,7 +255,7 @@ fn exists(part: Part, connection: &Checkout) -> bool {
 
 fn not_installed() -> Failure {
     let message = "the extension pg_stat_statements is not installed in this database";
-    Failure { reason: Reason::NoExtension, message: message.to_owned() }
+    Failure { reason: Reason::NoExtension, message: message.to_owned(), phase: None }
 }
 
 /// The extension is there, but its library was not loaded when the server started.
@@ -268,6 +268,6 @@ fn not_loaded(error: QueryError) -> Failure {
 
 impl From<view::Error> for Failure {
     fn from(error: view::Error) -> Self {
-        Self { reason: Reason::Other, message: error.to_string() }
+        Self { reason: Reason::Other, message: error.to_string(), phase: None }
     }
 }

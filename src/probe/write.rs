@@ -98,7 +98,7 @@ fn check(what: &str, rows: i64, expected: u32) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("{what} {rows} of {expected} rows");
-    Err(Failure { reason: Reason::Query, message })
+    Err(Failure { reason: Reason::Query, message, phase: None })
 }
 
 /// The connection on which the steps go, with one deadline for all.
