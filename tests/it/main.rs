@@ -20,3 +20,4 @@ mod role;
 mod rules;
 mod support;
 mod tls;
+mod views;
