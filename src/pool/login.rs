@@ -15,9 +15,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::budget::{Budget, Permit};
-use super::connect::{Peer, Progress, Settings, Timings};
+use super::connect::Settings;
 use super::error::{ConnectError, Phase, Reason};
 use super::policy::{Policy, Privacy, Warned};
+use super::reach::Peer;
+use super::timings::{Progress, Timings};
 use super::tls::{self, Attempt, Bound, Context, Established, Secured, Tls};
 use super::wire::{Io, Wire};
 use crate::dsn::{ChannelBinding, SessionAttrs};

@@ -18,6 +18,7 @@ mod policy;
 mod reach;
 mod settings;
 mod state;
+mod timings;
 mod tls;
 mod wire;
 
@@ -29,14 +30,16 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 pub use budget::{Budget, Purpose};
 pub use checkout::{Access, Checkout};
-pub use connect::{Connector, Peer, Settings, Timings};
+pub use connect::{Connector, Settings};
 pub use error::{CheckoutError, ConnectError, Phase, QueryError, Reason};
 pub use hint::hint;
 pub use instruments::{CloseReason, Instruments, Outcome, QUERY, READINGS, Totals};
 pub use login::Server;
 pub use password::{Command, Credentials, Source};
+pub use reach::Peer;
 pub use settings::Limits;
 pub use state::{STATE_READINGS, State};
+pub use timings::Timings;
 pub use tls::Tls;
 
 use crate::metrics::Gauge;

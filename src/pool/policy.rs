@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
 
-use super::connect::Peer;
+use super::reach::Peer;
 use super::wire::{Guard, Method, Refusal};
 use crate::dsn::{AuthMethod, RequireAuth};
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Progress, share};
+use super::connect::share;
 use super::error::{ConnectError, Phase, Reason};
+use super::timings::Progress;
 use super::wire::Io;
 use crate::dsn::{Address, Host, Tcp};
 

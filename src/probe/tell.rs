@@ -17,18 +17,18 @@ pub(super) fn tell(target: &Target, snapshot: &Snapshot) {
     let key = |failure: (Part, &Failure)| (failure.0, failure.1.reason);
     match (snapshot.failure(), before.and_then(Snapshot::failure)) {
         (Some(now), Some(then)) if key(now) == key(then) => {
-            debug!(target_name = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
+            debug!(target = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
         }
         (Some((part, failure)), _) => {
             let (probe, reason) = (part.label(), failure.reason.label());
-            warn!(target_name = name, probe, reason, error = %failure.message, "probe failed");
+            warn!(target = name, probe, reason, error = %failure.message, "probe failed");
         }
-        (None, Some(_)) => info!(target_name = name, "probe succeeds again"),
+        (None, Some(_)) => info!(target = name, "probe succeeds again"),
         (None, None) if before.is_none() => {
             let version = snapshot.query.as_ref().map_or("", |q| q.server.version.as_str());
-            info!(target_name = name, version, "first probe succeeded");
+            info!(target = name, version, "first probe succeeded");
         }
-        (None, None) => debug!(target_name = name, "probe succeeded"),
+        (None, None) => debug!(target = name, "probe succeeded"),
     }
 }
 
@@ -42,13 +42,13 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
         let probe = part.label();
         match (result, then(*part)) {
             (Err(now), Some(then)) if now.reason == then.reason => {
-                debug!(target_name = name, probe, error = %now.message, "failed again");
+                debug!(target = name, probe, error = %now.message, "failed again");
             }
             (Err(now), _) => {
                 let (reason, hint) = (now.reason.label(), hint(*part, now));
-                warn!(target_name = name, probe, reason, error = %now.message, hint, "could not be read");
+                warn!(target = name, probe, reason, error = %now.message, hint, "could not be read");
             }
-            (Ok(()), Some(_)) => info!(target_name = name, probe, "can be read again"),
+            (Ok(()), Some(_)) => info!(target = name, probe, "can be read again"),
             (Ok(()), None) => {}
         }
     }
@@ -81,7 +81,7 @@ fn tell_hidden(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     if hides(snapshot) && !before.is_some_and(hides) {
         let hint = "GRANT pg_read_all_stats to the exporter's role";
         info!(
-            target_name = name,
+            target = name,
             hint, "other roles' sessions are counted, but their states are hidden"
         );
     }
@@ -102,7 +102,7 @@ fn tell_exceeded(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
             let (open, instances, max) = (app.open, allowed.instances, allowed.max());
             let hint = "is the number of instances right?";
             warn!(
-                target_name = name,
+                target = name,
                 database,
                 user,
                 application,

@@ -49,7 +49,7 @@ pub(super) async fn sample(target: &Target, deadline: Instant) {
     for (part, result) in &visit.extras {
         if let Err(failure) = result {
             target.instruments().failures.inc(*part, failure.reason);
-            tracing::debug!(target_name = target.name(), error = %failure.message, "no sample");
+            tracing::debug!(target = target.name(), error = %failure.message, "no sample");
         }
     }
     if let Some(groups) = &visit.answers.activity {

@@ -2,10 +2,12 @@
 
 pub(crate) mod application;
 pub(crate) mod authority;
+pub(crate) mod checks;
 pub(crate) mod client;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod scene;
 pub(crate) mod scripted;
 pub(crate) mod watch;
 pub(crate) mod web;

@@ -1,0 +1,598 @@
+#!/usr/bin/env python3
+"""Writes the Grafana dashboards beside this file.
+
+The JSON is what users import and is committed; `tests/it/dashboards.rs` holds it against this script. Every
+query takes the maximum (or minimum) over exporters, so that nothing doubles when two watch the same target.
+With --check nothing is written, and a difference is told.
+"""
+
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
+
+
+# --- building blocks ---------------------------------------------------------------------------------------
+
+
+def query(expr, legend="", *, instant=False, kind="time_series"):
+    """One query of a panel."""
+    return {
+        "datasource": SOURCE,
+        "editorMode": "code",
+        "expr": expr,
+        "format": kind,
+        "instant": instant,
+        "legendFormat": legend or "__auto",
+        "range": not instant,
+    }
+
+
+def line_of(threshold, name="threshold of the alert"):
+    """The alerts' threshold as a line; it follows the recording rules."""
+    return query(f"max(db_pool:threshold:{threshold})", name)
+
+
+def steps(*pairs):
+    """Thresholds: the first colour, then (value, colour) pairs."""
+    first, *rest = pairs
+    rows = [{"color": first, "value": None}]
+    rows += [{"color": color, "value": value} for value, color in rest]
+    return {"mode": "absolute", "steps": rows}
+
+
+def mapping(**texts):
+    """What a value is called, and its colour: v0=("down", RED)."""
+    options = {
+        name[1:]: {"color": color, "index": index, "text": text}
+        for index, (name, (text, color)) in enumerate(texts.items())
+    }
+    return [{"type": "value", "options": options}]
+
+
+def target_link(field="target"):
+    """From a row or series to the dashboard of its target."""
+    name = "${__data.fields.%s}" % field
+    return {
+        "title": "Open this target",
+        "url": f"/d/db-pool-target?var-job=${{__data.fields.job}}&var-target={name}&${{__url_time_range}}",
+    }
+
+
+def panel(kind, title, description, queries, *, unit="short", size=(6, 4), defaults=None, overrides=None,
+          options=None, **more):
+    """A panel without its place."""
+    for ref, item in zip("ABCDEFGHIJKLMNOP", queries):
+        item["refId"] = ref
+    result = {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": SOURCE,
+        "targets": queries,
+        "fieldConfig": {"defaults": {"unit": unit, **(defaults or {})}, "overrides": overrides or []},
+        "options": options or {},
+        "size": size,
+    }
+    result.update(more)
+    return result
+
+
+def stat(title, description, expr, thresholds, *, unit="short", legend="", mappings=None, size=(4, 4),
+         text="auto", decimals=None, empty=None, links=None):
+    """One big value, coloured as a whole: readable from the door."""
+    defaults = {"thresholds": thresholds, "color": {"mode": "thresholds"}}
+    if mappings:
+        defaults["mappings"] = mappings
+    if decimals is not None:
+        defaults["decimals"] = decimals
+    if empty:
+        defaults["noValue"] = empty
+    if links:
+        defaults["links"] = links
+    options = {
+        "colorMode": "background", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "textMode": text,
+    }
+    return panel("stat", title, description, [query(expr, legend, instant=True)], unit=unit, size=size,
+                 defaults=defaults, options=options)
+
+
+def lines(title, description, queries, *, unit="short", size=(12, 8), stack=False, bars=False, minimum=0,
+          maximum=None, thresholds=None, links=None, decimals=None):
+    """Values over time. Series named `threshold ...` and `limit ...` are dashed and never filled or stacked."""
+    custom = {
+        "drawStyle": "bars" if bars else "line", "fillOpacity": 70 if bars else 25 if stack else 8, "lineWidth": 1,
+        "showPoints": "never", "spanNulls": False, "stacking": {"mode": "normal" if stack else "none", "group": "A"},
+        "thresholdsStyle": {"mode": "off"},
+    }
+    defaults = {"custom": custom, "color": {"mode": "palette-classic"}}
+    if minimum is not None:
+        defaults["min"] = minimum
+    if maximum is not None:
+        defaults["max"] = maximum
+    if decimals is not None:
+        defaults["decimals"] = decimals
+    if thresholds:
+        defaults["thresholds"] = thresholds
+    if links:
+        defaults["links"] = links
+    dashed = lambda words, color: {
+        "matcher": {"id": "byRegexp", "options": f"/^{words}.*/"},
+        "properties": [
+            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}},
+            {"id": "custom.drawStyle", "value": "line"},
+            {"id": "custom.fillOpacity", "value": 0},
+            {"id": "custom.stacking", "value": {"mode": "none", "group": "B"}},
+            {"id": "color", "value": {"mode": "fixed", "fixedColor": color}},
+        ],
+    }
+    options = {
+        "legend": {"calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": True},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    return panel("timeseries", title, description, queries, unit=unit, size=size, defaults=defaults, options=options,
+                 overrides=[dashed("threshold", RED), dashed("limit", "orange")])
+
+
+def heatmap(title, description, metric, selector, *, size=(8, 8)):
+    """How long things took, over time: a row for each bucket, darker where more fell."""
+    options = {
+        "calculate": False, "cellGap": 1,
+        "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "fill": "dark-orange",
+                  "reverse": False, "scale": "exponential"},
+        "exemplars": {"color": "rgba(255,0,255,0.7)"}, "filterValues": {"le": 1e-9},
+        "legend": {"show": True}, "rowsFrame": {"layout": "auto"},
+        "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": True},
+        "yAxis": {"axisPlacement": "left", "reverse": False, "unit": "s"},
+    }
+    custom = {"hideFrom": {"legend": False, "tooltip": False, "viz": False},
+              "scaleDistribution": {"type": "linear"}}
+    expr = f"max by (le) (increase({metric}_bucket{{{selector}}}[$__rate_interval]))"
+    return panel("heatmap", title, description, [query(expr, "{{le}}", kind="heatmap")], unit="short", size=size,
+                 defaults={"custom": custom}, options=options)
+
+
+def bars(title, description, queries, thresholds, *, unit="short", size=(12, 8), maximum=None, links=None):
+    """The present values side by side, the longest first."""
+    defaults = {"thresholds": thresholds, "color": {"mode": "thresholds"}, "min": 0}
+    if maximum is not None:
+        defaults["max"] = maximum
+    if links:
+        defaults["links"] = links
+    options = {
+        "displayMode": "basic", "maxVizHeight": 40, "minVizHeight": 16, "minVizWidth": 8, "namePlacement": "left",
+        "orientation": "horizontal", "showUnfilled": True, "sizing": "auto", "valueMode": "color",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+    }
+    return panel("bargauge", title, description, queries, unit=unit, size=size, defaults=defaults, options=options)
+
+
+def states(title, description, queries, mappings, *, size=(12, 6), links=None):
+    """A band for each series, coloured by its state."""
+    defaults = {"custom": {"fillOpacity": 80, "lineWidth": 0}, "mappings": mappings,
+                "color": {"mode": "thresholds"}, "thresholds": steps(BLUE)}
+    if links:
+        defaults["links"] = links
+    options = {
+        "alignValue": "left", "mergeValues": True, "rowHeight": 0.85, "showValue": "never",
+        "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True},
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
+    return panel("state-timeline", title, description, queries, unit="none", size=size, defaults=defaults,
+                 options=options)
+
+
+def table(title, description, columns, *, size=(24, 8), hidden=(), sort=None, links=()):
+    """A row for each set of labels. Columns: (name, expr, unit, thresholds or mappings)."""
+    overrides = []
+    names = {}
+    for ref, (name, _, unit, colors) in zip("ABCDEFGHIJKLMNOP", columns):
+        names[f"Value #{ref}" if len(columns) > 1 else "Value"] = name
+        properties = [{"id": "unit", "value": unit}]
+        if isinstance(colors, list):
+            properties.append({"id": "mappings", "value": colors})
+        if isinstance(colors, dict):
+            properties.append({"id": "thresholds", "value": colors})
+        if colors is not None:
+            properties.append({"id": "custom.cellOptions", "value": {"type": "color-background", "mode": "basic"}})
+        overrides.append({"matcher": {"id": "byName", "options": name}, "properties": properties})
+    for field in links:
+        overrides.append({"matcher": {"id": "byName", "options": field},
+                          "properties": [{"id": "links", "value": [target_link()]}]})
+    options = {"cellHeight": "sm", "showHeader": True}
+    if sort:
+        options["sortBy"] = [{"displayName": sort[0], "desc": sort[1]}]
+    exclude = {name: True for name in ("Time", *hidden)}
+    transformations = [{"id": "merge", "options": {}}] if len(columns) > 1 else []
+    transformations.append(
+        {"id": "organize", "options": {"excludeByName": exclude, "indexByName": {}, "renameByName": names}})
+    queries = [query(expr, instant=True, kind="table") for _, expr, _, _ in columns]
+    defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": True},
+                "noValue": "-", "thresholds": steps(GREEN)}
+    return panel("table", title, description, queries, unit="none", size=size, defaults=defaults, overrides=overrides,
+                 options=options, transformations=transformations)
+
+
+def row(title):
+    """A heading over what follows."""
+    return {"type": "row", "title": title, "collapsed": False, "panels": [], "size": (24, 1)}
+
+
+def place(panels):
+    """Puts the panels from left to right, and below when a line is full."""
+    x = y = height = 0
+    for number, item in enumerate(panels, 1):
+        width, tall = item.pop("size")
+        if x + width > 24:
+            x, y, height = 0, y + height, 0
+        item["id"] = number
+        item["gridPos"] = {"x": x, "y": y, "w": width, "h": tall}
+        x, height = x + width, max(height, tall)
+    return panels
+
+
+def variable(name, label, expr, *, multi=True, everything=True):
+    """A choice of label values."""
+    result = {
+        "type": "query", "name": name, "label": label, "datasource": SOURCE, "definition": expr,
+        "query": {"qryType": 1, "query": expr, "refId": f"variable-{name}"}, "refresh": 2, "regex": "", "sort": 1,
+        "hide": 0, "multi": multi, "includeAll": everything, "skipUrlSync": False, "options": [],
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]} if everything else {},
+    }
+    if everything:
+        result["allValue"] = ".+"
+    return result
+
+
+def dashboard(uid, title, description, variables, panels):
+    """A whole dashboard."""
+    source = {
+        "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "refresh": 1,
+        "regex": "", "hide": 0, "multi": False, "includeAll": False, "skipUrlSync": False, "options": [],
+        "current": {},
+    }
+    alerts = {
+        "name": "Alerts", "enable": True, "hide": False, "iconColor": RED, "datasource": SOURCE,
+        "expr": 'ALERTS{alertname=~"DbPool.*", alertstate="firing", job=~"$job"}',
+        "titleFormat": "{{alertname}}", "textFormat": "{{target}} {{application}}", "tagKeys": "severity",
+    }
+    links = {
+        "type": "dashboards", "title": "Database pools", "tags": ["db-pool"], "asDropdown": False, "icon": "external link",
+        "includeVars": True, "keepTime": True, "targetBlank": False, "tooltip": "", "url": "",
+    }
+    return {
+        "uid": uid, "title": title, "description": description, "tags": ["db-pool"], "schemaVersion": 39, "version": 1,
+        "editable": False, "graphTooltip": 1, "refresh": "30s", "time": {"from": "now-1h", "to": "now"},
+        "timezone": "browser", "timepicker": {}, "fiscalYearStartMonth": 0, "weekStart": "", "liveNow": False,
+        "annotations": {"list": [alerts]}, "links": [links], "templating": {"list": [source, *variables]},
+        "panels": place(panels),
+    }
+
+
+JOB = variable("job", "Job", "label_values(db_pool_up, job)")
+CERTIFICATE = steps(RED, (3, YELLOW), (21, GREEN))
+UTILIZATION = steps(GREEN, (75, YELLOW), (90, RED))
+HEADROOM = steps(RED, (10, YELLOW), (25, GREEN))
+UP = mapping(v0=("DOWN", RED), v1=("up", GREEN))
+
+
+# --- the fleet ---------------------------------------------------------------------------------------------
+
+
+def overview():
+    """Who is unhealthy, what is near its limit."""
+    at = 'job=~"$job", target=~"$target"'
+    by = "max by (job, target)"
+    pool = "max by (job, target, database, user, application)"
+    link = [target_link()]
+    named = "{{target}} {{application}} {{user}}"
+    panels = [
+        stat("Targets down", "Databases whose last probe failed, seen from every exporter. Anything but 0: look at the "
+             "table below for which, and open it.", f"sum(1 - {by} (db_pool_up{{{at}}}))", steps(GREEN, (1, RED)),
+             empty="no exporter"),
+        stat("Pools with nothing left", "Application pools whose size and overflow are all checked out: their requests "
+             "wait now.", f"sum({pool} (db_pool_app_saturation_ratio{{{at}}}) >= bool 1)", steps(GREEN, (1, RED)),
+             empty="no pool known"),
+        stat("Pools nearly full", "Application pools above the alert's threshold of utilization.",
+             f"sum({pool} (db_pool_app_utilization_percent{{{at}}}) >= bool "
+             "scalar(max(db_pool:threshold:app_utilization_percent)))", steps(GREEN, (1, YELLOW)), empty="no pool known"),
+        stat("Leaked transactions", "Applications with a session that has been idle in a transaction for longer than the "
+             "alert's threshold.", f"sum({pool} (db_pool_server_longest_idle_in_transaction_seconds{{{at}}}) > bool "
+             "scalar(max(db_pool:threshold:idle_in_transaction_seconds)))", steps(GREEN, (1, YELLOW)), empty="none"),
+        stat("Least headroom", "Of the server that is fullest: connections that ordinary roles can still open, in percent "
+             "of max_connections.", f"100 * min(min by (job, target) (db_pool_server_available_connections{{{at}}}) / "
+             f"max by (job, target) (db_pool_server_max_connections{{{at}}}))", HEADROOM, unit="percent", decimals=0,
+             empty="not known"),
+        stat("Alerts firing", "Alerts of db_pool_alerts.yml that fire now, all severities.",
+             'count(ALERTS{alertname=~"DbPool.*", alertstate="firing", job=~"$job"}) or 0 * count(count(db_pool_up{job=~"$job"}))',
+             steps(GREEN, (1, RED)), empty="no exporter"),
+        table("What fires, and where", "Alerts of now. Each has a page of what to do, by its name, in docs/runbooks; the "
+              "link of a row opens its target.",
+              [("firing", 'max by (severity, alertname, job, target, application, reason) '
+                '(ALERTS{alertname=~"DbPool.*", alertstate="firing", job=~"$job"})', "none", None)],
+              size=(12, 7), hidden=("firing", "Value"), sort=("severity", False), links=("target", "alertname")),
+        states("Which target, since when", "Red is down, as seen by the exporter that reaches it best. A gap: nobody "
+               "watched.", [query(f"{by} (db_pool_up{{{at}}})", "{{target}}")], UP, size=(12, 7), links=link),
+        row("Every target"),
+        table("Targets", "The worst of each target. Click a name for its own dashboard.", [
+            ("state", f"{by} (db_pool_up{{{at}}})", "none", UP),
+            ("last success", f"time() - {by} (db_pool_last_success_timestamp_seconds{{{at}}})", "s",
+             steps(GREEN, (60, YELLOW), (300, RED))),
+            ("connect p90", f"histogram_quantile(0.9, sum by (job, target, le) "
+             f'(rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[$__rate_interval])))', "s",
+             steps(GREEN, (0.2, YELLOW), (0.5, RED))),
+            ("fullest pool", f"{by} (db_pool_app_utilization_percent{{{at}}})", "percent", UTILIZATION),
+            ("headroom", f"100 * min by (job, target) (db_pool_server_available_connections{{{at}}}) / "
+             f"{by} (db_pool_server_max_connections{{{at}}})", "percent", HEADROOM),
+            ("idle in transaction", f"{by} (db_pool_server_longest_idle_in_transaction_seconds{{{at}}})", "s",
+             steps(GREEN, (30, YELLOW), (60, RED))),
+            ("slow now", f"{by} (sum by (job, target, instance) (db_pool_server_running_slow_queries{{{at}}}))", "short",
+             steps(GREEN, (1, YELLOW), (10, RED))),
+            ("connect errors/min", f"60 * {by} (sum by (job, target, instance) "
+             f"(rate(db_pool_connect_errors_total{{{at}}}[$__rate_interval])))", "short", steps(GREEN, (0.1, YELLOW), (2, RED))),
+        ], size=(24, 9), sort=("state", False), links=("target",)),
+        row("What is near its limit"),
+        bars("Fullest application pools", "Checked out, in percent of the pool size; over 100 the overflow is in use.",
+             [query(f"topk(15, {pool} (db_pool_app_utilization_percent{{{at}}}))", named, instant=True)], UTILIZATION,
+             unit="percent", size=(8, 9), maximum=150, links=link),
+        lines("Utilization of application pools", "Checked out, in percent of the pool size.",
+              [query(f"{pool} (db_pool_app_utilization_percent{{{at}}})", named),
+               line_of("app_utilization_percent")], unit="percent", size=(8, 9), links=link),
+        lines("Headroom of the servers", "Connections that ordinary roles can still open. At 0 the next one is refused.",
+              [query(f"min by (job, target) (db_pool_server_available_connections{{{at}}})", "{{target}}"),
+               line_of("headroom_connections")], size=(8, 9), links=link),
+        row("How well it goes over time"),
+        lines("Failed probes, of an hour", "The part of the probes that failed. Above the dashed line the error budget "
+              "shrinks faster than it grows back.",
+              [query(f"db_pool:probe_errors:ratio_1h{{{at}}}", "{{target}}"),
+               query("1 - max(db_pool:threshold:availability_objective)", "threshold: what the objective allows")],
+              unit="percentunit", size=(8, 8), links=link),
+        lines("Slow connections, of an hour", "The part of the connections that took longer than the latency objective "
+              "allows.", [query(f"db_pool:connects_slow:ratio_1h{{{at}}}", "{{target}}"),
+                          query("1 - max(db_pool:threshold:latency_objective)", "threshold: what the objective allows")],
+              unit="percentunit", size=(8, 8), links=link),
+        lines("Slow queries", "Queries above the slow-query threshold, per minute.",
+              [query(f"60 * {pool} (rate(db_pool_server_slow_queries_total{{{at}}}[$__rate_interval]))", named),
+               query("60 * max(db_pool:threshold:slow_queries_per_second)", "threshold of the alert")],
+              unit="short", size=(8, 8), links=link),
+        row("Is each pool the right size?"),
+        table("Sizes by the last seven days", "The size that would do (99th percentile of what was checked out, all "
+              "processes together) and the size with overflow (the peak), beside what is configured. From the recording "
+              "rules; good after a week.", sizing(at), size=(24, 8), hidden=("source",), links=("target",)),
+    ]
+    target = variable("target", "Target", 'label_values(db_pool_up{job=~"$job"}, target)')
+    return dashboard("db-pool-overview", "Database pools: overview",
+                     "Every watched database: who is unhealthy, and what is near its limit.", [JOB, target], panels)
+
+
+def sizing(at):
+    """The columns of the tables that advise on sizes."""
+    pool = "max by (job, target, database, user, application)"
+    return [
+        ("size by p99", f"ceil({pool} (db_pool:app_active_connections:p99_7d{{{at}}}))", "short", None),
+        ("size as configured", f"{pool} (sum without (instance_id) (db_pool_app_size{{{at}}}))", "short", None),
+        ("most by peak", f"{pool} (db_pool:app_active_connections:max_7d{{{at}}})", "short", None),
+        ("most as configured", f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{at}}}))", "short", None),
+    ]
+
+
+# --- one target --------------------------------------------------------------------------------------------
+
+
+def target_page():
+    """The path of a connection: from the wait over the phases to the query."""
+    at = 'job=~"$job", target=~"$target"'
+    app = at + ', application=~"$application"'
+    pool = "max by (database, user, application)"
+    named = "{{application}} {{user}}"
+    panels = [
+        stat("State", "The last probe: a check-out, its statement, and a fresh connect.", f"max(db_pool_up{{{at}}})",
+             steps(RED, (1, GREEN)), mappings=UP, size=(3, 5), empty="not watched"),
+        panel("table", "Why: failures of the last five minutes", "By part of the probe and reason. Empty is good. refused, "
+              "timeout: server or network; auth: password or pg_hba.conf; too_many_connections: headroom.",
+              [query(f"sort_desc(round(max by (probe, reason) (increase(db_pool_probe_failures_total{{{at}}}[5m]))) > 0)",
+                     instant=True, kind="table")],
+              unit="short", size=(6, 5),
+              defaults={"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}, "noValue": "none",
+                        "thresholds": steps(GREEN)},
+              overrides=[{"matcher": {"id": "byName", "options": "failures"},
+                          "properties": [{"id": "custom.cellOptions", "value": {"type": "color-background", "mode": "basic"}},
+                                         {"id": "thresholds", "value": steps(GREEN, (1, RED))}]}],
+              options={"cellHeight": "sm", "showHeader": True},
+              transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {},
+                                                              "renameByName": {"Value": "failures"}}}]),
+        stat("Fullest pool", "The application pool that is fullest: checked out, in percent of its size. Over 100 the "
+             "overflow is in use.", f"max(db_pool_app_utilization_percent{{{app}}})", UTILIZATION, unit="percent",
+             size=(3, 5), decimals=0, empty="no pool known"),
+        stat("Check-outs left", "Of the fullest pool: connections that can still be checked out before requests wait.",
+             f"min({pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}})) - "
+             f"{pool} (sum without (instance_id) (db_pool_app_active_connections{{{app}}})))",
+             steps(RED, (1, YELLOW), (5, GREEN)), size=(3, 5), empty="no pool known"),
+        stat("Connections left", "What ordinary roles can still open on this server.",
+             f"min(db_pool_server_available_connections{{{at}}})", steps(RED, (3, YELLOW), (10, GREEN)), size=(3, 5),
+             empty="not known"),
+        stat("Idle in transaction", "The longest. A minute or more: a connection that was not given back.",
+             f"max(db_pool_server_longest_idle_in_transaction_seconds{{{app}}})", steps(GREEN, (30, YELLOW), (60, RED)),
+             unit="s", size=(3, 5), empty="none"),
+        stat("Connect p90", "Nine in ten fresh connections open faster than this.",
+             f'histogram_quantile(0.9, sum by (le) (rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[$__rate_interval])))',
+             steps(GREEN, (0.2, YELLOW), (0.5, RED)), unit="s", size=(3, 5), empty="none opened"),
+        row("The path of a connection, as the exporter meets it: wait, phases, query"),
+        lines("Where the time goes when a connection opens", "The mean of each phase, one on top of the other. dns, tcp: "
+              "network; ssl_request: the server is slow to fork; tls; startup: authentication, and a full server.",
+              [query(f"max by (phase) (rate(db_pool_connect_phase_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
+                     f"(rate(db_pool_connect_phase_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{phase}}")],
+              unit="s", stack=True, size=(8, 8)),
+        heatmap("Time to open a connection", "All phases together, of fresh connections.",
+                "db_pool_connect_duration_seconds", at + ', kind="fresh"'),
+        lines("Failures", "Attempts to connect that failed, per minute, by phase and reason.",
+              [query(f"60 * max by (phase, reason) (rate(db_pool_connect_errors_total{{{at}}}[$__rate_interval])) > 0",
+                     "{{reason}} ({{phase}})")], bars=True, stack=True, size=(8, 8)),
+        heatmap("Wait for a free slot", "In the exporter's own pool. Anything but the lowest row: its connections hang.",
+                "db_pool_checkout_wait_seconds", at),
+        heatmap("Check-out", "Wait, and connect or ping: what a caller feels.", "db_pool_checkout_duration_seconds", at),
+        heatmap("The probe's statement", "From sending it to its answer.", "db_pool_query_duration_seconds",
+                at + ', query="probe"'),
+        row("Application pools"),
+        lines("Checked out", "Connections in use, of all processes of an application, with the limit of size and overflow. "
+              "Between two looks it may have been more.",
+              [query(f"{pool} (sum without (instance_id) (db_pool_app_active_connections{{{app}}}))", named),
+               query(f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}}))", "limit of " + named)],
+              size=(8, 8)),
+        lines("Open: checked out and idle", "What each pool holds on the server.",
+              [query(f"{pool} (sum without (instance_id) (db_pool_app_open_connections{{{app}}}))", named),
+               query(f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}}))", "limit of " + named)],
+              size=(8, 8)),
+        lines("Utilization", "Checked out, in percent of the pool size; over 100 the overflow is in use.",
+              [query(f"{pool} (db_pool_app_utilization_percent{{{app}}})", named), line_of("app_utilization_percent")],
+              unit="percent", size=(8, 8)),
+        table("Sizes by the last seven days", "The size that would do (99th percentile) and the size with overflow (peak), "
+              "all processes together, beside what is configured. From the recording rules; good after a week.",
+              sizing(app), size=(24, 6), hidden=("job", "target", "source")),
+        row("The server"),
+        lines("Connections by state", "idle in transaction is what leaks look like. The dashed line is max_connections.",
+              [query(f"max by (state) (sum by (state, job, instance) (db_pool_server_connections{{{at}}}))", "{{state}}"),
+               query(f"max(db_pool_server_max_connections{{{at}}})", "limit: max_connections")], stack=True, size=(8, 8)),
+        lines("Connections by application", "Who holds them.",
+              [query(f"topk(10, max by (application, user) (sum by (application, user, job, instance) "
+                     f"(db_pool_server_connections{{{app}}})))", named)], stack=True, size=(8, 8)),
+        lines("Headroom", "Connections that can still be opened: by ordinary roles, and by roles and databases with a limit "
+              "of their own. The forecast is what the last hour leads to in an hour.",
+              [query(f"min(db_pool_server_available_connections{{{at}}})", "ordinary roles"),
+               query(f"min by (user) (db_pool_server_role_available_connections{{{at}}})", "role {{user}}"),
+               query(f"min by (database) (db_pool_server_database_available_connections{{{at}}})", "database {{database}}"),
+               query(f"clamp_min(predict_linear(db_pool:headroom_connections:min{{{at}}}[1h], 3600), 0)", "forecast"),
+               line_of("headroom_connections")], size=(8, 8)),
+        lines("What active sessions wait for", "Lock: they wait for each other. Client: for the application.",
+              [query(f"max by (wait_event_type) (sum by (wait_event_type, job, instance) "
+                     f"(db_pool_server_waiting_connections{{{at}}}))", "{{wait_event_type}}")], stack=True, size=(8, 8)),
+        lines("New sessions", "Per second, by database (PostgreSQL 14 and later). A pooled application needs few.",
+              [query(f"max by (database) (rate(db_pool_server_sessions_total{{{at}}}[$__rate_interval]))", "{{database}}"),
+               line_of("sessions_per_second")], unit="cps", size=(8, 8)),
+        lines("Sessions that ended badly", "Per minute: abandoned (the client was lost), fatal (an error), killed.",
+              [query(f"60 * max by (database, reason) (rate(db_pool_server_sessions_ended_total{{{at}}}[$__rate_interval]))",
+                     "{{reason}} {{database}}")], bars=True, size=(8, 8)),
+        row("Slow queries and open transactions"),
+        lines("Slow queries", "Seen above the slow-query threshold, per minute.",
+              [query(f"60 * {pool} (rate(db_pool_server_slow_queries_total{{{app}}}[$__rate_interval]))", named),
+               query("60 * max(db_pool:threshold:slow_queries_per_second)", "threshold of the alert")], size=(6, 8)),
+        lines("Slow queries that run now", "The exporter lists them at /api/v1/database/slow-queries.",
+              [query(f"{pool} (db_pool_server_running_slow_queries{{{app}}})", named)], size=(6, 8)),
+        lines("Oldest query and transaction", "How long the oldest has been running, or open.",
+              [query(f"{pool} (db_pool_server_oldest_query_seconds{{{app}}})", "query of " + named),
+               query(f"{pool} (db_pool_server_oldest_transaction_seconds{{{app}}})", "transaction of " + named)],
+              unit="s", size=(6, 8)),
+        lines("Longest idle in transaction", "Since the last statement of the session that has idled longest.",
+              [query(f"{pool} (db_pool_server_longest_idle_in_transaction_seconds{{{app}}})", named),
+               line_of("idle_in_transaction_seconds")], unit="s", size=(6, 8)),
+        bars("Statements that take the most time", "Of the last hour or the time shown, in seconds a second, by queryid. Only "
+             "when the view statements is on.",
+             [query(f"topk(10, max by (database, user, queryid) (rate(db_pool_server_statement_seconds_total{{{at}}}"
+                    "[$__rate_interval])))", "{{queryid}} {{user}} {{database}}", instant=True)], steps(BLUE), unit="none",
+             size=(24, 7)),
+    ]
+    variables = [
+        variable("job", "Job", "label_values(db_pool_up, job)"),
+        variable("target", "Target", 'label_values(db_pool_up{job=~"$job"}, target)', multi=False, everything=False),
+        variable("application", "Application",
+                 'label_values(db_pool_server_connections{job=~"$job", target=~"$target"}, application)'),
+    ]
+    variables[-1]["allValue"] = ".*"  # asyncpg leaves application_name empty
+    return dashboard("db-pool-target", "Database pools: one target",
+                     "One database: the path of a connection, its pools, its headroom, its slow queries.", variables, panels)
+
+
+# --- the exporter itself -----------------------------------------------------------------------------------
+
+
+def exporter():
+    """Whether what the other dashboards show can be believed."""
+    at = 'job=~"$job", instance=~"$instance"'
+    named = "{{instance}}"
+    panels = [
+        stat("Scraped", "Whether Prometheus reaches the exporters; the worst of those chosen.", f"min(up{{{at}}})",
+             steps(RED, (1, GREEN)), mappings=UP, empty="not scraped"),
+        stat("Configuration", "Whether the last reload was taken. If not, the last good one is in force, and the log names "
+             "each wrong key.", f"min(db_pool_exporter_config_last_reload_successful{{{at}}})", steps(RED, (1, GREEN)),
+             mappings=mapping(v0=("refused", RED), v1=("in force", GREEN)), empty="not known"),
+        stat("Oldest probe", "How long ago the last probe of the most neglected target ended. More than three intervals: "
+             "what is shown is old.", f"max(time() - db_pool_last_probe_timestamp_seconds{{{at}}})",
+             steps(GREEN, (30, YELLOW), (90, RED)), unit="s", empty="no probe"),
+        stat("Views not read", "Views whose last reading failed, mostly for lack of a privilege, without those of targets "
+             "that are down.", f'sum((db_pool_probe_success{{{at}, probe!~"connect|query|write"}} == bool 0) '
+             f"and on (instance, target) db_pool_up{{{at}}} == 1) or 0 * count(count(db_pool_up{{{at}}}))",
+             steps(GREEN, (1, YELLOW)), empty="no view"),
+        stat("Series left out", "Label sets beyond the limit, in the last hour: told together as application=\"other\".",
+             f"sum(increase(db_pool_exporter_series_dropped_total{{{at}}}[1h])) or 0 * count(count(up{{{at}}}))",
+             steps(GREEN, (1, YELLOW)), decimals=0, empty="no exporter"),
+        stat("Version", "What runs.", f"count by (version) (db_pool_exporter_build_info{{{at}}})", steps(BLUE),
+             legend="{{version}}", text="name", empty="none"),
+        row("Probes"),
+        heatmap("Time of whole probes", "Of all targets.", "db_pool_probe_duration_seconds", at, size=(8, 8)),
+        lines("Age of the last probe", "By target. It climbs to the interval and falls back; when it only climbs, probes "
+              "hang.", [query(f"time() - db_pool_last_probe_timestamp_seconds{{{at}}}", "{{target}} " + named)], unit="s",
+              size=(8, 8)),
+        lines("Failures and missed probes", "Per minute. Missed: the one before was still running.",
+              [query(f"60 * sum by (target, probe, reason, instance) (rate(db_pool_probe_failures_total{{{at}}}"
+                     "[$__rate_interval])) > 0", "{{target}} {{probe}}: {{reason}}"),
+               query(f"60 * sum by (target, instance) (rate(db_pool_probes_missed_total{{{at}}}[$__rate_interval]))",
+                     "{{target}} missed")], size=(8, 8)),
+        lines("Time of each statement", "The mean of the exporter's own statements, by kind: what watching costs the "
+              "database.", [query(f"max by (query) (rate(db_pool_query_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
+                                  f"(rate(db_pool_query_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{query}}")],
+              unit="s", size=(8, 8)),
+        states("Which parts succeed", "Each part of the probes, and each view, by target.",
+               [query(f"min by (target, probe) (db_pool_probe_success{{{at}}})", "{{target}} {{probe}}")],
+               mapping(v0=("failed", RED), v1=("succeeded", GREEN)), size=(16, 8)),
+        row("The exporter's own pool: at most three connections a target"),
+        lines("Connections", "Open and checked out, the most of any exporter; abandoned ones were given up, but may live on "
+              "the server.", [query(f"max by (target) (db_pool_open_connections{{{at}}})", "{{target}} open"),
+                              query(f"max by (target) (db_pool_active_connections{{{at}}})", "{{target}} checked out"),
+                              query(f"max by (target) (db_pool_abandoned_connections{{{at}}})", "{{target}} abandoned")],
+              size=(8, 8)),
+        lines("Connections closed", "Per minute, by reason. Recycled and overflow are as should be; ping_failed, invalidated "
+              "and broken mean that something cut them.",
+              [query(f"60 * max by (target, reason) (rate(db_pool_connections_closed_total{{{at}}}[$__rate_interval]))",
+                     "{{target}} {{reason}}")], size=(8, 8)),
+        lines("Check-outs", "Per minute, by how they ended.",
+              [query(f"60 * max by (target, result) (rate(db_pool_checkouts_total{{{at}}}[$__rate_interval]))",
+                     "{{target}} {{result}}")], size=(8, 8)),
+        row("The process"),
+        lines("Memory", "In RAM.", [query(f"process_resident_memory_bytes{{{at}}}", named)], unit="bytes", size=(6, 7)),
+        lines("Processor", "Cores in use.", [query(f"rate(process_cpu_seconds_total{{{at}}}[$__rate_interval])", named)],
+              unit="none", size=(6, 7), decimals=4),
+        lines("Open files", "With the limit.", [query(f"process_open_fds{{{at}}}", named),
+                                               query(f"process_max_fds{{{at}}}", "limit of " + named)], size=(6, 7)),
+        lines("Time of a scrape", "As Prometheus measures it.", [query(f"scrape_duration_seconds{{{at}}}", named)], unit="s",
+              size=(6, 7)),
+        lines("Requests", "Per second, by what was asked for and the answer's code.",
+              [query(f"sum by (handler, code) (rate(db_pool_exporter_http_requests_total{{{at}}}[$__rate_interval]))",
+                     "{{handler}} {{code}}")], unit="reqps", size=(12, 7)),
+        heatmap("Time of requests", "Of all handlers.", "db_pool_exporter_http_request_duration_seconds", at, size=(12, 7)),
+    ]
+    instance = variable("instance", "Instance", 'label_values(db_pool_exporter_build_info{job=~"$job"}, instance)')
+    return dashboard("db-pool-exporter", "Database pools: the exporter",
+                     "The exporter itself: whether what the other dashboards show can be believed.",
+                     [variable("job", "Job", "label_values(db_pool_exporter_build_info, job)"), instance], panels)
+
+
+def main():
+    """Writes, or with --check compares."""
+    old = []
+    for content in (overview(), target_page(), exporter()):
+        path = HERE / (content["uid"] + ".json")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            old.append(path.name)
+    if old:
+        sys.exit(f"not what dashboards/generate.py makes: {', '.join(old)}")
+
+
+if __name__ == "__main__":
+    main()

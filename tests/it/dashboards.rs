@@ -1,0 +1,28 @@
+//! The Grafana dashboards: what dashboard-linter asks for, and what Grafana's own types allow.
+
+use crate::support::checks::{checks, file, succeeds};
+use crate::support::installed;
+
+checks! {
+    dashboards_name_only_metrics_that_exist,
+    dashboards_share_one_look,
+    links_lead_to_dashboards_and_variables_that_exist,
+    the_data_source_and_the_job_are_variables,
+    every_panel_has_a_title_a_description_a_unit_and_a_query,
+    no_panel_is_of_a_deprecated_type,
+    panels_lie_side_by_side_without_overlap,
+    every_query_is_valid_and_narrowed_by_the_variables,
+    rates_use_the_rate_interval_and_only_counters_are_rated,
+    nothing_doubles_when_two_exporters_watch_one_target,
+    the_provisioning_files_are_valid,
+}
+
+#[test]
+fn dashboards_are_what_the_script_makes() {
+    succeeds(&installed(&["python"]), [file("dashboards/generate.py").as_str(), "--check"]);
+}
+
+#[test]
+fn dashboards_are_of_the_types_of_grafana_10_to_12() {
+    succeeds("node", [file("tests/dashboards/check.mjs"), installed(&["grafana"])]);
+}
