@@ -151,6 +151,8 @@ async fn a_probe_publishes_the_certificates_end() {
         query_cache_size: 0,
         connect,
         limits: pools::limits(1, 0),
+        views: db_pool_exporter::view::Settings::off(),
+        write: None,
         thresholds: probe::Thresholds::default(),
         app_env: "test".to_owned(),
     };
