@@ -59,6 +59,9 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
 /// What to do first about a part that failed.
 pub fn hint(part: Part, failure: &Failure) -> &'static str {
     match (part, failure.reason) {
+        (Part::Query, Reason::ReadOnly) => {
+            "DB_MONITOR_QUERY runs in a read-only transaction: it must not write"
+        }
         (Part::Write, Reason::NoTable) => "make the table with deploy/sql/heartbeat.sql",
         (Part::Write, Reason::NoPrivilege) => {
             "GRANT SELECT, INSERT, DELETE on the table to the exporter's role"
