@@ -41,14 +41,20 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     for (part, result) in &snapshot.extras {
         let probe = part.label();
         match (result, then(*part)) {
+            // Without a connection nothing can be looked at, and that is told already.
+            (Err(now), _) if snapshot.query.is_err() => {
+                debug!(target = name, probe, error = %now.message, "not tried");
+            }
             (Err(now), Some(then)) if now.reason == then.reason => {
                 debug!(target = name, probe, error = %now.message, "failed again");
             }
             (Err(now), _) => {
                 let (reason, hint) = (now.reason.label(), hint(*part, now));
-                warn!(target = name, probe, reason, error = %now.message, hint, "could not be read");
+                warn!(target = name, probe, reason, error = %now.message, hint, "a part of the probe failed");
             }
-            (Ok(()), Some(_)) => info!(target = name, probe, "can be read again"),
+            (Ok(()), Some(_)) => {
+                info!(target = name, probe, "this part of the probe succeeds again")
+            }
             (Ok(()), None) => {}
         }
     }
