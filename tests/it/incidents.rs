@@ -52,7 +52,8 @@ const ROWS: &[Row] = &[
     Row {
         target: "silent",
         incident: Incident::Silent,
-        alerts: &[("DbPoolTargetDown", ""), ("DbPoolConnectFailing", "timeout")],
+        // After three attempts the exporter waits for their end: too few to call them repeated.
+        alerts: &[("DbPoolTargetDown", "")],
         metric: "db_pool_up",
     },
     Row {
@@ -100,7 +101,7 @@ async fn each_incident_reaches_the_receiver_and_resolves_and_nothing_else_fires(
     let mut stage = Stage::start();
     let began = now();
     std::thread::sleep(QUIET);
-    assert!(stage.receiver.all().is_empty(), "all was well: {:#?}", stage.receiver.all());
+    assert!(stage.receiver.all().is_empty(), "all was well");
     let broken = Instant::now();
     let mut held = Vec::new();
     for (row, cluster) in &stage.clusters {
@@ -114,6 +115,9 @@ async fn each_incident_reaches_the_receiver_and_resolves_and_nothing_else_fires(
     stage.every_alert("resolved", mended);
     stage.evaluate(began);
     stage.a_refused_reload_and_a_lost_exporter_are_told();
+    for Message { notes, .. } in stage.receiver.all() {
+        assert!(!notes.to_string().contains("error expanding"), "{notes}");
+    }
     let quiet = stage.receiver.all().into_iter().filter(|m| m.labels["target"] == "quiet");
     assert_eq!(quiet.count(), 0, "nothing happened to it");
 }
@@ -200,7 +204,9 @@ impl Drop for Stage {
                 let lines: Vec<&str> = log.lines().collect();
                 eprintln!("{}\n", lines[lines.len().saturating_sub(15)..].join("\n"));
             }
-            eprintln!("{:#?}", self.receiver.all());
+            for Message { status, labels, .. } in self.receiver.all() {
+                eprintln!("{status} {labels}");
+            }
         }
     }
 }
@@ -339,6 +345,7 @@ struct Message {
     came: Instant,
     status: String,
     labels: Value,
+    notes: Value,
 }
 
 /// A webhook that keeps what it gets.
@@ -390,6 +397,7 @@ fn take(mut stream: TcpStream, kept: &Mutex<Vec<Message>>) -> Option<()> {
             came,
             status: alert["status"].as_str().unwrap_or_default().to_owned(),
             labels: alert["labels"].clone(),
+            notes: alert["annotations"].clone(),
         });
         kept.lock().unwrap_or_else(PoisonError::into_inner).extend(alerts);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok()?;
