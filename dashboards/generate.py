@@ -549,9 +549,9 @@ def exporter():
              "that are down.", f'sum((db_pool_probe_success{{{at}, probe!~"connect|query|write"}} == bool 0) '
              f"and on (instance, target) db_pool_up{{{at}}} == 1) or 0 * count(count(db_pool_up{{{at}}}))",
              steps(GREEN, (1, YELLOW)), empty="no view"),
-        stat("Series left out", "Label sets beyond the limit, in the last hour: told together as application=\"other\".",
-             f"sum(increase(db_pool_exporter_series_dropped_total{{{at}}}[1h])) or 0 * count(count(up{{{at}}}))",
-             steps(GREEN, (1, YELLOW)), decimals=0, empty="no exporter"),
+        stat("Families cut short", "Families with more label sets than their limit in the last hour: the rest is told together as "
+             'application="other".', f"count(max by (target, family) (increase(db_pool_exporter_series_dropped_total{{{at}}}[1h])) > 0) "
+             f"or 0 * count(count(up{{{at}}}))", steps(GREEN, (1, YELLOW)), decimals=0, empty="no exporter"),
         stat("Version", "What runs.", f"count by (version) (db_pool_exporter_build_info{{{at}}})", steps(BLUE),
              legend="{{version}}", text="name", empty="none"),
         row("Probes"),
