@@ -12,6 +12,8 @@ mod auth;
 mod limits;
 #[path = "web/metrics.rs"]
 mod metrics;
+#[path = "web/prometheus.rs"]
+mod prometheus;
 #[path = "web/routes.rs"]
 mod routes;
 #[path = "web/sockets.rs"]

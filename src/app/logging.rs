@@ -23,7 +23,7 @@ pub struct Settings {
 /// How a line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `time=... level=info msg="..."`.
+    /// `ts=... level=info message="..."`.
     Logfmt,
     /// The same as an object.
     Json,
@@ -53,6 +53,7 @@ where
     W: for<'a> MakeWriter<'a> + 'static,
 {
     tracing_logfmt::builder()
+        .with_target(false)
         .with_span_name(false)
         .with_span_path(false)
         .layer()
@@ -64,7 +65,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,
 {
-    fmt::layer().json().flatten_event(true).with_writer(writer)
+    fmt::layer().json().flatten_event(true).with_target(false).with_writer(writer)
 }
 
 #[cfg(test)]
@@ -94,7 +95,7 @@ mod tests {
     }
 
     fn speak() {
-        tracing::info!(target_name = "orders", "it is \"up\"");
+        tracing::info!(target = "orders", "it is \"up\"");
         tracing::debug!("not told");
         tracing::info!(target: "tokio_postgres", "not told");
         tracing::warn!(target: "tokio_postgres", "a warning");
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.contains("level=info"), "{text}");
         assert!(text.contains(r#""it is \"up\"""#), "{text}");
-        assert!(text.contains("target_name=orders"), "{text}");
+        assert!(text.contains("target=orders"), "{text}");
     }
 
     #[test]
@@ -126,6 +127,6 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(line["level"], "INFO");
         assert_eq!(line["message"], "it is \"up\"");
-        assert_eq!(line["target_name"], "orders");
+        assert_eq!(line["target"], "orders");
     }
 }

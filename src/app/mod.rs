@@ -1,5 +1,6 @@
 //! The daemon: wires the rooms together, and lives until it is told to stop.
 
+mod check;
 mod daemon;
 mod exposition;
 pub mod logging;
@@ -8,6 +9,7 @@ mod reload;
 mod settings;
 pub mod version;
 
+pub use check::{Checked, Finding, check};
 pub use daemon::{Daemon, run, serve};
 pub use exposition::{Exporter, Section, catalogue, metrics_md};
 pub use reload::Status;

@@ -2,10 +2,11 @@
 
 use clap::Parser;
 
+use super::check::Format;
 use crate::app::version;
 
 /// The names of the subcommands.
-pub(super) const SUBCOMMANDS: [&str; 3] = ["serve", "config", "healthcheck"];
+pub(super) const SUBCOMMANDS: [&str; 5] = ["serve", "config", "check", "healthcheck", "demo"];
 
 /// A Prometheus exporter for PostgreSQL connection pools.
 ///
@@ -93,6 +94,14 @@ pub enum Subcommand {
     Serve,
     /// Show the effective configuration, and where each value came from.
     Config,
+    /// Probe every target once and tell: 0 healthy, 1 degraded, 2 unhealthy, 3 not to be judged.
+    Check {
+        /// How the findings are told.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
     /// Ask a running daemon whether it is alive: 0 or 1.
     Healthcheck,
+    /// Watch a throwaway PostgreSQL and an application with a life of its own, until Ctrl-C.
+    Demo,
 }

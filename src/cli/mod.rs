@@ -3,7 +3,9 @@
 //! The only place that reads the process' environment and arguments; everybody below is handed them.
 
 mod arguments;
+mod check;
 mod config;
+mod demo;
 mod flags;
 mod healthcheck;
 mod serve;
@@ -62,6 +64,8 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
     match command.subcommand {
         Subcommand::Serve => serve::run(command, environment),
         Subcommand::Config => config::run(command, &environment),
+        Subcommand::Check { format } => check::run(&command, &environment, format),
+        Subcommand::Demo => demo::run(command),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::Scope;
 use super::layers::Layers;
 use super::listing::Origin;
-use super::password::{self, Password};
+use super::password;
 use super::unit::{Choice, Given, Grammar, Hidden, List, Text, Time, Unit};
 use crate::dsn;
+use crate::pool::Source;
 use crate::secret::Secret;
 
 /// A way to log in to a database that `/probe` names.
@@ -19,7 +20,7 @@ pub struct AuthModule {
     /// Its password, as it was when the configuration was read.
     pub password: Option<Secret>,
     /// Where the password is asked for again.
-    pub source: Password,
+    pub source: Option<Source>,
     /// Parameters of the connection, as in a URL.
     pub options: Vec<(String, Secret)>,
     /// The longest that a probe may take.
@@ -48,7 +49,7 @@ pub(super) fn read(layers: &Layers<'_>, scope: &Scope<'_>) -> Option<AuthModule>
     let allowed = layers.must("allowed_targets", &List(AllowedTarget));
     let (password, source) = match given {
         Some(given) => (given.now, given.source),
-        None => (None, Password::Fixed),
+        None => (None, None),
     };
     let (username, allowed) = (username?.value, allowed?.value);
     Some(AuthModule { username, password, source, options, timeout, allowed })

@@ -1,17 +1,23 @@
 //! A target's database: its URL, what libpq's variables fill, and its password.
 
+use std::path::PathBuf;
+
 use super::Scope;
 use super::environment::TARGET;
 use super::layers::{Layers, Said};
 use super::listing::Origin;
-use super::password::{self, Password};
+use super::password;
 use super::unit::Hidden;
-use crate::dsn::{self, Address, ChannelBinding, Dsn, Host, Part, SslMode};
+use crate::dsn::{self, Address, Dsn, Host, Part, SslMode};
+use crate::pool::{Credentials, Source};
 use crate::probe::Kind;
 use crate::secret::Secret;
 
 /// The specification's built-in URL.
 const BUILT_IN: &str = "postgresql+asyncpg://sentinelops:sentinelops@localhost:5432/sentinelops";
+
+/// The variable that names a file with the URL.
+const URL_FILE: &str = "DATABASE_URL_FILE";
 
 /// The database that is PgBouncer's console.
 const CONSOLE: &str = "pgbouncer";
@@ -19,7 +25,7 @@ const CONSOLE: &str = "pgbouncer";
 /// Where a target is, and who says its password.
 pub(super) struct Database {
     pub(super) dsn: Dsn,
-    pub(super) password: Password,
+    pub(super) credentials: Credentials,
 }
 
 /// Reads where a target is.
@@ -52,16 +58,15 @@ pub(super) fn read(
     if kind == Kind::PgBouncer && dsn.database.is_none() {
         dsn.database = Some(CONSOLE.to_owned());
     }
-    let password = fill(name, &mut dsn, given, layers, scope, &origin);
-    if demands_tls(&dsn) {
-        layers.refuse("url", &origin, "TLS to the database is not supported by this version");
-    }
+    let own = fill(name, &mut dsn, given, layers, scope, &origin);
+    let source = own.or_else(|| url_file(&dsn, &origin, scope));
+    let home = scope.environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     layers.list("url", dsn.to_string(), origin);
     for parameter in &dsn.ignored {
         scope
             .note(format!("target `{name}`: the URL's parameter `{parameter}` means nothing here"));
     }
-    Some(Database { dsn, password })
+    Some(Database { dsn, credentials: Credentials { source, home } })
 }
 
 fn url(name: &str, layers: &Layers<'_>) -> Option<Said<Secret>> {
@@ -83,7 +88,7 @@ fn fill(
     layers: &Layers<'_>,
     scope: &Scope<'_>,
     origin: &Origin,
-) -> Password {
+) -> Option<Source> {
     let by_url = dsn.password.is_some();
     let variables = scope.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut errors = dsn.fill(variables);
@@ -95,13 +100,13 @@ fn fill(
             layers.ledger().warn(format!(
                 "target `{name}`: the URL has a password, so the other one is not used"
             ));
-            Password::Fixed
+            None
         }
         Some(given) => {
             dsn.password = given.now;
             given.source
         }
-        None => Password::Fixed,
+        None => None,
     }
 }
 
@@ -124,15 +129,15 @@ fn refuse(layers: &Layers<'_>, origin: &Origin, errors: &[dsn::Error]) {
     }
 }
 
-/// Whether a URL demands what cannot be done yet. Goes when TLS comes.
-fn demands_tls(dsn: &Dsn) -> bool {
-    let mode = match dsn.tls.mode {
-        Some(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => true,
-        Some(SslMode::Disable | SslMode::Allow | SslMode::Prefer) | None => false,
+/// A password in the URL of a file is asked for again there.
+fn url_file(dsn: &Dsn, origin: &Origin, scope: &Scope<'_>) -> Option<Source> {
+    let file = match origin {
+        Origin::Variable(name) if name == URL_FILE => scope.environment.get(URL_FILE)?,
+        Origin::Variable(_) | Origin::Default | Origin::File(_) | Origin::Url | Origin::Flag(_) => {
+            return None;
+        }
     };
-    let remote = dsn.hosts.iter().any(|host| !matches!(host.address, Address::Unix(_)));
-    // Over a socket libpq ignores what is demanded, but not a channel binding.
-    (remote && (mode || dsn.tls.direct)) || dsn.tls.channel_binding == Some(ChannelBinding::Require)
+    dsn.password.as_ref().map(|_| Source::UrlFile(PathBuf::from(file)))
 }
 
 /// Whether passwords and data may cross a network unencrypted.

@@ -31,7 +31,6 @@ use ::config::{Map, Value, ValueKind};
 pub use application::{Application, Select};
 pub use auth::{Allowed, AuthModule};
 pub use listing::{Entry, Origin, render};
-pub use password::{Password, PasswordCommand};
 pub use problem::{Problem, Problems};
 pub use target::Details;
 pub use unit::quote;

@@ -7,37 +7,16 @@ use super::Scope;
 use super::layers::{Layers, Said};
 use super::listing::Origin;
 use super::unit::{FilePath, Hidden, List, Text, Time};
+use crate::pool::{Command, Source};
 use crate::secret::Secret;
 
 /// The largest file that is taken for a secret.
 const LARGEST: u64 = 64 * 1024;
 
-/// Where a password can be asked for again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Password {
-    /// Nowhere: it stands in the URL, in a variable, in the configuration, or there is none.
-    Fixed,
-    /// In this file, which may change.
-    File(PathBuf),
-    /// By this command.
-    Command(PasswordCommand),
-}
-
-/// A command that prints a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PasswordCommand {
-    /// The program and its arguments; no shell.
-    pub command: Vec<String>,
-    /// How long it may run.
-    pub timeout: Duration,
-    /// How long its output is used.
-    pub cache: Duration,
-}
-
 /// A password that is to be used, and where it is asked for again.
 pub(super) struct Given {
     pub(super) now: Option<Secret>,
-    pub(super) source: Password,
+    pub(super) source: Option<Source>,
 }
 
 /// Reads a section's password; at most one way of saying it is allowed, but a variable wins.
@@ -59,12 +38,12 @@ pub(super) fn read(layers: &Layers<'_>, scope: &Scope<'_>) -> Option<Given> {
     if let Some(said) = text.filter(|said| {
         by_variable(&said.origin) || !file.as_ref().is_some_and(|file| by_variable(&file.origin))
     }) {
-        return Some(Given { now: Some(said.value), source: Password::Fixed });
+        return Some(Given { now: Some(said.value), source: None });
     }
     if let Some(said) = file {
         return Some(from_file(said, layers, scope));
     }
-    command.map(|said| Given { now: None, source: Password::Command(said.value) })
+    command.map(|said| Given { now: None, source: Some(Source::Command(said.value)) })
 }
 
 fn from_file(said: Said<PathBuf>, layers: &Layers<'_>, scope: &Scope<'_>) -> Given {
@@ -73,10 +52,10 @@ fn from_file(said: Said<PathBuf>, layers: &Layers<'_>, scope: &Scope<'_>) -> Giv
     if let Err(message) = &now {
         layers.refuse("password_file", &said.origin, message.clone());
     }
-    Given { now: now.ok(), source: Password::File(path) }
+    Given { now: now.ok(), source: Some(Source::File(path)) }
 }
 
-fn command(layers: &Layers<'_>) -> Option<Said<PasswordCommand>> {
+fn command(layers: &Layers<'_>) -> Option<Said<Command>> {
     if !layers.has("password_command") {
         layers.list("password_command", "none".to_owned(), Origin::Default);
         return None;
@@ -93,7 +72,7 @@ fn command(layers: &Layers<'_>) -> Option<Said<PasswordCommand>> {
         return None;
     };
     section.list("command", "<secret>".to_owned(), origin.clone());
-    Some(Said { value: PasswordCommand { command, timeout, cache }, origin })
+    Some(Said { value: Command { argv: command, timeout, keep: cache }, origin })
 }
 
 /// A file's content as a secret, without its last newline.

@@ -9,7 +9,6 @@ use super::application::{self, Application};
 use super::database::{self, Database};
 use super::layers::{Layers, Said};
 use super::listing::Origin;
-use super::password::Password;
 use super::unit::{Choice, Limit, Percent, Switch, Text, Time, TimeOr, Whole};
 use super::view::{self, Views, WriteProbe};
 use super::{Scope, label};
@@ -47,8 +46,6 @@ pub struct Details {
     pub write_probe: WriteProbe,
     /// Whose sessions are pools to be watched.
     pub applications: Vec<Application>,
-    /// Where the password came from, to be asked again.
-    pub password: Password,
 }
 
 /// Reads a target; `None` if its database could not be made out.
@@ -67,13 +64,12 @@ pub(super) fn read(
     if scope.production {
         warn(name, &common.limits, url, layers);
     }
-    let Database { dsn, password } = database?;
+    let Database { dsn, credentials } = database?;
     let details = Details {
         views: common.views,
         show_query_text: common.show_query_text,
         write_probe: common.write_probe,
         applications,
-        password,
     };
     let settings = Settings {
         name: name.to_owned(),
@@ -87,6 +83,7 @@ pub(super) fn read(
         connect: pool::Settings {
             dsn: Arc::new(dsn),
             timeout: common.connect_timeout,
+            credentials,
             application_name: APPLICATION_NAME.to_owned(),
             console: kind == Kind::PgBouncer,
         },

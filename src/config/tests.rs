@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::config::FileFormat;
 
 use super::*;
+use crate::pool::Source;
 use crate::probe::Kind;
 
 const EXAMPLE: &str = include_str!("../../config.example.yml");
@@ -226,7 +227,8 @@ fn secrets_come_from_files() {
     let config =
         good(&[("DATABASE_URL_FILE", &path("url")), ("DB_PASSWORD_FILE", &path("password"))], "");
     assert_eq!(password(&config, 0), Some("two words \n"), "one trailing newline is dropped");
-    assert_eq!(config.details["default"].password, Password::File(path("password").into()));
+    let source = &config.targets[0].connect.credentials.source;
+    assert!(*source == Some(Source::File(path("password").into())), "asked again there");
     one(
         &[("DB_PASSWORD_FILE", &path("empty"))],
         "",
@@ -267,22 +269,6 @@ fn ranges() {
         allowed.iter().for_each(|value| drop(good(&[(name, value)], "")));
         refused.iter().for_each(|value| one(&[(name, value)], "", &format!("{name}: must ")));
     }
-}
-
-#[test]
-fn tls_is_refused_while_it_cannot_be_done() {
-    let expected = "DATABASE_URL: TLS to the database is not supported by this version";
-    for query in [
-        "ssl=require",
-        "sslmode=verify-full",
-        "sslmode=require&sslnegotiation=direct",
-        "channel_binding=require",
-    ] {
-        one(&[("DATABASE_URL", &format!("postgresql://u@h/x?{query}"))], "", expected);
-    }
-    one(&[("PGSSLMODE", "require"), ("DATABASE_URL", "postgresql://u@h/x")], "", expected);
-    good(&[("DATABASE_URL", "postgresql://u@h/x?sslmode=prefer")], "");
-    good(&[("DATABASE_URL", "postgresql:///x?host=/run/postgresql&sslmode=require")], "");
 }
 
 #[test]

@@ -11,16 +11,19 @@ use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Peer;
 use super::activity::Watched;
+use super::begun::Begun;
 use super::listener::Stream;
 use super::roster::Place;
 use super::service::{Held, Sender, Service};
 use super::settings::Limits;
+use super::web::Web;
 
 /// A connection that is ready for requests.
 struct Line {
@@ -40,29 +43,49 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// Serves a connection until one of the two ends it.
-    pub(super) async fn serve(self, stream: Box<dyn Stream>, peer: Peer, place: Place) {
+    ///
+    /// Until its first byte has come a connection is little more than a socket: no buffers, no
+    /// TLS session, and the boxed rest of this not yet made.
+    pub(super) async fn serve(self, mut stream: Box<dyn Stream>, peer: Peer, place: Place) {
         let web = self.service.live().current();
-        let retired = web.retired.clone();
-        let Some(tls) = &web.tls else {
-            drop(web);
-            let line = Line { place, retired, http2: false };
-            return self.speak(stream, Sender { peer, certified: false }, line).await;
+        if web.tls.is_none() {
+            place.activity.established(false);
+        }
+        let first = tokio::select! {
+            first = stream.read_u8() => first,
+            () = place.activity.expired(self.limits()) => return,
+            () = place.close.cancelled() => return,
+            () = web.retired.cancelled() => return,
+            () = self.stop.cancelled() => return,
         };
+        let Ok(first) = first else { return };
+        let stream = Begun::new(first, stream);
+        if web.tls.is_some() {
+            return Box::pin(self.shake_hands(stream, peer, place, web)).await;
+        }
+        let line = Line { place, retired: web.retired.clone(), http2: false };
+        drop(web);
+        Box::pin(self.speak(stream, Sender { peer, certified: false }, line)).await;
+    }
+
+    async fn shake_hands(self, stream: impl Stream, peer: Peer, place: Place, web: Arc<Web>) {
+        let Some(tls) = &web.tls else { return };
         let shaken = tokio::select! {
-            shaken = timeout(self.limits().handshake, tls.acceptor.accept(stream)) => shaken,
+            shaken = tls.acceptor.accept(stream) => shaken,
+            () = place.activity.expired(self.limits()) => return,
             () = place.close.cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         let stream = match shaken {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(?peer, %error, "no TLS handshake"),
-            Err(_) => return tracing::debug!(?peer, "TLS handshake took too long"),
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(?peer, %error, "no TLS handshake"),
         };
         let session = stream.get_ref().1;
         let http2 = session.alpn_protocol() == Some(b"h2");
         let certified = tls.verifies && session.peer_certificates().is_some();
+        let line = Line { place, retired: web.retired.clone(), http2 };
         drop(web);
-        self.speak(stream, Sender { peer, certified }, Line { place, retired, http2 }).await;
+        self.speak(stream, Sender { peer, certified }, line).await;
     }
 
     async fn speak(self, stream: impl Stream, sender: Sender, line: Line) {
@@ -76,7 +99,7 @@ impl Surroundings {
         });
         if http2 {
             let builder = http2_rules(Tracked(self.tasks.clone()));
-            self.drive(builder.serve_connection(io, answer), place, retired).await;
+            Box::pin(self.drive(builder.serve_connection(io, answer), place, retired)).await;
         } else {
             self.drive(http1_rules().serve_connection(io, answer), place, retired).await;
         }

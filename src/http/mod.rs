@@ -7,6 +7,7 @@ mod access;
 mod activity;
 mod answer;
 pub mod api;
+mod begun;
 mod connection;
 mod exposition;
 mod instruments;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::tls::NoTls;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Error, Row, SimpleQueryMessage};
 use tracing::{debug, info};
@@ -19,6 +18,7 @@ use super::error::QueryError;
 use super::instruments::CloseReason;
 use super::login::Server;
 use super::manager::Manager;
+use super::tls::{Context, Established};
 use crate::metrics::Held;
 
 /// How long a cancel request may take.
@@ -187,7 +187,8 @@ impl Drop for Checkout {
         if let Some(mut slot) = self.slot.take() {
             if let (true, Ok(open)) = (self.running, slot.open()) {
                 let token = open.live.client.cancel_token();
-                self.pool.connector().spawn(cancel(token, self.server.clone()));
+                let context = open.live.context.clone();
+                self.pool.connector().spawn(cancel(token, self.server.clone(), context));
             }
             if self.running || self.unfinished {
                 slot.close(CloseReason::Broken);
@@ -197,11 +198,15 @@ impl Drop for Checkout {
     }
 }
 
-/// Asks the server to end the statement that runs on this connection. A request has no answer.
-async fn cancel(token: CancelToken, server: Server) {
+/// Asks the server to end the statement that runs on this connection, encrypted if that is. A request
+/// has no answer.
+async fn cancel(token: CancelToken, server: Server, context: Option<Arc<Context>>) {
     let request = async {
-        let stream = server.peer.stream().await.map_err(|e| e.to_string())?;
-        token.cancel_query_raw(stream, NoTls).await.map_err(|e| e.to_string())
+        let mut stream = server.peer.stream().await.map_err(|e| e.to_string())?;
+        if let Some(context) = context {
+            stream = context.secure(stream).await.map_err(|e| e.to_string())?;
+        }
+        token.cancel_query_raw(stream, Established(None)).await.map_err(|e| e.to_string())
     };
     match timeout(CANCEL, request).await {
         Ok(Ok(())) => debug!(pid = server.pid, "asked the server to cancel a statement"),

@@ -5,26 +5,26 @@
 //! the start-up. What comes after TCP runs in a task of its own ([`super::login`]): a caller that
 //! gives up does not make the server's backend go away.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use super::budget::{Budget, Permit, Purpose};
 use super::error::{ConnectError, Phase, Reason};
 use super::instruments::Instruments;
-use super::login::{self, Live};
-use super::wire::Io;
-use crate::dsn::{Address, Dsn, Host, SessionAttrs};
+use super::login::{self, Failed, Live};
+use super::password::{Credentials, Keychain};
+use super::policy::Warned;
+use super::reach::reach;
+use super::timings::{Progress, Timings};
+use super::tls::{self, Attempt};
+use crate::dsn::{Dsn, Host, SessionAttrs, SslMode};
 use crate::metrics::Gauge;
-
-/// The port where none is named.
-const PORT: u16 = 5432;
+use crate::secret::Secret;
 
 /// How a target is reached.
 #[derive(Clone, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Settings {
     pub dsn: Arc<Dsn>,
     /// To open a connection, all hosts and phases together.
     pub timeout: Duration,
+    /// The password's source, if it is not the URL, and the user's own folder.
+    pub credentials: Credentials,
     /// As the server shows us.
     pub application_name: String,
     /// Whether it is PgBouncer's console that we talk to.
@@ -42,98 +44,7 @@ pub struct Settings {
 impl Settings {
     /// The sslmode in force, as libpq calls it.
     pub fn sslmode(&self) -> &'static str {
-        "disable"
-    }
-}
-
-/// Where a connection ended up: what a cancel request needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// Over TCP.
-    Tcp(SocketAddr),
-    /// Over a socket of this machine.
-    Unix(PathBuf),
-}
-
-impl Peer {
-    /// Opens another stream to the same place.
-    pub(super) async fn stream(&self) -> std::io::Result<Box<dyn Io>> {
-        Ok(match self {
-            Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
-            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
-        })
-    }
-}
-
-/// How long each phase took; `None` for those that there were not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// Looking the name up.
-    pub dns: Option<Duration>,
-    /// TCP's or the socket's connect.
-    pub tcp: Option<Duration>,
-    /// Asking for TLS.
-    pub ssl_request: Option<Duration>,
-    /// TLS' handshake.
-    pub tls: Option<Duration>,
-    /// Start-up, authentication, readiness.
-    pub startup: Option<Duration>,
-    /// All together, attempts at other hosts included.
-    pub total: Duration,
-}
-
-impl Timings {
-    /// Every phase with its time.
-    pub fn phases(&self) -> [(Phase, Option<Duration>); 5] {
-        [
-            (Phase::Dns, self.dns),
-            (Phase::Tcp, self.tcp),
-            (Phase::SslRequest, self.ssl_request),
-            (Phase::Tls, self.tls),
-            (Phase::Startup, self.startup),
-        ]
-    }
-
-    fn set(&mut self, phase: Phase, took: Duration) {
-        let place = match phase {
-            Phase::Dns => &mut self.dns,
-            Phase::Tcp => &mut self.tcp,
-            Phase::SslRequest => &mut self.ssl_request,
-            Phase::Tls => &mut self.tls,
-            Phase::Startup => &mut self.startup,
-        };
-        *place = Some(took);
-    }
-}
-
-/// How far a connect has come; the one who gives it up reads where it stood.
-#[derive(Clone)]
-pub(super) struct Progress(Arc<Mutex<(Phase, Timings)>>);
-
-impl Progress {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new((Phase::Dns, Timings::default()))))
-    }
-
-    /// Times a phase.
-    pub(super) async fn time<T>(&self, phase: Phase, work: impl Future<Output = T>) -> T {
-        self.with(|state| state.0 = phase);
-        let start = Instant::now();
-        let result = work.await;
-        self.with(|state| state.1.set(phase, start.elapsed()));
-        result
-    }
-
-    fn phase(&self) -> Phase {
-        self.with(|state| state.0)
-    }
-
-    fn timings(&self) -> Timings {
-        self.with(|state| state.1)
-    }
-
-    fn with<T>(&self, f: impl FnOnce(&mut (Phase, Timings)) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.dsn.tls.mode.unwrap_or(SslMode::Prefer).label()
     }
 }
 
@@ -142,6 +53,8 @@ pub struct Connector {
     settings: Settings,
     budget: Arc<Budget>,
     instruments: Arc<Instruments>,
+    keychain: Arc<Keychain>,
+    warned: Arc<Warned>,
     connecting: Gauge,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -156,7 +69,16 @@ impl Connector {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, budget, instruments, connecting: Gauge::new(), tasks, stop })
+        Arc::new(Self {
+            keychain: Arc::new(Keychain::new(settings.credentials.clone())),
+            warned: Arc::default(),
+            settings,
+            budget,
+            instruments,
+            connecting: Gauge::new(),
+            tasks,
+            stop,
+        })
     }
 
     /// How the target is reached.
@@ -193,16 +115,32 @@ impl Connector {
             Ok(Some(permit)) => permit,
             Ok(None) | Err(_) => return Err(ConnectError::budget()),
         };
-        // Waiting for a permit is our own matter: it is not the server's connect time.
-        let permitted = Instant::now();
-        let result = self.hosts(&permit, deadline).await.map(|(mut live, mut timings)| {
-            timings.total = permitted.elapsed();
-            live.timings = timings;
-            live.born = permitted;
-            live
-        });
+        let result = self.with_password(permit, start, deadline).await;
+        if result.as_ref().is_err_and(|error| error.reason == Reason::Auth) {
+            self.keychain.refused();
+        }
         self.count(purpose, &result);
         result
+    }
+
+    async fn with_password(
+        &self,
+        permit: Permit,
+        start: Instant,
+        deadline: Instant,
+    ) -> Result<Live, ConnectError> {
+        let password = self.keychain.common(&self.settings.dsn, |task| self.spawn(task));
+        let password = match timeout_at(deadline, password).await {
+            Ok(password) => password?,
+            Err(_) => return Err(ConnectError::no_password(deadline - start)),
+        };
+        // Waiting for a permit and a password is our own matter: it is not the server's connect time.
+        let ready = Instant::now();
+        let (mut live, mut timings) = self.hosts(&password, &permit, deadline).await?;
+        timings.total = ready.elapsed();
+        live.timings = timings;
+        live.born = ready;
+        Ok(live)
     }
 
     fn count(&self, purpose: Purpose, result: &Result<Live, ConnectError>) {
@@ -226,6 +164,7 @@ impl Connector {
     /// Tries host after host; with `prefer-standby`, a second time for any.
     async fn hosts(
         &self,
+        password: &Option<Secret>,
         permit: &Permit,
         deadline: Instant,
     ) -> Result<(Live, Timings), ConnectError> {
@@ -245,7 +184,7 @@ impl Connector {
             for host in &hosts {
                 let limit = share(deadline, left);
                 left -= 1;
-                match self.host(host, *session, permit, limit).await {
+                match self.host(&Door { host, session: *session, password, permit }, limit).await {
                     Ok(found) => return Ok(found),
                     Err(error) if error.is_final() => return Err(error),
                     Err(error) => last = error,
@@ -265,107 +204,100 @@ impl Connector {
         hosts
     }
 
+    /// Tries a host in the ways of its sslmode, all within the same limit.
     async fn host(
         &self,
-        host: &Host,
-        session: SessionAttrs,
-        permit: &Permit,
+        door: &Door<'_>,
         deadline: Instant,
     ) -> Result<(Live, Timings), ConnectError> {
         let start = Instant::now();
         let progress = Progress::new();
-        let work = async {
-            let (stream, peer) = self.reach(host, &progress, deadline).await?;
-            let job = login::Job {
-                settings: self.settings.clone(),
-                peer,
-                session,
-                progress: progress.clone(),
-                permit: Arc::clone(permit),
-                budget: Arc::clone(&self.budget),
-            };
-            login::start(job, stream, |task| self.spawn(task)).await
-        };
-        match timeout_at(deadline, work).await {
+        match timeout_at(deadline, self.attempts(door, &progress, deadline)).await {
             Ok(result) => result.map(|live| (live, progress.timings())),
             Err(_) => Err(ConnectError::timeout(progress.phase(), deadline - start)),
         }
     }
 
-    /// A stream to the first of the host's addresses that takes one.
-    async fn reach(
+    async fn attempts(
         &self,
-        host: &Host,
+        door: &Door<'_>,
         progress: &Progress,
         deadline: Instant,
-    ) -> Result<(Box<dyn Io>, Peer), ConnectError> {
-        let port = host.port.unwrap_or(PORT);
-        if let (Address::Unix(folder), None) = (&host.address, host.hostaddr) {
-            let path = folder.join(format!(".s.PGSQL.{port}"));
-            let stream = progress.time(Phase::Tcp, UnixStream::connect(&path)).await;
-            let stream = stream.map_err(|e| ConnectError::network(Phase::Tcp, &e))?;
-            return Ok((Box::new(stream), Peer::Unix(path)));
+    ) -> Result<Live, ConnectError> {
+        let mut before: Option<(Attempt, ConnectError)> = None;
+        for attempt in tls::attempts(self.settings.dsn.tls.mode, door.host) {
+            progress.restart();
+            let error = match self.attempt(door, *attempt, progress, deadline).await {
+                Ok(live) => return Ok(live),
+                Err(failed) if before.is_none() && failed.may_switch => failed.error,
+                Err(failed) => return Err(tls::worse(before, failed.error)),
+            };
+            debug!(host = ?door.host.address, ?attempt, %error, "trying the other way of the sslmode");
+            before = Some((*attempt, error));
         }
-        let addresses = lookup(host, port, progress).await?;
-        let mut last =
-            ConnectError::new(Phase::Dns, Reason::Unreachable, "the host has no address");
-        for (n, address) in addresses.iter().enumerate() {
-            let limit = share(deadline, addresses.len() - n);
-            let connect = timeout_at(limit, TcpStream::connect(address));
-            match progress.time(Phase::Tcp, connect).await {
-                Ok(Ok(stream)) => {
-                    self.tune(&stream).map_err(|e| ConnectError::network(Phase::Tcp, &e))?;
-                    return Ok((Box::new(stream), Peer::Tcp(*address)));
-                }
-                Ok(Err(error)) => last = ConnectError::network(Phase::Tcp, &error),
-                Err(_) => last = ConnectError::timeout(Phase::Tcp, self.settings.timeout),
-            }
-        }
-        Err(last)
+        let nothing = || ConnectError::new(Phase::Tcp, Reason::Other, "nothing was tried");
+        Err(before.map_or_else(nothing, |(_, error)| error))
     }
 
-    /// Sets what finds a dead peer while nothing or something is under way.
-    fn tune(&self, stream: &TcpStream) -> std::io::Result<()> {
-        let tcp = &self.settings.dsn.tcp;
-        stream.set_nodelay(true)?;
-        let socket = socket2::SockRef::from(stream);
-        if tcp.keepalives {
-            let alive = socket2::TcpKeepalive::new()
-                .with_time(tcp.idle.unwrap_or(Duration::from_secs(30)))
-                .with_interval(tcp.interval.unwrap_or(Duration::from_secs(10)))
-                .with_retries(tcp.count.unwrap_or(3));
-            socket.set_tcp_keepalive(&alive)?;
-        }
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(tcp.user_timeout.unwrap_or(Duration::from_secs(30))))?;
-        Ok(())
+    async fn attempt(
+        &self,
+        door: &Door<'_>,
+        attempt: Attempt,
+        progress: &Progress,
+        deadline: Instant,
+    ) -> Result<Live, Failed> {
+        let (password, context) = self.prepare(door, attempt).await?;
+        let (stream, peer) = reach(door.host, &self.settings.dsn.tcp, progress, deadline).await?;
+        let job = login::Job {
+            settings: self.settings.clone(),
+            password,
+            attempt,
+            context,
+            peer,
+            session: door.session,
+            progress: progress.clone(),
+            permit: Arc::clone(door.permit),
+            budget: Arc::clone(&self.budget),
+            warned: Arc::clone(&self.warned),
+        };
+        login::start(job, stream, |task| self.spawn(task)).await
+    }
+
+    /// Reads the files that an attempt needs: certificates, keys, passwords. Disks can be slow.
+    async fn prepare(
+        &self,
+        door: &Door<'_>,
+        attempt: Attempt,
+    ) -> Result<(Option<Secret>, Option<Arc<tls::Context>>), ConnectError> {
+        let (dsn, keychain) = (Arc::clone(&self.settings.dsn), Arc::clone(&self.keychain));
+        let (host, password) = (door.host.clone(), door.password.clone());
+        let files = tokio::task::spawn_blocking(move || {
+            let password = password.or_else(|| keychain.for_host(&dsn, &host));
+            let context = match attempt {
+                Attempt::Plain => None,
+                Attempt::Optional | Attempt::Encrypted => {
+                    Some(Arc::new(tls::Context::load(&dsn.tls, &host, keychain.home())?))
+                }
+            };
+            Ok::<_, tls::Problem>((password, context))
+        });
+        let stopping = |_| ConnectError::new(Phase::Tls, Reason::Other, "the exporter is stopping");
+        let problem =
+            |problem: tls::Problem| ConnectError::new(Phase::Tls, Reason::Tls, problem.to_string());
+        files.await.map_err(stopping)?.map_err(problem)
     }
 }
 
-async fn lookup(
-    host: &Host,
-    port: u16,
-    progress: &Progress,
-) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Some(address) = host.hostaddr {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let name = match &host.address {
-        Address::Name(name) => name.as_str(),
-        Address::Unix(_) | Address::Unset => "localhost",
-    };
-    if let Ok(address) = name.parse() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let found = progress.time(Phase::Dns, lookup_host((name, port))).await;
-    // A name that does not exist is no host that we could reach, whatever the resolver calls it.
-    found
-        .map(Iterator::collect)
-        .map_err(|error| ConnectError::new(Phase::Dns, Reason::Unreachable, error.to_string()))
+/// What one host is tried with.
+struct Door<'a> {
+    host: &'a Host,
+    session: SessionAttrs,
+    password: &'a Option<Secret>,
+    permit: &'a Permit,
 }
 
 /// The end of one of so many attempts that are left, the same time for each.
-fn share(deadline: Instant, left: usize) -> Instant {
+pub(super) fn share(deadline: Instant, left: usize) -> Instant {
     let now = Instant::now();
     let part = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
     now + deadline.saturating_duration_since(now) / part

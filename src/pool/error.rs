@@ -135,6 +135,12 @@ impl ConnectError {
         Self { phase: None, reason: Reason::Budget, message: message.to_owned() }
     }
 
+    /// The limit for opening a connection ran out before there was a password.
+    pub(super) fn no_password(limit: Duration) -> Self {
+        let message = format!("password_command gave none within {} s", limit.as_secs_f64());
+        Self::new(Phase::Startup, Reason::Auth, message)
+    }
+
     /// The limit for opening a connection ran out in this phase.
     pub fn timeout(phase: Phase, limit: Duration) -> Self {
         let message = format!("no answer within {} s", limit.as_secs_f64());
@@ -144,6 +150,13 @@ impl ConnectError {
     /// A failure of the network.
     pub fn network(phase: Phase, error: &io::Error) -> Self {
         Self::new(phase, network_reason(error), error.to_string())
+    }
+
+    /// A failure of TLS, or of the network while it was set up.
+    pub(super) fn tls(phase: Phase, error: &io::Error) -> Self {
+        let network = network_reason(error);
+        let reason = if network == Reason::Other { Reason::Tls } else { network };
+        Self::new(phase, reason, error.to_string())
     }
 
     /// A failure that the start-up found.
@@ -181,6 +194,10 @@ fn startup_reason(error: &tokio_postgres::Error) -> Reason {
     }
     if let Some(refusal) = source_of::<super::wire::Refusal>(error) {
         return refusal.reason();
+    }
+    // The server's word on our certificate comes after the handshake.
+    if source_of::<rustls::Error>(error).is_some() {
+        return Reason::Tls;
     }
     if let Some(error) = source_of::<io::Error>(error) {
         return network_reason(error);

@@ -9,16 +9,21 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::tls::NoTls;
+use tokio_postgres::config::{ChannelBinding as Binding, SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::budget::{Budget, Permit};
-use super::connect::{Peer, Progress, Settings, Timings};
+use super::connect::Settings;
 use super::error::{ConnectError, Phase, Reason};
-use super::wire::{Guard, Io, Wire};
-use crate::dsn::SessionAttrs;
+use super::policy::{Policy, Privacy, Warned};
+use super::reach::Peer;
+use super::timings::{Progress, Timings};
+use super::tls::{self, Attempt, Bound, Context, Established, Secured, Tls};
+use super::wire::{Io, Wire};
+use crate::dsn::{ChannelBinding, SessionAttrs};
+use crate::secret::Secret;
 
 /// How long a connection that was given up is waited for. Keepalives end a dead peer's far sooner.
 const LINGER: Duration = Duration::from_secs(600);
@@ -36,6 +41,8 @@ pub(super) struct Live {
     pub(super) timings: Timings,
     /// When it began to be opened: what its age is counted from, as SQLAlchemy does.
     pub(super) born: Instant,
+    /// How it is encrypted, for the cancel requests that belong to it.
+    pub(super) context: Option<Arc<Context>>,
     _dropped: DropGuard,
 }
 
@@ -48,19 +55,38 @@ pub struct Server {
     pub version: String,
     /// Where it is.
     pub peer: Peer,
+    /// What TLS came to; `None` without.
+    pub tls: Option<Tls>,
 }
 
 /// What a login needs.
 pub(super) struct Job {
     pub(super) settings: Settings,
+    pub(super) password: Option<Secret>,
+    pub(super) attempt: Attempt,
+    pub(super) context: Option<Arc<Context>>,
     pub(super) peer: Peer,
     pub(super) session: SessionAttrs,
     pub(super) progress: Progress,
     pub(super) permit: Permit,
     pub(super) budget: Arc<Budget>,
+    pub(super) warned: Arc<Warned>,
 }
 
-type Connection = tokio_postgres::Connection<Wire, tokio_postgres::tls::NoTlsStream>;
+/// A login that came to nothing.
+pub(super) struct Failed {
+    pub(super) error: ConnectError,
+    /// Whether it may go better the other way: with TLS, or without.
+    pub(super) may_switch: bool,
+}
+
+impl From<ConnectError> for Failed {
+    fn from(error: ConnectError) -> Self {
+        Self { error, may_switch: false }
+    }
+}
+
+type Connection = tokio_postgres::Connection<Wire, Bound<Wire>>;
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts the task and waits for its connection.
@@ -68,20 +94,19 @@ pub(super) async fn start(
     job: Job,
     stream: Box<dyn Io>,
     spawn: impl FnOnce(Task),
-) -> Result<Live, ConnectError> {
+) -> Result<Live, Failed> {
     let (sender, receiver) = oneshot::channel();
     spawn(Box::pin(run(job, stream, sender)));
     match receiver.await {
         Ok(result) => result,
-        Err(_) => Err(ConnectError::new(Phase::Startup, Reason::Other, "the exporter is stopping")),
+        Err(_) => {
+            let text = "the exporter is stopping";
+            Err(ConnectError::new(Phase::Startup, Reason::Other, text).into())
+        }
     }
 }
 
-async fn run(
-    job: Job,
-    stream: Box<dyn Io>,
-    mut waiter: oneshot::Sender<Result<Live, ConnectError>>,
-) {
+async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<Live, Failed>>) {
     let (permit, budget) = (Arc::clone(&job.permit), Arc::clone(&job.budget));
     let mut login = Box::pin(login(job, stream));
     let (result, held) = tokio::select! {
@@ -111,18 +136,37 @@ async fn run(
 async fn login(
     job: Job,
     stream: Box<dyn Io>,
-) -> Result<(Live, Connection, CancellationToken), ConnectError> {
-    let config = config(&job);
-    let (wire, seen) = Wire::new(stream, guard());
-    let startup = config.connect_raw(wire, NoTls);
+) -> Result<(Live, Connection, CancellationToken), Failed> {
+    let (stream, tls, end_point) = match encrypt(&job, stream).await? {
+        Stream::Plain(stream) => (stream, None, None),
+        Stream::Encrypted(Secured { stream, tls, end_point }) => (stream, Some(tls), end_point),
+    };
+    let policy = Policy {
+        require: job.settings.dsn.require_auth.clone(),
+        privacy: match &job.context {
+            Some(context) if tls.is_some() && context.verifies() => Privacy::Verified,
+            Some(_) if tls.is_some() => Privacy::Encrypted,
+            Some(_) | None => Privacy::Open,
+        },
+        peer: job.peer.clone(),
+        warned: Arc::clone(&job.warned),
+    };
+    let config = config(&job, tls.is_some());
+    let (wire, seen) = Wire::new(stream, policy.guard());
+    let startup = config.connect_raw(wire, Established(end_point));
     let startup = job.progress.time(Phase::Startup, startup).await;
-    let (client, mut connection) = startup.map_err(|e| ConnectError::startup(&e))?;
+    let (client, mut connection) = startup.map_err(|error| Failed {
+        // The server's word against this kind of connection, or its authentication.
+        may_switch: !seen.is_authenticated() && is_about_login(&error),
+        error: ConnectError::startup(&error),
+    })?;
     check_session(&client, &mut connection, job.session).await?;
     let version = connection.parameter("server_version").unwrap_or("unknown").to_owned();
     let dropped = CancellationToken::new();
     let live = Live {
         client,
-        server: Server { pid: seen.pid(), version, peer: job.peer },
+        context: job.context.filter(|_| tls.is_some()),
+        server: Server { pid: seen.pid(), version, peer: job.peer, tls },
         timings: Timings::default(),
         born: Instant::now(),
         _dropped: dropped.clone().drop_guard(),
@@ -130,17 +174,54 @@ async fn login(
     Ok((live, connection, dropped))
 }
 
+enum Stream {
+    Plain(Box<dyn Io>),
+    Encrypted(Secured),
+}
+
+/// Asks for TLS and shakes hands, if this attempt is for that.
+async fn encrypt(job: &Job, mut stream: Box<dyn Io>) -> Result<Stream, Failed> {
+    let Some(context) = &job.context else { return Ok(Stream::Plain(stream)) };
+    let answer = context.request(&mut stream);
+    let answer = job.progress.time(Phase::SslRequest, answer).await;
+    match answer.map_err(|error| ConnectError::tls(Phase::SslRequest, &error))? {
+        true => {}
+        false if job.attempt == Attempt::Optional => return Ok(Stream::Plain(stream)),
+        false => {
+            return Err(ConnectError::new(Phase::SslRequest, Reason::Tls, tls::NO_TLS).into());
+        }
+    }
+    let secured = job.progress.time(Phase::Tls, context.handshake(stream)).await;
+    let failed = |error| Failed { error: ConnectError::tls(Phase::Tls, &error), may_switch: true };
+    secured.map(Stream::Encrypted).map_err(failed)
+}
+
+/// Whether the server refused the login: libpq tries the other way after any error so early, but one
+/// for want of connections is not worth a second knock.
+fn is_about_login(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| state.code().starts_with("28"))
+}
+
 /// The start-up packet's settings. Never `options` for our own wishes: PgBouncer refuses them.
-fn config(job: &Job) -> Config {
+fn config(job: &Job, is_encrypted: bool) -> Config {
     let dsn = &job.settings.dsn;
     let mut config = Config::new();
-    config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+    // The handshake is done: tokio-postgres only takes over what it came to.
+    config.ssl_negotiation(SslNegotiation::Direct).ssl_mode(match is_encrypted {
+        true => SslMode::Require,
+        false => SslMode::Disable,
+    });
+    config.channel_binding(match dsn.tls.channel_binding.unwrap_or(ChannelBinding::Prefer) {
+        ChannelBinding::Disable => Binding::Disable,
+        ChannelBinding::Prefer => Binding::Prefer,
+        ChannelBinding::Require => Binding::Require,
+    });
     config
         .application_name(dsn.application_name.as_ref().unwrap_or(&job.settings.application_name));
     if let Some(user) = &dsn.user {
         config.user(user);
     }
-    if let Some(password) = &dsn.password {
+    if let Some(password) = &job.password {
         config.password(password.reveal());
     }
     if let Some(database) = &dsn.database {
@@ -150,10 +231,6 @@ fn config(job: &Job) -> Config {
         config.options(options);
     }
     config
-}
-
-fn guard() -> Guard {
-    Box::new(|_| Ok(()))
 }
 
 /// Asks whether the server is of the kind that `target_session_attrs` wants.

@@ -13,8 +13,13 @@ mod hint;
 mod instruments;
 mod login;
 mod manager;
+mod password;
+mod policy;
+mod reach;
 mod settings;
 mod state;
+mod timings;
+mod tls;
 mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,13 +30,17 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 pub use budget::{Budget, Purpose};
 pub use checkout::{Access, Checkout};
-pub use connect::{Connector, Peer, Settings, Timings};
+pub use connect::{Connector, Settings};
 pub use error::{CheckoutError, ConnectError, Phase, QueryError, Reason};
 pub use hint::hint;
 pub use instruments::{CloseReason, Instruments, Outcome, QUERY, READINGS, Totals};
 pub use login::Server;
+pub use password::{Command, Credentials, Source};
+pub use reach::Peer;
 pub use settings::Limits;
 pub use state::{STATE_READINGS, State};
+pub use timings::Timings;
+pub use tls::Tls;
 
 use crate::metrics::Gauge;
 use manager::Manager;

@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -60,9 +60,17 @@ impl Method {
 }
 
 /// Why we ended a start-up ourselves.
-#[derive(Clone, Copy, Debug, Error)]
-#[error("the server asks for the authentication `{}`, which is not allowed here", .0.label())]
-pub(super) struct Refusal(pub Method);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum Refusal {
+    /// The user allows others only.
+    #[error("the server asks for the authentication `{}`, which require_auth does not allow", .0.label())]
+    NotListed(Method),
+    /// Anybody on the way could read it.
+    #[error(
+        "the server asks for the password in clear text over a connection that is neither encrypted nor local; it was not sent (require_auth=password would allow it)"
+    )]
+    InTheClear,
+}
 
 impl Refusal {
     pub(super) fn reason(self) -> Reason {
@@ -74,12 +82,18 @@ impl Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pid: AtomicI32,
+    authenticated: AtomicBool,
 }
 
 impl Seen {
     /// The backend's process id; 0 before the server told it.
     pub(super) fn pid(&self) -> i32 {
         self.pid.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server has let us in.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
     }
 }
 
@@ -162,6 +176,7 @@ impl Watch {
             Some(b'R') => {
                 if let Some(method) = method(number) {
                     (self.guard)(method)?;
+                    self.seen.authenticated.store(method == Method::None, Ordering::Relaxed);
                 }
             }
             Some(b'K') => self.seen.pid.store(number, Ordering::Relaxed),
@@ -248,7 +263,7 @@ mod tests {
     }
 
     /// Feeds a start-up in pieces of `size` bytes; tells pid, methods seen, and whether it ended.
-    fn watch(size: usize, refuse: Option<Method>) -> (i32, bool, Result<(), Method>) {
+    fn watch(size: usize, refuse: Option<Method>) -> (i32, bool, Result<(), Refusal>) {
         let mut bytes = message(b'R', &10_i32.to_be_bytes());
         bytes.extend(message(b'R', &[0, 0, 0, 11, b'r', b'=', 1, 2, 3, 4, 5, 6, 7]));
         bytes.extend(message(b'R', &0_i32.to_be_bytes()));
@@ -257,13 +272,13 @@ mod tests {
         bytes.extend(message(b'Z', b"I"));
         let seen = Arc::new(Seen::default());
         let guard: Guard =
-            Box::new(move |m| if Some(m) == refuse { Err(Refusal(m)) } else { Ok(()) });
+            Box::new(move |m| if Some(m) == refuse { Err(Refusal::NotListed(m)) } else { Ok(()) });
         let mut watch = Watch { seen: Arc::clone(&seen), guard, head: Vec::new(), skip: 0 };
         let mut ready = false;
         for piece in bytes.chunks(size) {
             match watch.take(piece) {
                 Ok(end) => ready |= end,
-                Err(refusal) => return (seen.pid(), ready, Err(refusal.0)),
+                Err(refusal) => return (seen.pid(), ready, Err(refusal)),
             }
         }
         (seen.pid(), ready, Ok(()))
@@ -273,7 +288,10 @@ mod tests {
     fn pid_and_methods_are_read_however_the_bytes_are_cut() {
         for size in [1, 2, 3, 5, 7, 64, 1024] {
             assert_eq!(watch(size, None), (1234, true, Ok(())), "pieces of {size}");
-            assert_eq!(watch(size, Some(Method::Scram)), (0, false, Err(Method::Scram)));
+            assert_eq!(
+                watch(size, Some(Method::Scram)),
+                (0, false, Err(Refusal::NotListed(Method::Scram)))
+            );
             assert_eq!(watch(size, Some(Method::Cleartext)), (1234, true, Ok(())));
         }
     }

@@ -38,6 +38,7 @@ pub(crate) fn settings(name: &str) -> Settings {
         connect: pool::Settings {
             dsn: Arc::new(dsn),
             timeout: interval,
+            credentials: pool::Credentials::default(),
             application_name: "db_pool_exporter".to_owned(),
             console: false,
         },
@@ -64,6 +65,7 @@ pub(crate) fn snapshot() -> Snapshot {
         pid: 1,
         version: "15.18".to_owned(),
         peer: Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 5432))),
+        tls: None,
     };
     let startup = Some(CONNECT);
     let timings = Timings { startup, total: CONNECT, ..Timings::default() };
@@ -86,6 +88,7 @@ pub(crate) fn snapshot() -> Snapshot {
         },
         slow: 2,
         window: Arc::new(Window::default()),
+        tls: None,
     }
 }
 

@@ -23,6 +23,7 @@ pub use history::{CAPACITY, History, SPAN, Sample, Window};
 pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement};
 pub use once::once;
 pub use roster::Roster;
+pub use run::publish_once;
 pub use settings::{Kind, Schedule, Settings, Thresholds};
 pub use snapshot::{
     Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE, Snapshot,

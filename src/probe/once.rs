@@ -39,12 +39,15 @@ pub(super) async fn pass(target: &Target, with_connect: bool, history: &mut Hist
     let before = target.published();
     let before = before.as_deref().map(|published| &published.snapshot);
     let connect = fresh.or_else(|| before.and_then(|snapshot| snapshot.connect.clone()));
+    let tls = Snapshot::tls_seen(connect.as_ref(), &query)
+        .unwrap_or_else(|| before.and_then(|snapshot| snapshot.tls.clone()));
     let mut snapshot = Snapshot {
         taken_at: SystemTime::now(),
         taken: Instant::now(),
         took: start.elapsed(),
         connect,
         query,
+        tls,
         last_success_at: before.and_then(|snapshot| snapshot.last_success_at),
         usage: Usage::from(&target.pool().state()),
         totals: target.pool().instruments().totals(),

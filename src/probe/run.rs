@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::history::History;
-use super::once::pass;
+use super::once::{once, pass};
 use super::snapshot::{Failure, Part, Published, Snapshot};
 use super::target::Target;
 use crate::metrics::Label;
@@ -73,17 +73,26 @@ fn tell(target: &Target, snapshot: &Snapshot) {
     let key = |failure: (Part, &Failure)| (failure.0, failure.1.reason);
     match (snapshot.failure(), before.and_then(Snapshot::failure)) {
         (Some(now), Some(then)) if key(now) == key(then) => {
-            debug!(target_name = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
+            debug!(target = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
         }
         (Some((part, failure)), _) => {
             let (probe, reason) = (part.label(), failure.reason.label());
-            warn!(target_name = name, probe, reason, error = %failure.message, "probe failed");
+            warn!(target = name, probe, reason, error = %failure.message, "probe failed");
         }
-        (None, Some(_)) => info!(target_name = name, "probe succeeds again"),
+        (None, Some(_)) => info!(target = name, "probe succeeds again"),
         (None, None) if before.is_none() => {
             let version = snapshot.query.as_ref().map_or("", |q| q.server.version.as_str());
-            info!(target_name = name, version, "first probe succeeded");
+            info!(target = name, version, "first probe succeeded");
         }
-        (None, None) => debug!(target_name = name, "probe succeeded"),
+        (None, None) => debug!(target = name, "probe succeeded"),
     }
+}
+
+/// Probes once, a fresh connect included, and publishes what it learned.
+pub async fn publish_once(target: &Target) -> Arc<Snapshot> {
+    let snapshot = once(target, true).await;
+    let published = Published::new(snapshot, target.base());
+    let snapshot = Arc::clone(&published.snapshot);
+    target.publish(published);
+    snapshot
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::history::Window;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
-    CheckoutError, ConnectError, QueryError, Reason, Server, State, Timings, Totals,
+    CheckoutError, ConnectError, Phase, QueryError, Reason, Server, State, Timings, Tls, Totals,
 };
 use crate::view::{Source, Usage};
 
@@ -42,31 +42,38 @@ pub struct Failure {
     pub reason: Reason,
     /// For people.
     pub message: String,
+    /// The phase of connecting in which it failed, if it did there.
+    pub phase: Option<Phase>,
 }
 
 impl Failure {
     /// The part was not done at the probe's deadline.
     pub fn deadline(limit: Duration) -> Self {
         let message = format!("not done at the probe's deadline of {} s", limit.as_secs_f64());
-        Self { reason: Reason::Timeout, message }
+        Self { reason: Reason::Timeout, message, phase: None }
     }
 }
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self { reason: error.reason, message: error.to_string() }
+        Self { reason: error.reason, message: error.to_string(), phase: error.phase }
     }
 }
 
 impl From<CheckoutError> for Failure {
     fn from(error: CheckoutError) -> Self {
-        Self { reason: error.reason(), message: error.to_string() }
+        match error {
+            CheckoutError::Connect(error) => error.into(),
+            CheckoutError::Timeout { .. } | CheckoutError::Closed => {
+                Self { reason: error.reason(), message: error.to_string(), phase: None }
+            }
+        }
     }
 }
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        Self { reason: error.reason(), message: error.to_string() }
+        Self { reason: error.reason(), message: error.to_string(), phase: None }
     }
 }
 
@@ -103,6 +110,8 @@ pub struct Snapshot {
     pub connect: Option<Result<Connected, Failure>>,
     /// The statement through the pool.
     pub query: Result<Queried, Failure>,
+    /// What TLS came to at the last connect that succeeded; `None` without TLS.
+    pub tls: Option<Tls>,
     /// When a probe last succeeded, by the wall.
     pub last_success_at: Option<SystemTime>,
     /// The pool that is judged: our own, without the probe's check-out, until a view knows better.
@@ -129,6 +138,16 @@ impl Snapshot {
     /// Whether it is too old to say anything about now, at this interval of probes.
     pub fn is_stale(&self, now: Instant, interval: Duration) -> bool {
         self.age(now) > interval * STALE
+    }
+
+    /// What TLS came to in this probe: `None` when nothing succeeded, `Some(None)` without TLS.
+    pub(super) fn tls_seen(
+        connect: Option<&Result<Connected, Failure>>,
+        query: &Result<Queried, Failure>,
+    ) -> Option<Option<Tls>> {
+        let fresh = connect.and_then(|connect| connect.as_ref().ok()).map(|c| &c.server);
+        let server = fresh.or_else(|| query.as_ref().ok().map(|query| &query.server));
+        server.map(|server| server.tls.clone())
     }
 
     /// Each part of the probe and whether it succeeded.
@@ -200,7 +219,29 @@ pub const READINGS: &[Reading<Snapshot>] = &[
         labels: &[],
         read: last_success,
     },
+    Reading {
+        name: "db_pool_tls_info",
+        help: "1, with the version and the cipher suite of TLS at the last connect that succeeded; absent without TLS.",
+        kind: Kind::Gauge,
+        labels: &["version", "cipher"],
+        read: |snapshot, out| {
+            if let Some(tls) = &snapshot.tls {
+                out.push([tls.version.as_str(), tls.cipher.as_str()], 1_u32);
+            }
+        },
+    },
+    Reading {
+        name: "db_pool_tls_certificate_expiry_timestamp_seconds",
+        help: "When the certificate ends that the server showed at the last connect that succeeded, in seconds since 1970; absent without TLS.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: certificate_expiry,
+    },
 ];
+
+fn certificate_expiry(snapshot: &Snapshot, out: &mut Samples<'_>) {
+    out.push([], snapshot.tls.as_ref().and_then(|tls| tls.not_after).map(unix));
+}
 
 fn last_success(snapshot: &Snapshot, out: &mut Samples<'_>) {
     out.push([], snapshot.last_success_at.map(unix));

@@ -7,10 +7,15 @@
 )]
 
 mod api;
+mod certificates;
+mod commands;
 mod daemon;
 mod dashboards;
 mod harness;
 mod incidents;
+mod password;
 mod pool;
+mod reload;
 mod rules;
 mod support;
+mod tls;

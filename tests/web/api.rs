@@ -35,6 +35,7 @@ fn target() -> probe::Settings {
         connect: pool::Settings {
             dsn: Arc::new(dsn),
             timeout: interval,
+            credentials: pool::Credentials::default(),
             application_name: "db_pool_exporter".to_owned(),
             console: false,
         },

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use crate::support::{Curl, Folder, Server, run, settings, start, try_start};
 
 /// An authority, a server, a client of the authority's, and a client of its own.
-async fn certificates() -> Folder {
+pub(crate) async fn certificates() -> Folder {
     let folder = Folder::new();
     let here = folder.path("");
     let new = |name: &'static str| {
@@ -171,7 +171,7 @@ async fn a_verified_certificate_authenticates() {
 }
 
 #[tokio::test]
-async fn certificates_may_stand_in_the_file() {
+pub(crate) async fn certificates_may_stand_in_the_file() {
     let folder = certificates().await;
     let block = |key: &str, name: &str| {
         let text = std::fs::read_to_string(folder.path(name)).unwrap();

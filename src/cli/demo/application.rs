@@ -30,11 +30,14 @@ type Pool = bb8::Pool<PostgresConnectionManager<NoTls>>;
 /// # Errors
 /// What the server says.
 pub(super) async fn prepare(server: &Server) -> Result<()> {
-    run(&server.admin(), &[
-        &format!("CREATE ROLE {NAME} LOGIN PASSWORD '{NAME}'"),
-        &format!("GRANT pg_read_all_stats TO {NAME}"),
-        &format!("CREATE DATABASE {NAME} OWNER {NAME}"),
-    ])
+    run(
+        &server.admin(),
+        &[
+            &format!("CREATE ROLE {NAME} LOGIN PASSWORD '{NAME}'"),
+            &format!("GRANT pg_read_all_stats TO {NAME}"),
+            &format!("CREATE DATABASE {NAME} OWNER {NAME}"),
+        ],
+    )
     .await?;
     let mut own = server.admin();
     own.dbname(NAME);

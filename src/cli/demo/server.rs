@@ -62,7 +62,16 @@ impl Server {
 
     fn init(&self, programs: &Path, user: Option<User>) -> Result<()> {
         let mut initdb = command(&programs.join("initdb"), user, &self.folder);
-        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        initdb.args([
+            "-U",
+            "postgres",
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         let output = initdb.arg("-D").arg(self.folder.join("data")).output().context("initdb")?;
         if !output.status.success() {
             bail!("initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -76,7 +85,14 @@ impl Server {
         postgres
             .arg("-D")
             .arg(self.folder.join("data"))
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=30"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_connections=30",
+            ])
             .args(["-c", &format!("port={}", self.port)])
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .stdout(log.try_clone()?)
@@ -90,7 +106,8 @@ impl Server {
         let end = Instant::now() + PATIENCE;
         let config = self.admin();
         while Instant::now() < end {
-            if let Some(status) = self.postmaster.as_mut().and_then(|p| p.try_wait().ok()).flatten() {
+            if let Some(status) = self.postmaster.as_mut().and_then(|p| p.try_wait().ok()).flatten()
+            {
                 let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
                 bail!("PostgreSQL ended with {status}: {}", log.trim());
             }
@@ -149,7 +166,8 @@ fn server_user() -> Result<Option<User>> {
         })
     };
     let user = user("postgres").or_else(|| user("nobody"));
-    user.map(Some).context("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
+    user.map(Some)
+        .context("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
 }
 
 /// An empty folder that belongs to the server's user and to nobody else.

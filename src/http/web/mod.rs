@@ -23,7 +23,7 @@ pub use live::{Files, Load, Loaded, check};
 pub use names::{Cannot, cipher_suite, curve, versions};
 pub use users::password_hash;
 
-pub(super) use live::Live;
+pub(super) use live::{Live, Web};
 pub(super) use users::Gate;
 
 /// What the file says. Every part may be absent: without any it is plain HTTP for everybody.

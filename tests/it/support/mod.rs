@@ -1,9 +1,12 @@
 //! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
 
+pub(crate) mod authority;
 pub(crate) mod checks;
+pub(crate) mod client;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod scene;
 pub(crate) mod scripted;
 pub(crate) mod web;
 pub(crate) mod workplace;

@@ -43,6 +43,7 @@ pub(crate) fn connect(port: u16) -> pool::Settings {
     pool::Settings {
         dsn: Arc::new(dsn),
         timeout: Duration::from_secs(2),
+        credentials: pool::Credentials::default(),
         application_name: "db_pool_exporter".to_owned(),
         console: false,
     }

@@ -3,7 +3,7 @@
 //! They run on threads of their own: a blocked or paused runtime of the test does not change what they do.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -84,7 +84,12 @@ impl Script {
 
     /// Plays it to everyone who connects to a free port of 127.0.0.1.
     pub(crate) fn serve(self) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        self.serve_on(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Plays it on a free port of another address of this machine.
+    pub(crate) fn serve_on(self, address: IpAddr) -> Server {
+        let listener = TcpListener::bind((address, 0)).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let stage = Arc::new(Stage::default());
         let behind = Arc::clone(&stage);

@@ -1,0 +1,67 @@
+//! One probe of every target, without a daemon: an init container's or a CI step's question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::health::{self, Verdict};
+use crate::http::api;
+use crate::probe::{self, Roster, Snapshot, Target};
+
+/// How long connections may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What one probe of every target found.
+pub struct Checked {
+    /// Target by target.
+    pub findings: Vec<Finding>,
+    /// The same as JSON, in the shape of `/api/v1/targets`.
+    pub json: String,
+}
+
+/// What one probe of a target found.
+pub struct Finding {
+    /// The target's name.
+    pub target: String,
+    /// What the probe learned.
+    pub snapshot: Arc<Snapshot>,
+    /// What we think of it.
+    pub verdict: Verdict,
+}
+
+/// Probes every target once, all at the same time; each within its own deadline.
+///
+/// # Errors
+/// When the runtime cannot be made.
+pub fn check(targets: Vec<probe::Settings>) -> std::io::Result<Checked> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let checked = runtime.block_on(async {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let roster = Roster::new(tasks.clone(), stop, false);
+        roster.apply(targets);
+        let targets = roster.targets();
+        let findings = join_all(targets.iter().map(|target| find(target))).await;
+        let asked = api::Asked { roster: &roster, now: Instant::now(), target: None };
+        let json = format!("{:#}\n", api::targets(&asked).body);
+        drop((targets, roster));
+        tasks.close();
+        // The servers are told goodbye, but nobody is waited for who does not answer.
+        let _ = timeout(FAREWELL, tasks.wait()).await;
+        Checked { findings, json }
+    });
+    runtime.shutdown_background();
+    Ok(checked)
+}
+
+async fn find(target: &Target) -> Finding {
+    let snapshot = probe::publish_once(target).await;
+    Finding {
+        target: target.name().to_owned(),
+        snapshot,
+        verdict: health::of(target, Instant::now()),
+    }
+}

@@ -1,0 +1,167 @@
+//! `check`: one probe of every target, as a table with the phases and a hint for each failure.
+//!
+//! Its exit codes are a Nagios plugin's: 0 healthy, 1 degraded, 2 unhealthy, 3 could not be judged.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{Command, answer, tell};
+use crate::app::{self, Finding};
+use crate::config;
+use crate::health::Status;
+use crate::metrics::Label;
+use crate::pool::{Phase, Timings, hint};
+use crate::probe::Part;
+
+/// The exit code for what could not be judged.
+const UNKNOWN: u8 = 3;
+
+/// How the findings are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Probes, tells, and answers with the exit code.
+pub(super) fn run(
+    command: &Command,
+    environment: &BTreeMap<String, String>,
+    format: Format,
+) -> ExitCode {
+    let config = match config::load(environment, command.settings.config_file.as_deref()) {
+        Ok(config) => config,
+        Err(problems) => {
+            tell(&problems);
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    let checked = match app::check(config.targets) {
+        Ok(checked) => checked,
+        Err(error) => {
+            eprintln!("cannot probe: {error}");
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    match format {
+        Format::Table => answer(&table(&checked.findings)),
+        Format::Json => answer(&checked.json),
+    };
+    ExitCode::from(code(worst(&checked.findings)))
+}
+
+fn worst(findings: &[Finding]) -> Status {
+    findings.iter().map(|f| f.verdict.status).max().unwrap_or(Status::Healthy)
+}
+
+fn code(status: Status) -> u8 {
+    match status {
+        Status::Healthy => 0,
+        Status::Degraded => 1,
+        Status::Unhealthy => 2,
+    }
+}
+
+fn table(findings: &[Finding]) -> String {
+    let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
+    rows.extend(findings.iter().map(row));
+    let mut text = head(findings);
+    let columns = HEADS.len();
+    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let line: String = cells
+            .map(|(n, (cell, width))| match n {
+                0 | 1 => format!("{cell:<width$}  "),
+                _ => format!("{cell:>width$}  "),
+            })
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    findings.iter().for_each(|finding| advice(&mut text, finding));
+    text
+}
+
+const HEADS: [&str; 10] = [
+    "TARGET",
+    "STATUS",
+    "CONNECT",
+    "DNS",
+    "TCP",
+    "SSL REQUEST",
+    "TLS",
+    "STARTUP",
+    "CHECK-OUT",
+    "QUERY",
+];
+
+/// The line that a Nagios server shows.
+fn head(findings: &[Finding]) -> String {
+    let healthy = findings.iter().filter(|f| f.verdict.status == Status::Healthy).count();
+    let status = worst(findings).label().to_ascii_uppercase();
+    format!("{status}: {healthy} of {} targets are healthy\n", findings.len())
+}
+
+fn row(finding: &Finding) -> Vec<String> {
+    let snapshot = &finding.snapshot;
+    let connected = snapshot.connect.as_ref().and_then(|connect| connect.as_ref().ok());
+    let timings = connected.map(|connected| connected.timings);
+    let phase = |phase| timings.as_ref().and_then(|timings| of(timings, phase));
+    let queried = snapshot.query.as_ref().ok();
+    vec![
+        finding.target.clone(),
+        finding.verdict.status.label().to_owned(),
+        show(timings.map(|timings| timings.total)),
+        show(phase(Phase::Dns)),
+        show(phase(Phase::Tcp)),
+        show(phase(Phase::SslRequest)),
+        show(phase(Phase::Tls)),
+        show(phase(Phase::Startup)),
+        show(queried.map(|queried| queried.checkout)),
+        show(queried.map(|queried| queried.query)),
+    ]
+}
+
+fn of(timings: &Timings, wanted: Phase) -> Option<Duration> {
+    timings.phases().into_iter().find_map(|(phase, took)| took.filter(|_| phase == wanted))
+}
+
+fn show(took: Option<Duration>) -> String {
+    took.map_or_else(|| "-".to_owned(), |took| format!("{:.1} ms", took.as_secs_f64() * 1e3))
+}
+
+/// What failed, and what to do first.
+fn advice(text: &mut String, finding: &Finding) {
+    let snapshot = &finding.snapshot;
+    let mut told = Vec::new();
+    for (part, result) in snapshot.parts() {
+        let Err(failure) = result else { continue };
+        // The same cause twice is one line: a pool that is empty connects too.
+        if told.contains(&failure.message) {
+            continue;
+        }
+        told.push(failure.message.clone());
+        let what = match part {
+            Part::Connect => "a new connection",
+            Part::Query => "a statement through the pool",
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n{}: {what} failed: {}\n  hint: {}\n",
+            finding.target,
+            failure.message,
+            hint(failure.phase, failure.reason)
+        );
+    }
+    let warnings = finding.verdict.checks.iter().filter_map(|check| check.message.as_ref());
+    for warning in warnings.filter(|_| told.is_empty()) {
+        let _ = write!(text, "\n{}: {warning}\n", finding.target);
+    }
+}

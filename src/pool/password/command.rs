@@ -1,0 +1,194 @@
+//! A command that prints a password: short-lived tokens of RDS, Azure, Vault.
+//!
+//! It runs in a task of its own, one at a time, so that a probe that gives up neither kills it nor
+//! starts a second one. What it prints on standard error goes nowhere: tokens have been seen there.
+
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt;
+use tokio::process::Child;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// No token is longer; a command that prints more is not one that we want.
+const LONGEST: u64 = 64 * 1024;
+
+/// A command, and how its answer is kept. It is run without a shell, with our own environment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// It is killed, with all that it has started, when it takes longer.
+    pub timeout: Duration,
+    /// For how long its answer is used again; zero: not at all.
+    pub keep: Duration,
+}
+
+/// Work that goes on when the one who asked has gone.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The last answer.
+#[derive(Default)]
+pub(super) struct Tokens {
+    /// Held by the one who runs the command.
+    turn: tokio::sync::Mutex<()>,
+    kept: Mutex<Option<(Secret, Instant)>>,
+}
+
+impl Tokens {
+    /// The answer that is kept, or a new one.
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        command: &Command,
+        spawn: impl FnOnce(Task),
+    ) -> Result<Secret, String> {
+        if let Some(token) = self.kept(command) {
+            return Ok(token);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (tokens, command) = (Arc::clone(self), command.clone());
+        spawn(Box::pin(async move { drop(sender.send(tokens.renew(&command).await)) }));
+        receiver.await.unwrap_or_else(|_| Err("the exporter is stopping".to_owned()))
+    }
+
+    /// Whatever is kept is not used again.
+    pub(super) fn forget(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn kept(&self, command: &Command) -> Option<Secret> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (token, since) = kept.as_ref()?;
+        (since.elapsed() < command.keep).then(|| token.clone())
+    }
+
+    async fn renew(&self, command: &Command) -> Result<Secret, String> {
+        let _turn = self.turn.lock().await;
+        // The one before us may have brought one.
+        if let Some(token) = self.kept(command) {
+            return Ok(token);
+        }
+        let token = run(command).await.map_err(|text| format!("password_command {text}"))?;
+        let kept = (token.clone(), Instant::now());
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        Ok(token)
+    }
+}
+
+async fn run(command: &Command) -> Result<Secret, String> {
+    let (program, arguments) = command.argv.split_first().ok_or("names no program")?;
+    let child = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let child = child.map_err(|error| format!("cannot be run: {error}"))?;
+    let mut group = Group(child);
+    match timeout(command.timeout, group.answer()).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("took longer than {} s", command.timeout.as_secs_f64())),
+    }
+}
+
+/// A program and all that it has started; they end when this is dropped.
+struct Group(Child);
+
+impl Group {
+    async fn answer(&mut self) -> Result<Secret, String> {
+        let mut bytes = Zeroizing::new(Vec::new());
+        if let Some(pipe) = self.0.stdout.take() {
+            let read = pipe.take(LONGEST).read_to_end(&mut bytes).await;
+            read.map_err(|error| format!("cannot be read: {error}"))?;
+        }
+        let status = self.0.wait().await.map_err(|error| error.to_string())?;
+        if !status.success() {
+            return Err(format!("ended with {status}"));
+        }
+        super::secret(&bytes).ok_or_else(|| "printed nothing, or no text".to_owned())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // No id: it has ended and was waited for, and its number may be another's.
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(group) = id {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn command(line: &str) -> Command {
+        let (timeout, keep) = (Duration::from_secs(20), Duration::from_secs(60));
+        let argv = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+        Command { argv, timeout, keep }
+    }
+
+    async fn get(tokens: &Arc<Tokens>, command: &Command) -> Result<String, String> {
+        #[expect(clippy::disallowed_methods, reason = "a test has no tracker")]
+        let spawn = |task| drop(tokio::spawn(task));
+        tokens.get(command, spawn).await.map(|token| token.reveal().to_owned())
+    }
+
+    #[tokio::test]
+    async fn what_a_command_prints_is_kept_until_it_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("n");
+        let command = command(&format!("echo x >> {0}; wc -l < {0}", file.display()));
+        let tokens = Arc::new(Tokens::default());
+        let (one, two) = tokio::join!(get(&tokens, &command), get(&tokens, &command));
+        assert_eq!((one, two), (Ok("1".to_owned()), Ok("1".to_owned())));
+        tokens.forget();
+        assert_eq!(get(&tokens, &command).await, Ok("2".to_owned()));
+        let command = Command { keep: Duration::ZERO, ..command };
+        assert_eq!(get(&tokens, &command).await, Ok("3".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_failure_tells_nothing_of_what_was_printed() {
+        let tokens = Arc::new(Tokens::default());
+        for (line, expected) in [
+            ("echo secret; echo secret >&2; exit 3", "password_command ended with exit status: 3"),
+            ("echo secret >&2", "password_command printed nothing, or no text"),
+        ] {
+            assert_eq!(get(&tokens, &command(line)).await, Err(expected.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_command_is_killed_with_all_that_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let line = format!("sleep 60 & echo $! > {}; wait", file.display());
+        let command = Command { timeout: Duration::from_millis(300), ..command(&line) };
+        let answer = get(&Arc::new(Tokens::default()), &command).await;
+        assert_eq!(answer, Err("password_command took longer than 0.3 s".to_owned()));
+        let pid = std::fs::read_to_string(file).unwrap();
+        let process = Path::new("/proc").join(pid.trim()).join("stat");
+        let is_gone =
+            || std::fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z"));
+        for _ in 0..200 {
+            if is_gone() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the command's child is still there");
+    }
+}

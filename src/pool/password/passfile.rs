@@ -1,0 +1,170 @@
+//! libpq's password file: `host:port:database:user:password`, a line each
+//! (<https://www.postgresql.org/docs/current/libpq-pgpass.html>; `passwordFromFile` in fe-connect.c).
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::dsn::{Address, Dsn, Host};
+use crate::secret::Secret;
+
+/// The password of the first line that fits; `Err` tells why the whole file is ignored.
+pub(super) fn find(path: &Path, dsn: &Dsn, host: &Host) -> Result<Option<Secret>, String> {
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    if !found.is_file() {
+        return Err("it is not a plain file".to_owned());
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err("others can read it; its permissions should be 0600 or less".to_owned());
+    }
+    let content = fs::read_to_string(path).map(Zeroizing::new).map_err(|e| e.to_string())?;
+    Ok(look_up(&content, &wanted(dsn, host)))
+}
+
+/// Host, port, database and user, as the file calls them.
+type Wanted = [String; 4];
+
+fn wanted(dsn: &Dsn, host: &Host) -> Wanted {
+    let user = dsn.user.clone().unwrap_or_default();
+    [
+        host_name(host),
+        host.port.unwrap_or(5432).to_string(),
+        dsn.database.clone().unwrap_or_else(|| user.clone()),
+        user,
+    ]
+}
+
+/// A host as the file calls it: the socket's usual folder is `localhost`.
+fn host_name(host: &Host) -> String {
+    match (&host.address, host.hostaddr) {
+        (Address::Name(name), _) => name.clone(),
+        (Address::Unix(folder), _) if USUAL.iter().any(|usual| folder == Path::new(usual)) => {
+            "localhost".to_owned()
+        }
+        (Address::Unix(folder), _) => folder.to_string_lossy().into_owned(),
+        (Address::Unset, Some(address)) => address.to_string(),
+        (Address::Unset, None) => "localhost".to_owned(),
+    }
+}
+
+fn look_up(content: &str, wanted: &Wanted) -> Option<Secret> {
+    let lines = content.lines().filter(|line| !line.starts_with('#'));
+    let password = |line| wanted.iter().try_fold(line, |line, word| skip(line, word));
+    let found = lines.filter_map(password).next()?;
+    // An empty password is none.
+    let found = field(found);
+    (!found.is_empty()).then(|| Secret::new(found))
+}
+
+/// What comes after a line's first field, if that is this word or a star.
+fn skip<'a>(line: &'a str, word: &str) -> Option<&'a str> {
+    if let Some(rest) = line.strip_prefix("*:") {
+        return Some(rest);
+    }
+    let mut word = word.chars();
+    let mut line = line.chars();
+    loop {
+        match line.next()? {
+            ':' if word.as_str().is_empty() => return Some(line.as_str()),
+            '\\' if line.next()? == word.next()? => {}
+            '\\' => return None,
+            other if Some(other) == word.next() => {}
+            _ => return None,
+        }
+    }
+}
+
+/// A line's first field, with its escapes undone.
+fn field(line: &str) -> String {
+    let mut field = String::with_capacity(line.len());
+    let mut line = line.chars();
+    while let Some(next) = line.next() {
+        match next {
+            ':' => break,
+            '\\' => field.push(line.next().unwrap_or('\\')),
+            other => field.push(other),
+        }
+    }
+    field
+}
+
+/// The folders in which PostgreSQL and its packagers put the socket.
+const USUAL: [&str; 3] = ["/tmp", "/var/run/postgresql", "/run/postgresql"];
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// What a file's content gives for `app` in `orders` on port 5432 of a host.
+    fn check(content: &str, host: &str, expected: Option<&str>) {
+        let wanted = [host, "5432", "orders", "app"].map(str::to_owned);
+        let found = look_up(content, &wanted);
+        assert_eq!(found.as_ref().map(Secret::reveal), expected, "{content:?} for {host}");
+    }
+
+    #[test]
+    fn the_first_line_that_fits_counts() {
+        check("db:5432:orders:app:secret", "db", Some("secret"));
+        check("db:5432:orders:app:secret", "other", None);
+        check("db:5433:orders:app:x\ndb:5432:orders:app:secret\n", "db", Some("secret"));
+        check("*:*:*:*:star\ndb:5432:orders:app:secret", "db", Some("star"));
+        check("db:*:*:app:one\r\n", "db", Some("one"));
+        check("#db:5432:orders:app:x\n\n*:5432:*:app:two", "db", Some("two"));
+        check("db*:5432:orders:app:x", "db", None);
+        check("d*:5432:orders:app:x", "db", None);
+        check("DB:5432:orders:app:x", "db", None);
+        check("db:5432:orders:app:", "db", None);
+        check("db:5432:orders:app", "db", None);
+        check("", "db", None);
+    }
+
+    #[test]
+    fn a_backslash_escapes_colons_and_itself() {
+        check(r"\:\:1:5432:orders:app:secret", "::1", Some("secret"));
+        check(r"d\b:5432:orders:app:secret", "db", Some("secret"));
+        check(r"*:*:*:*:a\:b\\c\d", "db", Some(r"a:b\cd"));
+        check(r"*:*:*:*:a:b", "db", Some("a"));
+        check("*:*:*:*:p@ss wörd#%\\", "db", Some("p@ss wörd#%\\"));
+        check(r"\*:5432:orders:app:x", "db", None);
+    }
+
+    #[test]
+    fn a_host_is_called_as_libpq_calls_it() {
+        let host = |address, hostaddr: Option<&str>| {
+            let hostaddr = hostaddr.map(|text| text.parse().unwrap());
+            host_name(&Host { address, hostaddr, port: None })
+        };
+        let unix = |path| Address::Unix(PathBuf::from(path));
+        assert_eq!(host(Address::Name("db".to_owned()), Some("10.0.0.1")), "db");
+        assert_eq!(host(Address::Unset, Some("10.0.0.1")), "10.0.0.1");
+        assert_eq!(host(unix("/var/run/postgresql"), None), "localhost");
+        assert_eq!(host(unix("/srv/sockets"), None), "/srv/sockets");
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pgpass");
+        let dsn = crate::dsn::parse("postgresql://app@").unwrap_or_default();
+        let host = Host { address: Address::Unset, hostaddr: None, port: None };
+        assert!(matches!(find(&path, &dsn, &host), Ok(None)), "there is none");
+        fs::write(&path, "localhost:5432:app:app:secret").unwrap();
+        for (mode, is_read) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let found = find(&path, &dsn, &host);
+            assert_eq!(matches!(found, Ok(Some(_))), is_read, "{mode:o}");
+            assert_eq!(found.is_err(), !is_read, "{mode:o}");
+        }
+        assert!(find(folder.path(), &dsn, &host).is_err(), "a folder");
+    }
+}

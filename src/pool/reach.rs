@@ -1,0 +1,133 @@
+//! A stream to a host: its name looked up, its addresses tried, its socket tuned.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use super::connect::share;
+use super::error::{ConnectError, Phase, Reason};
+use super::timings::Progress;
+use super::wire::Io;
+use crate::dsn::{Address, Host, Tcp};
+
+/// The port where none is named.
+const PORT: u16 = 5432;
+
+/// Where a connection ended up: what a cancel request needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP.
+    Tcp(SocketAddr),
+    /// Over a socket of this machine.
+    Unix(PathBuf),
+}
+
+impl Peer {
+    /// Whether it is on this machine, so that what we send does not leave it.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// Opens another stream to the same place.
+    pub(super) async fn stream(&self) -> std::io::Result<Box<dyn Io>> {
+        Ok(match self {
+            Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A stream to the first of the host's addresses that takes one.
+pub(super) async fn reach(
+    host: &Host,
+    tcp: &Tcp,
+    progress: &Progress,
+    deadline: Instant,
+) -> Result<(Box<dyn Io>, Peer), ConnectError> {
+    let port = host.port.unwrap_or(PORT);
+    if let (Address::Unix(folder), None) = (&host.address, host.hostaddr) {
+        let path = socket(folder, port);
+        let stream = progress.time(Phase::Tcp, UnixStream::connect(&path)).await;
+        let stream = stream.map_err(|e| ConnectError::network(Phase::Tcp, &e))?;
+        return Ok((Box::new(stream), Peer::Unix(path)));
+    }
+    let addresses = lookup(host, port, progress).await?;
+    let mut last = ConnectError::new(Phase::Dns, Reason::Unreachable, "the host has no address");
+    for (n, address) in addresses.iter().enumerate() {
+        let started = Instant::now();
+        let limit = share(deadline, addresses.len() - n);
+        let connect = timeout_at(limit, TcpStream::connect(address));
+        match progress.time(Phase::Tcp, connect).await {
+            Ok(Ok(stream)) => {
+                tune(&stream, tcp).map_err(|e| ConnectError::network(Phase::Tcp, &e))?;
+                return Ok((Box::new(stream), Peer::Tcp(*address)));
+            }
+            Ok(Err(error)) => last = ConnectError::network(Phase::Tcp, &error),
+            Err(_) => last = ConnectError::timeout(Phase::Tcp, limit - started),
+        }
+    }
+    Err(last)
+}
+
+/// Sets what finds a dead peer while nothing or something is under way.
+fn tune(stream: &TcpStream, tcp: &Tcp) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    if tcp.keepalives {
+        let alive = socket2::TcpKeepalive::new()
+            .with_time(tcp.idle.unwrap_or(Duration::from_secs(30)))
+            .with_interval(tcp.interval.unwrap_or(Duration::from_secs(10)))
+            .with_retries(tcp.count.unwrap_or(3));
+        socket.set_tcp_keepalive(&alive)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(tcp.user_timeout.unwrap_or(Duration::from_secs(30))))?;
+    Ok(())
+}
+
+/// The socket in a folder; `@` begins one in Linux' abstract namespace, which is a NUL to the system.
+fn socket(folder: &Path, port: u16) -> PathBuf {
+    let path = folder.join(format!(".s.PGSQL.{port}"));
+    match path.to_str().and_then(|text| text.strip_prefix('@')) {
+        Some(name) => PathBuf::from(format!("\0{name}")),
+        None => path,
+    }
+}
+
+async fn lookup(
+    host: &Host,
+    port: u16,
+    progress: &Progress,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Some(address) = host.hostaddr {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let name = match &host.address {
+        Address::Name(name) => name.as_str(),
+        Address::Unix(_) | Address::Unset => "localhost",
+    };
+    if let Ok(address) = name.parse() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let found = progress.time(Phase::Dns, lookup_host((name, port))).await;
+    // A name that does not exist is no host that we could reach, whatever the resolver calls it.
+    found
+        .map(Iterator::collect)
+        .map_err(|error| ConnectError::new(Phase::Dns, Reason::Unreachable, error.to_string()))
+}

@@ -1,0 +1,266 @@
+//! TLS to the server, with libpq's meaning of the URL's words
+//! (<https://www.postgresql.org/docs/current/libpq-ssl.html>).
+//!
+//! The request and the handshake are ours, before tokio-postgres sees the stream: so each can be
+//! timed, `allow` and `prefer` can try again, and the start-up can be watched above TLS. Files are
+//! read at each connect, so that renewed certificates are picked up. rustls runs on ring, which needs
+//! no cmake and makes the smaller program.
+
+mod certificate;
+mod established;
+mod identity;
+mod roots;
+mod trust;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+
+pub(super) use established::{Bound, Established};
+
+use self::certificate::Certificate;
+use self::identity::Identity;
+use self::roots::Roots;
+use self::trust::Verifier;
+use super::error::{ConnectError, Reason};
+use super::wire::Io;
+use crate::dsn::{self, Address, CertMode, Host, SslMode, TlsVersion};
+
+/// What TLS came to on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// `TLSv1.3`, say.
+    pub version: String,
+    /// The cipher suite, by IANA's name.
+    pub cipher: String,
+    /// When the server's certificate ends; `None` for one that cannot be read.
+    pub not_after: Option<SystemTime>,
+}
+
+/// How a connection is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// Without TLS.
+    Plain,
+    /// With TLS, or without if the server has none.
+    Optional,
+    /// With TLS.
+    Encrypted,
+}
+
+/// How a host is tried, one way after the other. A Unix socket never has TLS.
+pub(super) fn attempts(mode: Option<SslMode>, host: &Host) -> &'static [Attempt] {
+    if matches!(host.address, Address::Unix(_)) && host.hostaddr.is_none() {
+        return &[Attempt::Plain];
+    }
+    match mode.unwrap_or(SslMode::Prefer) {
+        SslMode::Disable => &[Attempt::Plain],
+        SslMode::Allow => &[Attempt::Plain, Attempt::Encrypted],
+        SslMode::Prefer => &[Attempt::Optional, Attempt::Plain],
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Attempt::Encrypted],
+    }
+}
+
+/// What to tell of two attempts that failed: of the encrypted one, unless TLS itself was not to be had.
+pub(super) fn worse(before: Option<(Attempt, ConnectError)>, error: ConnectError) -> ConnectError {
+    let Some((first, before)) = before else { return error };
+    let (plain, encrypted) = match first {
+        Attempt::Plain => (before, error),
+        Attempt::Optional | Attempt::Encrypted => (error, before),
+    };
+    let (told, other, way) = match encrypted.reason == Reason::Tls {
+        true => (plain, encrypted, "with"),
+        false => (encrypted, plain, "without"),
+    };
+    ConnectError { message: format!("{} ({way} TLS: {})", told.message, other.message), ..told }
+}
+
+/// What is wrong with our own TLS settings: no server was asked, and none can help.
+#[derive(Clone, Debug, Error)]
+#[error("{0}")]
+pub(super) struct Problem(String);
+
+fn problem(text: impl Into<String>) -> Problem {
+    Problem(text.into())
+}
+
+/// All that a handshake with one host needs.
+pub(super) struct Context {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    identity: Arc<Identity>,
+    verifies: bool,
+    must_be_asked: bool,
+    direct: bool,
+}
+
+/// An encrypted stream.
+pub(super) struct Secured {
+    pub(super) stream: Box<dyn Io>,
+    pub(super) tls: Tls,
+    /// What ties the authentication to this very server; `None` where its certificate gives none.
+    pub(super) end_point: Option<Vec<u8>>,
+}
+
+impl Context {
+    /// Reads the files. `home`: the user's own folder, with `.postgresql` in it.
+    pub(super) fn load(tls: &dsn::Tls, host: &Host, home: Option<&Path>) -> Result<Self, Problem> {
+        let folder = home.map(|home| home.join(".postgresql"));
+        let provider = Arc::new(ring::default_provider());
+        let identity = Arc::new(Identity::load(tls, folder.as_deref(), &provider)?);
+        let verifier = verifier(tls, host, folder.as_deref(), Arc::clone(&provider))?;
+        let verifies = verifier.has_roots();
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions(tls))
+            .map_err(|error| problem(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::clone(&identity) as _);
+        config.enable_sni = tls.sni;
+        // Each handshake is whole: it is measured, and it shows the server's certificate.
+        config.resumption = Resumption::disabled();
+        if tls.direct {
+            config.alpn_protocols = vec![ALPN.to_vec()];
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            name: sent_name(host),
+            identity,
+            verifies,
+            must_be_asked: tls.cert_mode == Some(CertMode::Require),
+            direct: tls.direct,
+        })
+    }
+
+    /// Whether a handshake proves anything about the server.
+    pub(super) fn verifies(&self) -> bool {
+        self.verifies
+    }
+
+    /// Asks the server for TLS; whether it has some.
+    pub(super) async fn request(&self, stream: &mut Box<dyn Io>) -> io::Result<bool> {
+        if self.direct {
+            return Ok(true);
+        }
+        stream.write_all(&SSL_REQUEST).await?;
+        stream.flush().await?;
+        // One byte and no more: what came before the handshake could be anybody's.
+        match stream.read_u8().await? {
+            b'S' => Ok(true),
+            b'N' => Ok(false),
+            b'E' => Err(io::Error::other("the server answers the request for TLS with an error")),
+            _ => Err(io::Error::other("this is no PostgreSQL server")),
+        }
+    }
+
+    /// Shakes hands.
+    pub(super) async fn handshake(&self, stream: Box<dyn Io>) -> io::Result<Secured> {
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let stream = connector.connect(self.name.clone(), stream).await?;
+        let (_, connection) = stream.get_ref();
+        if self.direct && connection.alpn_protocol() != Some(ALPN) {
+            return Err(io::Error::other(
+                "the server does not know sslnegotiation=direct (no ALPN)",
+            ));
+        }
+        if self.must_be_asked && !self.identity.was_asked() {
+            return Err(io::Error::other(
+                "sslcertmode=require: the server asks for no certificate",
+            ));
+        }
+        let leaf = connection.peer_certificates().and_then(<[CertificateDer<'_>]>::first);
+        let leaf = leaf.and_then(|der| Certificate::parse(der));
+        let tls = describe(connection, leaf.as_ref());
+        let end_point = leaf.and_then(|leaf| leaf.end_point());
+        Ok(Secured { stream: Box::new(stream), tls, end_point })
+    }
+
+    /// Both, for a stream that is worth nothing without.
+    pub(super) async fn secure(&self, mut stream: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
+        match self.request(&mut stream).await? {
+            true => Ok(self.handshake(stream).await?.stream),
+            false => Err(io::Error::other(NO_TLS)),
+        }
+    }
+}
+
+fn describe(connection: &ClientConnection, leaf: Option<&Certificate<'_>>) -> Tls {
+    let version = connection.protocol_version().and_then(|version| version.as_str());
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    Tls {
+        version: version.unwrap_or("unknown").replace('_', "."),
+        cipher: suite.unwrap_or("unknown").replace("TLS13_", "TLS_"),
+        not_after: leaf.map(Certificate::not_after),
+    }
+}
+
+/// What is verified: the chain wherever there are roots, also for `require`, as in libpq.
+fn verifier(
+    tls: &dsn::Tls,
+    host: &Host,
+    folder: Option<&Path>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, Problem> {
+    let mode = tls.mode.unwrap_or(SslMode::Prefer);
+    let roots = Roots::load(tls, folder)?;
+    if roots.is_none() && matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull) {
+        return Err(problem(format!(
+            "sslmode={} needs sslrootcert (a file, or `system`), or ~/.postgresql/root.crt",
+            mode.label()
+        )));
+    }
+    let name = match (mode, &host.address) {
+        (SslMode::VerifyFull, Address::Name(name)) => Some(name.clone()),
+        (SslMode::VerifyFull, Address::Unix(_) | Address::Unset) => {
+            return Err(problem("sslmode=verify-full needs a host name beside hostaddr"));
+        }
+        (
+            SslMode::Disable
+            | SslMode::Allow
+            | SslMode::Prefer
+            | SslMode::Require
+            | SslMode::VerifyCa,
+            _,
+        ) => None,
+    };
+    Ok(Verifier::new(provider, roots, name))
+}
+
+fn versions(tls: &dsn::Tls) -> Vec<&'static SupportedProtocolVersion> {
+    [(TlsVersion::V1_2, &TLS12), (TlsVersion::V1_3, &TLS13)]
+        .into_iter()
+        .filter(|(version, _)| tls.min_protocol.is_none_or(|min| *version >= min))
+        .filter(|(version, _)| tls.max_protocol.is_none_or(|max| *version <= max))
+        .map(|(_, version)| version)
+        .collect()
+}
+
+/// The name that the server is told (an address is not told); the verifier has its own.
+fn sent_name(host: &Host) -> ServerName<'static> {
+    let name = match &host.address {
+        Address::Name(name) => ServerName::try_from(name.clone()).ok(),
+        Address::Unix(_) | Address::Unset => None,
+    };
+    let address = host.hostaddr.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    name.unwrap_or_else(|| ServerName::IpAddress(address.into()))
+}
+
+/// What is said where TLS is demanded and the server has none.
+pub(super) const NO_TLS: &str = "the server does not support TLS, but the sslmode demands it";
+
+/// The packet `SSLRequest`.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// What `sslnegotiation=direct` must agree on, so that no other service can be talked into it.
+const ALPN: &[u8] = b"postgresql";

@@ -1,0 +1,147 @@
+//! The subcommands as their users type them.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::pools::{ROLE, cluster};
+use crate::support::postgres::Cluster;
+use crate::support::process::{Builder, Program};
+use crate::support::wait_for;
+use crate::support::web::{get, scrape_until};
+
+/// The program with a subcommand, without the daemon's address.
+fn program(subcommand: &str) -> Builder {
+    Program::at(env!("CARGO_BIN_EXE_db_pool_exporter")).arg(subcommand)
+}
+
+fn check(cluster: &Cluster, user: &str) -> Builder {
+    let url = cluster.url(user, "correct%20horse") + "?sslmode=disable";
+    program("check").env("DATABASE_URL", url).env("DB_CONNECT_TIMEOUT", "2")
+}
+
+/// Its exit code, and what it said.
+fn ended(builder: Builder) -> (i32, String, String) {
+    let mut program = builder.start();
+    let status = program.end();
+    (status.code().unwrap_or(-1), program.output(), program.log())
+}
+
+#[test]
+fn check_tells_the_phases_and_ends_as_a_nagios_plugin() {
+    let cluster = cluster();
+    let (code, said, log) = ended(check(&cluster, ROLE.0));
+    assert_eq!((code, log.as_str()), (0, ""), "{said}");
+    assert!(said.starts_with("HEALTHY: 1 of 1"), "{said}");
+    assert!(said.contains("STARTUP") && said.contains(" ms"), "{said}");
+
+    let (code, said, _) = ended(check(&cluster, "stranger"));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.starts_with("UNHEALTHY: 0 of 1"), "{said}");
+    assert!(said.contains("28P01") && said.contains("hint:"), "{said}");
+    assert!(!said.contains("correct"), "{said}");
+
+    let (code, said, log) = ended(check(&cluster, ROLE.0).env("DB_POOL_SIZE", "abc"));
+    assert_eq!((code, said.as_str()), (3, ""));
+    assert!(log.contains("DB_POOL_SIZE"), "{log}");
+}
+
+#[test]
+fn a_slow_database_is_degraded() {
+    let cluster = cluster();
+    let builder = check(&cluster, ROLE.0)
+        .env("DB_MONITOR_QUERY", "SELECT pg_sleep(0.3)")
+        .env("DB_MONITOR_SLOW_QUERY_THRESHOLD", "0.1");
+    let (code, said, _) = ended(builder);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.starts_with("DEGRADED") && said.contains("slow"), "{said}");
+}
+
+#[test]
+fn check_as_json_has_the_shape_of_the_targets() {
+    let cluster = cluster();
+    let (code, said, _) = ended(check(&cluster, ROLE.0).arg("--format=json"));
+    let json: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let target = &json["targets"][0];
+    assert_eq!(
+        (code, &target["status"], &target["name"]),
+        (0, &"healthy".into(), &"default".into())
+    );
+    assert!(target["probe"]["connect"]["phases"]["startup"].is_number(), "{said}");
+}
+
+#[test]
+fn config_shows_values_with_their_sources_and_no_secret() {
+    let builder = program("config")
+        .env("DATABASE_URL", "postgresql://app:hunter2@db:5432/orders?sslmode=require")
+        .env("DB_POOL_SIZE", "7");
+    let (code, said, log) = ended(builder);
+    assert_eq!(code, 0, "{log}");
+    assert!(said.contains("DB_POOL_SIZE") && said.contains("postgresql://app:***@db"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn bad_usage_tells_every_problem_without_values_and_ends_with_64() {
+    let builder = program("serve")
+        .env("DB_POOL_SIZE", "abc-s3cret")
+        .env("DB_POOL_TIMEOUT", "-1")
+        .env("DATABASE_URL", "nonsense-s3cret");
+    let (code, said, log) = ended(builder);
+    assert_eq!((code, said.as_str()), (64, ""));
+    for name in ["DB_POOL_SIZE", "DB_POOL_TIMEOUT", "DATABASE_URL"] {
+        assert!(log.contains(name), "{log}");
+    }
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[test]
+fn healthcheck_asks_the_daemon_and_not_the_database() {
+    let mut daemon =
+        Program::daemon().env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none").start();
+    let address = daemon.address().to_string();
+    let ask = |address: &str| {
+        ended(program("healthcheck").env("DB_POOL_EXPORTER_WEB_LISTEN_ADDRESS", address)).0
+    };
+    assert_eq!(ask(&address), 0);
+    daemon.terminate();
+    assert_eq!(ask(&address), 1);
+}
+
+#[test]
+fn the_demo_shows_a_live_database_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    // The demo's server may be another user's, who has to get through.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(temporary.path(), open).expect("it is ours");
+    let mut demo = Program::at(env!("CARGO_BIN_EXE_db_pool_exporter"))
+        .arg("demo")
+        .arg("--web.listen-address=127.0.0.1:0")
+        .env("TMPDIR", temporary.path())
+        .start();
+    let address = wait_for("the demo's address", Duration::from_secs(60), || {
+        let log = demo.log();
+        let line = log.lines().find(|line| line.contains("the metrics"))?;
+        line.trim()
+            .strip_prefix("the metrics")?
+            .trim()
+            .strip_prefix("http://")?
+            .strip_suffix("/metrics")?
+            .parse()
+            .ok()
+    });
+    let first = scrape_until(address, "db_pool_up{target=\"default\"}", 1.0);
+    let checkouts = "db_pool_checkouts_total{target=\"default\",result=\"ok\"}";
+    let before = first.sample(checkouts).expect("counted");
+    wait_for("check-outs to grow", Duration::from_secs(20), || {
+        (get(address, "/metrics").sample(checkouts)? > before).then_some(())
+    });
+    demo.signal(Signal::INT);
+    assert!(demo.end().success(), "{}", demo.log());
+    let left: Vec<_> = std::fs::read_dir(temporary.path()).expect("it is ours").collect();
+    assert!(left.is_empty(), "{left:?}");
+    let processes =
+        std::process::Command::new("ps").args(["-eo", "args"]).output().expect("ps runs");
+    let processes = String::from_utf8_lossy(&processes.stdout).into_owned();
+    assert!(!processes.contains(&temporary.path().display().to_string()), "{processes}");
+}

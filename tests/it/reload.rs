@@ -1,0 +1,148 @@
+//! A configuration that is read again: what stays, what goes, and what a bad one does.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::pools::{ROLE, cluster, sessions};
+use crate::support::postgres::Cluster;
+use crate::support::process::Program;
+use crate::support::wait_for;
+use crate::support::web::{get, request, scrape_until};
+
+const SUCCESS: &str = "db_pool_exporter_config_last_reload_successful";
+
+/// A daemon with a file of its own, and the file.
+fn daemon(cluster: &Cluster, targets: &[&str], flags: &[&str]) -> (Program, SocketAddr, PathBuf) {
+    let builder = Program::daemon();
+    let builder = flags.iter().fold(builder, |builder, flag| builder.arg(flag));
+    let file = crate::support::workplace::folder("configuration").join("exporter.yml");
+    write(&file, cluster, targets);
+    let mut daemon = builder.arg("--config.file").arg(&file).start();
+    let address = daemon.address();
+    (daemon, address, file)
+}
+
+fn write(file: &PathBuf, cluster: &Cluster, targets: &[&str]) {
+    let port = cluster.port();
+    let mut text = "defaults: { interval: 500ms }\ntargets:\n".to_owned();
+    for name in targets {
+        text.push_str(&format!(
+            "  {name}: {{ url: 'postgresql://{}@127.0.0.1:{port}/postgres?sslmode=disable', password: '{}' }}\n",
+            ROLE.0, ROLE.1
+        ));
+    }
+    fs::write(file, text).expect("the folder is writable");
+}
+
+fn up(target: &str) -> String {
+    format!("db_pool_up{{target=\"{target}\"}}")
+}
+
+fn pids(cluster: &Cluster) -> String {
+    cluster.psql("SELECT string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity WHERE usename = 'app'")
+}
+
+#[test]
+fn equal_targets_keep_their_backends_and_counters_and_removed_ones_vanish() {
+    let cluster = cluster();
+    let (daemon, address, file) = daemon(&cluster, &["keep", "leave"], &[]);
+    scrape_until(address, &up("keep"), 1.0);
+    scrape_until(address, &up("leave"), 1.0);
+    wait_for("two pooled sessions", Duration::from_secs(10), || {
+        (sessions(&cluster) == 2).then_some(())
+    });
+    let before = pids(&cluster);
+    let count = |name: &str| get(address, "/metrics").sample(name);
+    let checkouts = "db_pool_checkouts_total{target=\"keep\",result=\"ok\"}";
+    let made = count(checkouts).expect("check-outs were made");
+
+    write(&file, &cluster, &["keep", "new"]);
+    daemon.signal(Signal::HUP);
+    let after = scrape_until(address, &up("new"), 1.0);
+    assert!(!after.body.contains("target=\"leave\""), "{}", after.body);
+    assert!(after.sample(checkouts).is_some_and(|n| n >= made), "counters go on");
+    assert_eq!(after.sample("db_pool_connections_opened_total{target=\"keep\"}"), Some(1.0));
+    wait_for("the removed one's session to end", Duration::from_secs(10), || {
+        (sessions(&cluster) == 2).then_some(())
+    });
+    let kept = before.split(',').filter(|pid| pids(&cluster).split(',').any(|now| now == *pid));
+    assert_eq!(kept.count(), 1, "{before} and then {}", pids(&cluster));
+    daemon.logged("configuration reloaded");
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_says_so_everywhere() {
+    let cluster = cluster();
+    let (daemon, address, file) = daemon(&cluster, &["keep"], &[]);
+    scrape_until(address, &up("keep"), 1.0);
+    fs::write(
+        &file,
+        "targets: { keep: { url: 'postgresql://a:hunter2@h:x/d' }, y: { colour: 1 } }",
+    )
+    .expect("written");
+    let answer = request(address, "POST", "/-/reload", &[]);
+    assert_eq!(answer.status, 500);
+    assert!(answer.body.contains("targets.y.colour"), "{}", answer.body);
+    let log = daemon.logged("configuration not reloaded");
+    assert!(!format!("{log}{}", answer.body).contains("hunter2"), "{log}");
+    let after = get(address, "/metrics");
+    assert_eq!((after.sample(SUCCESS), after.sample(&up("keep"))), (Some(0.0), Some(1.0)));
+
+    write(&file, &cluster, &["keep"]);
+    assert_eq!(request(address, "POST", "/-/reload", &[]).status, 200);
+    assert_eq!(get(address, "/metrics").sample(SUCCESS), Some(1.0));
+}
+
+#[test]
+fn a_changed_file_is_read_by_itself_only_when_asked_for() {
+    let cluster = cluster();
+    for (flags, read) in [(&["--config.enable-auto-reload"][..], true), (&[], false)] {
+        let (daemon, address, file) = daemon(&cluster, &["one"], flags);
+        scrape_until(address, &up("one"), 1.0);
+        write(&file, &cluster, &["one", "two"]);
+        if read {
+            scrape_until(address, &up("two"), 1.0);
+        } else {
+            std::thread::sleep(Duration::from_millis(2_500));
+            assert_eq!(get(address, "/metrics").sample(&up("two")), None);
+        }
+        drop(daemon);
+    }
+}
+
+#[test]
+fn reload_is_refused_to_other_sites_and_through_proxies() {
+    let cluster = cluster();
+    let (_daemon, address, _file) = daemon(&cluster, &["one"], &[]);
+    for header in [
+        ("Origin", "https://elsewhere.example"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("Forwarded", "for=127.0.0.1"),
+    ] {
+        for path in ["/-/reload", "/api/v1/database/pool/reset-metrics"] {
+            assert_eq!(request(address, "POST", path, &[header]).status, 403, "{header:?} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_reset_begins_the_json_anew_and_leaves_metrics_alone() {
+    let cluster = cluster();
+    let (_daemon, address, _file) = daemon(&cluster, &["one"], &[]);
+    scrape_until(address, &up("one"), 1.0);
+    let checkouts = "db_pool_checkouts_total{target=\"one\",result=\"ok\"}";
+    let status = || get(address, "/api/v1/database/pool/status").json();
+    let events = |status: &serde_json::Value| status["metrics"]["events"]["checkouts"].as_u64();
+    wait_for("five check-outs", Duration::from_secs(10), || events(&status()).filter(|n| *n >= 5));
+    let before = get(address, "/metrics").sample(checkouts).expect("counted");
+    let answer = request(address, "POST", "/api/v1/database/pool/reset-metrics", &[]);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["message"], "Pool metrics reset successfully");
+    assert!(events(&status()).is_some_and(|n| n <= 2), "{}", status());
+    assert!(get(address, "/metrics").sample(checkouts).is_some_and(|n| n >= before));
+}
