@@ -444,6 +444,10 @@ def target_page():
         stat("Connect p90", "Nine in ten fresh connections open faster than this.",
              f'histogram_quantile(0.9, sum by (le) (rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[$__rate_interval])))',
              steps(GREEN, (0.2, YELLOW), (0.5, RED)), unit="s", size=(4, 4), empty="none opened"),
+        states("Health, and since when", "The exporter's own verdict, check by check, as the health endpoint tells it.",
+               [query(f'max by (check) (db_pool_health{{{at}, status="warn"}} or 2 * db_pool_health{{{at}, status="fail"}})',
+                      "{{check}}")],
+               mapping(v0=("pass", GREEN), v1=("warn", YELLOW), v2=("fail", RED)), size=(24, 4)),
         row("The path of a connection, as the exporter meets it: wait, phases, query"),
         lines("Where the time goes when a connection opens", "The mean of each phase, one on top of the other. dns, tcp: "
               "network; ssl_request: the server is slow to fork; tls; startup: authentication, and a full server.",

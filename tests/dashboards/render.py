@@ -42,6 +42,7 @@ class Source:
     def fill(self, expr):
         rate = max(4 * 15, self.step) if self.end - self.start > 600 else 5
         expr = expr.replace("$__rate_interval", f"{rate}s")
+        expr = expr if rate > 5 else expr.replace("[5m]", "[10s]")
         return re.sub(r"\$(\w+)", lambda m: self.variables.get(m[1], ".+"), expr)
 
     def ask(self, path, **parameters):

@@ -97,7 +97,7 @@ const QUIET: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_incident_reaches_the_receiver_and_resolves_and_nothing_else_fires() {
+async fn each_incident_is_told_and_resolved_and_a_quiet_target_is_not_spoken_of() {
     let mut stage = Stage::start();
     let began = now();
     std::thread::sleep(QUIET);
@@ -109,6 +109,7 @@ async fn each_incident_reaches_the_receiver_and_resolves_and_nothing_else_fires(
     }
     stage.every_alert("firing", broken);
     stage.evaluate(began);
+    stage.draw(began);
     let mended = Instant::now();
     drop(held);
     stage.clusters.iter().for_each(|(row, cluster)| mend(row.incident, cluster));
@@ -177,6 +178,22 @@ impl Stage {
         let url = format!("http://{}", self.prometheus.address());
         let script = file("tests/monitoring/evaluate.py");
         succeeds(&installed(&["python"]), [script, url, began.to_string(), now().to_string()]);
+    }
+
+    /// Pictures of the dashboards, for who wants to look: TEST_PICTURES names the folder.
+    fn draw(&mut self, began: f64) {
+        let Some(folder) = std::env::var_os("TEST_PICTURES") else { return };
+        let words = [
+            file("tests/dashboards/render.py"),
+            format!("http://{}", self.prometheus.address()),
+            began.to_string(),
+            now().to_string(),
+            folder.to_string_lossy().into_owned(),
+            installed(&["chromium"]),
+            "target=exhausted".to_owned(),
+            "application=.*".to_owned(),
+        ];
+        succeeds(&installed(&["python"]), words);
     }
 
     fn a_refused_reload_and_a_lost_exporter_are_told(&mut self) {
