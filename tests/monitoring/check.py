@@ -381,6 +381,7 @@ def typed(expr):
     """A query as Grafana sends it."""
     for variable, value in (("$__rate_interval", "1m"), ("$__interval", "15s"), ("$__range", "1h")):
         expr = expr.replace(variable, value)
+    expr = expr.replace("$application", ".*")  # as its allValue: asyncpg leaves application_name empty
     return re.sub(r"\$(\w+)", ".+", expr)
 
 
