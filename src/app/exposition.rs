@@ -15,6 +15,7 @@ use crate::http;
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
 use crate::probe::{self, Published, Roster, Target};
+use crate::view;
 
 /// What the exporter tells of itself.
 pub struct Exporter {
@@ -46,6 +47,7 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.live(probe::TARGET_READINGS, each().collect::<Vec<_>>());
     let published: Vec<Arc<Published>> = targets.iter().filter_map(|t| t.published()).collect();
     page.rendered(probe::SNAPSHOT_READINGS, published.iter().map(|p| &p.rendered));
+    page.rendered(view::READINGS, published.iter().map(|p| &p.views));
     let states: Vec<_> = each().map(|(base, target)| (base, target.pool().state())).collect();
     page.live(pool::STATE_READINGS, states.iter().map(|(base, state)| (*base, state)));
     let pools = targets.iter().map(|t| (t.base(), t.pool().instruments().as_ref()));
@@ -91,6 +93,7 @@ pub fn catalogue() -> Vec<Section> {
             "The exporter's own probe pool",
             &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
         ),
+        section("The server, and the applications' pools", &[describe(view::READINGS)]),
         section("Health", &[describe(health::READINGS)]),
         section(
             "The exporter itself",

@@ -12,8 +12,8 @@ use crate::app::{self, Finding};
 use crate::config;
 use crate::health::Status;
 use crate::metrics::Label;
-use crate::pool::{Phase, Timings, hint};
-use crate::probe::Part;
+use crate::pool::{Phase, Timings};
+use crate::probe::{Part, hint};
 
 /// The exit code for what could not be judged.
 const UNKNOWN: u8 = 3;
@@ -150,6 +150,8 @@ fn advice(text: &mut String, finding: &Finding) {
         let what = match part {
             Part::Connect => "a new connection",
             Part::Query => "a statement through the pool",
+            Part::Write => "writing",
+            Part::View(name) => name.label(),
         };
         // Writing to a String cannot fail.
         let _ = write!(
@@ -157,7 +159,7 @@ fn advice(text: &mut String, finding: &Finding) {
             "\n{}: {what} failed: {}\n  hint: {}\n",
             finding.target,
             failure.message,
-            hint(failure.phase, failure.reason)
+            hint(part, failure)
         );
     }
     let warnings = finding.verdict.checks.iter().filter_map(|check| check.message.as_ref());

@@ -6,6 +6,8 @@ use super::unit::{Checked, Given, Grammar, Limit, List, Text, Unit, Whole};
 use crate::dsn::Dsn;
 use crate::pool;
 use crate::probe::Kind;
+use crate::view::Pattern;
+use crate::view::application::{Match, Settings as Watched, Who};
 
 /// An application whose pool is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,28 @@ pub struct Application {
     pub instances: u32,
     /// Where each process tells its pool's status.
     pub status_urls: Vec<String>,
+}
+
+impl Application {
+    /// As its sessions are looked for.
+    pub(super) fn watched(&self) -> Watched {
+        let like = |name: &Option<String>, otherwise| {
+            name.as_ref().map_or(otherwise, |name| Who::Like(Pattern::new(name)))
+        };
+        let by_name = self.select.application_name.is_some();
+        let sessions = Match {
+            application_name: self.select.application_name.as_ref().map(Pattern::new),
+            user: like(&self.select.user, if by_name { Who::Any } else { Who::Own }),
+            database: like(&self.select.database, Who::Own),
+        };
+        Watched {
+            name: self.name.clone(),
+            sessions,
+            pool_size: self.pool_size,
+            max_overflow: self.max_overflow,
+            instances: self.instances,
+        }
+    }
 }
 
 /// Which sessions are meant; all that is said must fit.

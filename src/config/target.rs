@@ -15,6 +15,7 @@ use super::{Scope, label};
 use crate::dsn::Dsn;
 use crate::pool;
 use crate::probe::{Kind, Schedule, Settings, Thresholds};
+use crate::view::Settings as LookedAt;
 
 /// As the server shows us.
 const APPLICATION_NAME: &str = "db_pool_exporter";
@@ -89,6 +90,14 @@ pub(super) fn read(
         },
         limits: common.limits,
         thresholds: common.thresholds,
+        views: details.views.looked_at(LookedAt {
+            slow_threshold: common.statement.slow_threshold,
+            query_cache_size: common.statement.cache_size.try_into().unwrap_or(usize::MAX),
+            show_query_text: details.show_query_text,
+            applications: details.applications.iter().map(Application::watched).collect(),
+            ..LookedAt::default()
+        }),
+        write: details.write_probe.wanted(),
         app_env: scope.app_env.to_owned(),
     };
     Some((settings, details))

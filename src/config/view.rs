@@ -2,6 +2,8 @@
 
 use super::layers::Layers;
 use super::unit::{Checked, Switch, Whole};
+use crate::probe::write;
+use crate::view::{Settings, statements};
 
 /// Which views are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,34 @@ pub struct WriteProbe {
     pub rows: u32,
     /// Whether as one statement, `DB_USE_INSERTMANYVALUES`.
     pub insert_many: bool,
+}
+
+impl Statements {
+    fn looked_at(&self) -> statements::Settings {
+        statements::Settings { top: self.top, show_text: self.show_text }
+    }
+}
+
+impl Views {
+    /// With what holds for all views.
+    pub(super) fn looked_at(&self, common: Settings) -> Settings {
+        Settings {
+            activity: self.activity,
+            limits: self.limits,
+            databases: self.databases,
+            statements: self.statements.as_ref().map(Statements::looked_at),
+            ..common
+        }
+    }
+}
+
+impl WriteProbe {
+    /// As it is done; `None`: not at all.
+    pub(super) fn wanted(&self) -> Option<write::Settings> {
+        let table = write::Table::new(&self.table).ok().filter(|_| self.enabled)?;
+        let (rows, use_insertmanyvalues) = (self.rows, self.insert_many);
+        Some(write::Settings { table, rows, use_insertmanyvalues })
+    }
 }
 
 pub(super) fn views(layers: &Layers<'_>) -> Views {

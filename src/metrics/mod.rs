@@ -62,6 +62,15 @@ pub struct Reading<T: ?Sized> {
     pub read: fn(&T, &mut Samples<'_>),
 }
 
+impl<T: ?Sized> Clone for Reading<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// Tables can be joined, whatever their `T`.
+impl<T: ?Sized> Copy for Reading<T> {}
+
 impl<T: ?Sized> Reading<T> {
     /// The row without its function.
     pub const fn describe(&self) -> Description {

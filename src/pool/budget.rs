@@ -6,7 +6,7 @@
 //! (measured: with logins stuck in the server, one abandoned connect after the other takes all of
 //! `max_connections`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -33,6 +33,7 @@ pub struct Budget {
     pool: Arc<Semaphore>,
     fresh: Arc<Semaphore>,
     pub(super) abandoned: Gauge,
+    pids: Mutex<Vec<i32>>,
 }
 
 impl Budget {
@@ -43,6 +44,7 @@ impl Budget {
             pool: Arc::new(Semaphore::new(pool)),
             fresh: Arc::new(Semaphore::new(1)),
             abandoned: Gauge::new(),
+            pids: Mutex::default(),
         })
     }
 
@@ -61,6 +63,17 @@ impl Budget {
         self.abandoned.value()
     }
 
+    /// The backends of our connections, as the server told their process ids.
+    pub fn pids(&self) -> Vec<i32> {
+        self.pids.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lists a backend as ours until the answer is dropped.
+    pub(super) fn list(self: &Arc<Self>, pid: i32) -> Listed {
+        self.pids.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        Listed { budget: Arc::clone(self), pid }
+    }
+
     /// Waits for a permit; the caller limits the wait. `None` once the budget is closed.
     pub(super) async fn permit(&self, purpose: Purpose) -> Option<Permit> {
         let semaphore = match purpose {
@@ -68,5 +81,20 @@ impl Budget {
             Purpose::Fresh => &self.fresh,
         };
         Arc::clone(semaphore).acquire_owned().await.ok().map(Arc::new)
+    }
+}
+
+/// A backend that is ours while this lives.
+pub(super) struct Listed {
+    budget: Arc<Budget>,
+    pid: i32,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut pids = self.budget.pids.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = pids.iter().position(|pid| *pid == self.pid) {
+            pids.swap_remove(place);
+        }
     }
 }

@@ -29,7 +29,7 @@ const CANCEL: Duration = Duration::from_secs(2);
 pub enum Access {
     /// Look only.
     ReadOnly,
-    /// Change as well.
+    /// What the server lets everybody do: change as well, unless it is read-only.
     ReadWrite,
 }
 
@@ -37,7 +37,8 @@ impl Access {
     fn begin(self) -> &'static str {
         match self {
             Self::ReadOnly => "BEGIN READ ONLY",
-            Self::ReadWrite => "BEGIN READ WRITE",
+            // READ WRITE would pass over default_transaction_read_only, and no application says it.
+            Self::ReadWrite => "BEGIN",
         }
     }
 }
@@ -137,10 +138,23 @@ impl Checkout {
         self.run(sql, limit, async |client| client.simple_query(sql).await).await
     }
 
+    /// Ends the transaction, if one is open, and undoes what it did.
+    ///
+    /// # Errors
+    /// As [`Checkout::query`].
+    pub async fn rollback(&mut self, limit: Duration) -> Result<(), QueryError> {
+        if self.unfinished {
+            self.simple("ROLLBACK", limit).await?;
+            self.unfinished = false;
+        }
+        Ok(())
+    }
+
     /// Gives the connection back, after a ROLLBACK if a transaction is open.
     pub async fn release(mut self, limit: Duration) {
-        if !self.running && self.unfinished && self.simple("ROLLBACK", limit).await.is_ok() {
-            self.unfinished = false;
+        if !self.running {
+            // What could not be ended is closed when it is dropped.
+            let _ = self.rollback(limit).await;
         }
     }
 

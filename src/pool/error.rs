@@ -67,6 +67,16 @@ pub enum Reason {
     /// Our own limit of connections to a target is used up, by connects that were given up but
     /// may still be there on the server.
     Budget,
+    /// The role has no right to it.
+    NoPrivilege,
+    /// The table is not there.
+    NoTable,
+    /// An extension is not there, or not loaded.
+    NoExtension,
+    /// The server is a standby, or its transactions are read-only.
+    ReadOnly,
+    /// The server has no space left.
+    DiskFull,
     /// The statement itself failed.
     Query,
     /// The server ended the connection.
@@ -87,6 +97,11 @@ impl Label for Reason {
         Self::StartingUp,
         Self::WrongSession,
         Self::Budget,
+        Self::NoPrivilege,
+        Self::NoTable,
+        Self::NoExtension,
+        Self::ReadOnly,
+        Self::DiskFull,
         Self::Query,
         Self::Disconnected,
         Self::Other,
@@ -104,6 +119,11 @@ impl Label for Reason {
             Self::StartingUp => "starting_up",
             Self::WrongSession => "wrong_session",
             Self::Budget => "budget",
+            Self::NoPrivilege => "no_privilege",
+            Self::NoTable => "no_table",
+            Self::NoExtension => "no_extension",
+            Self::ReadOnly => "read_only",
+            Self::DiskFull => "disk_full",
             Self::Query => "query",
             Self::Disconnected => "disconnected",
             Self::Other => "other",
@@ -221,6 +241,10 @@ fn state_reason(state: &SqlState) -> Reason {
         "57P03" => Reason::StartingUp,
         "57P01" | "57P02" | "57P05" => Reason::Disconnected,
         "57014" | "55P03" => Reason::Timeout,
+        "42501" => Reason::NoPrivilege,
+        "42P01" => Reason::NoTable,
+        "25006" => Reason::ReadOnly,
+        "53100" => Reason::DiskFull,
         _ => Reason::Other,
     }
 }

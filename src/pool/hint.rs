@@ -47,6 +47,17 @@ pub fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
         (Reason::Budget, _) => {
             "connects that timed out before may still be there on the server, so no more are opened: the cause is their time-out"
         }
+        (Reason::NoPrivilege, _) => "the role has no right to it: GRANT it what the message names",
+        (Reason::NoTable, _) => {
+            "the table does not exist: look at its name and schema, and at the database in DATABASE_URL"
+        }
+        (Reason::NoExtension, _) => {
+            "put pg_stat_statements into shared_preload_libraries and CREATE EXTENSION pg_stat_statements in the target's database, or switch the view off"
+        }
+        (Reason::ReadOnly, _) => {
+            "the server is a standby or read-only: has there been a fail-over, is the URL that of the primary?"
+        }
+        (Reason::DiskFull, _) => "the server has no disk space left: make room there",
         (Reason::Query, _) => "the statement itself fails: run it with psql as this role",
         (Reason::Disconnected, _) => {
             "the server or something between ended the connection: look at the server's log and at idle time-outs of proxies"

@@ -125,6 +125,7 @@ async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<L
     match result {
         // Sent to nobody, the client is dropped at once, and the connection ends with it.
         Ok((live, connection, dropped)) => {
+            let _listed = budget.list(live.server.pid);
             drop(waiter.send(Ok(live)));
             drive(connection, dropped, &budget).await;
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::dsn::Dsn;
 use crate::pool::{self, Limits, Peer, Server, Timings, Totals};
-use crate::view::{Source, Usage};
+use crate::view::{self, Source, Usage, Views};
 
 /// The time of a snapshot's fresh connect.
 pub(crate) const CONNECT: Duration = Duration::from_micros(12_500);
@@ -54,6 +54,8 @@ pub(crate) fn settings(name: &str) -> Settings {
             echo_statements: false,
         },
         query_cache_size: 1200,
+        views: view::Settings::default(),
+        write: None,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),
     }
@@ -76,6 +78,8 @@ pub(crate) fn snapshot() -> Snapshot {
         took: CONNECT,
         connect: Some(Ok(Connected { timings, server: server.clone() })),
         query: Ok(Queried { checkout: Duration::ZERO, query, server }),
+        views: Views::default(),
+        extras: Vec::new(),
         last_success_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000)),
         usage: usage(5),
         totals: Totals {

@@ -5,20 +5,56 @@ use crate::metrics::{
     Counter, Counters, Histogram, Histograms, Kind, Label, PairCounters, Reading,
 };
 use crate::pool::{QUERY, Reason};
+use crate::view::Name;
 
 /// A statement that the exporter sends; the label `query`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// `DB_MONITOR_QUERY`.
     Probe,
+    /// A view's.
+    View(Name),
 }
 
 impl Label for Statement {
-    const ALL: &'static [Self] = &[Self::Probe];
+    const ALL: &'static [Self] = &[
+        Self::Probe,
+        Self::View(Name::Activity),
+        Self::View(Name::Limits),
+        Self::View(Name::Databases),
+        Self::View(Name::Statements),
+    ];
 
     fn label(self) -> &'static str {
         match self {
             Self::Probe => "probe",
+            Self::View(name) => name.label(),
+        }
+    }
+}
+
+/// A step of the write probe; the label `step`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The rows are put in.
+    Insert,
+    /// They are counted.
+    Read,
+    /// They are taken out again.
+    Delete,
+    /// The transaction ends: the server's disk, and its synchronous standbys, have it.
+    Commit,
+}
+
+impl Label for Step {
+    const ALL: &'static [Self] = &[Self::Insert, Self::Read, Self::Delete, Self::Commit];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Read => "read",
+            Self::Delete => "delete",
+            Self::Commit => "commit",
         }
     }
 }
@@ -30,6 +66,8 @@ pub struct Instruments {
     pub(super) missed: Counter,
     pub(super) queries: Histograms<Statement>,
     pub(super) slow: Counters<Statement>,
+    pub(super) views: Histograms<Name>,
+    pub(super) writes: Histograms<Step>,
 }
 
 impl Instruments {
@@ -38,9 +76,11 @@ impl Instruments {
         let failures = PairCounters::new(["probe", "reason"]);
         for part in Part::ALL {
             failures.start(*part, Reason::Timeout);
-            failures.start(*part, Reason::Refused);
-            failures.start(*part, Reason::Auth);
-            failures.start(*part, Reason::TooManyConnections);
+            if matches!(part, Part::Connect | Part::Query) {
+                failures.start(*part, Reason::Refused);
+                failures.start(*part, Reason::Auth);
+                failures.start(*part, Reason::TooManyConnections);
+            }
         }
         Self {
             duration: Histogram::new(QUERY),
@@ -48,6 +88,8 @@ impl Instruments {
             missed: Counter::new(),
             queries: Histograms::new("query", QUERY),
             slow: Counters::new("query"),
+            views: Histograms::new("view", QUERY),
+            writes: Histograms::new("step", QUERY),
         }
     }
 }
@@ -94,5 +136,19 @@ pub const READINGS: &[Reading<Instruments>] = &[
         kind: Kind::Counter,
         labels: &["query"],
         read: |i, out| i.slow.show(out),
+    },
+    Reading {
+        name: "db_pool_exporter_view_duration_seconds",
+        help: "Time that a view took in all: check-out, transaction, statement, reading the answer; failed ones included.",
+        kind: Kind::Histogram,
+        labels: &["view"],
+        read: |i, out| i.views.show(out),
+    },
+    Reading {
+        name: "db_pool_write_duration_seconds",
+        help: "Time of the steps of the write probe; all rows together.",
+        kind: Kind::Histogram,
+        labels: &["step"],
+        read: |i, out| i.writes.show(out),
     },
 ];

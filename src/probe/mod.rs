@@ -17,10 +17,13 @@ mod run;
 mod settings;
 mod snapshot;
 mod target;
+mod tell;
+mod views;
+pub mod write;
 
 pub use baseline::{Baseline, Since};
 pub use history::{CAPACITY, History, SPAN, Sample, Window};
-pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement};
+pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement, Step};
 pub use once::once;
 pub use roster::Roster;
 pub use run::publish_once;
@@ -29,3 +32,4 @@ pub use snapshot::{
     Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE, Snapshot,
 };
 pub use target::{READINGS as TARGET_READINGS, Target};
+pub use tell::hint;

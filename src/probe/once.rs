@@ -1,8 +1,10 @@
-//! One probe: a fresh connect and a statement through the pool, side by side, until a deadline.
+//! One probe: a fresh connect and a statement through the pool, side by side, then the views, until
+//! a deadline.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::history::History;
@@ -10,6 +12,7 @@ use super::instruments::Statement;
 use super::settings::Kind;
 use super::snapshot::{Connected, Failure, Part, Queried, Snapshot};
 use super::target::Target;
+use super::views;
 use crate::pool::Access;
 use crate::view::Usage;
 
@@ -27,29 +30,46 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
 pub(super) async fn pass(target: &Target, with_connect: bool, history: &mut History) -> Snapshot {
     let start = Instant::now();
     let deadline = start + target.settings().schedule.timeout;
-    let (fresh, query) = tokio::join!(
-        async {
-            match with_connect {
-                true => Some(connect(target, deadline).await),
-                false => None,
-            }
-        },
-        query(target, deadline),
-    );
+    let settled = Notify::new();
+    let refused = OnceLock::new();
+    let essentials = async {
+        let results = tokio::join!(
+            async {
+                match with_connect {
+                    true => Some(connect(target, deadline).await),
+                    false => None,
+                }
+            },
+            query(target, deadline, &refused),
+        );
+        settled.notify_one();
+        results
+    };
+    let extras = async {
+        // One after the other where that is quick. What hangs may be what the views explain, so
+        // they do not wait for its end.
+        let patience = start + target.settings().schedule.timeout / 4;
+        let _ = timeout_at(patience, settled.notified()).await;
+        views::look(target, deadline, refused.get().cloned()).await
+    };
+    let ((fresh, query), (views, extras)) = tokio::join!(essentials, extras);
     let before = target.published();
     let before = before.as_deref().map(|published| &published.snapshot);
     let connect = fresh.or_else(|| before.and_then(|snapshot| snapshot.connect.clone()));
     let tls = Snapshot::tls_seen(connect.as_ref(), &query)
         .unwrap_or_else(|| before.and_then(|snapshot| snapshot.tls.clone()));
+    let usage = views.usage(None).unwrap_or_else(|| Usage::from(&target.pool().state()));
     let mut snapshot = Snapshot {
         taken_at: SystemTime::now(),
         taken: Instant::now(),
         took: start.elapsed(),
         connect,
         query,
+        views,
+        extras,
         tls,
         last_success_at: before.and_then(|snapshot| snapshot.last_success_at),
-        usage: Usage::from(&target.pool().state()),
+        usage,
         totals: target.pool().instruments().totals(),
         slow: target.instruments().slow.count(Statement::Probe),
         window: Arc::default(),
@@ -81,15 +101,27 @@ async fn connect(target: &Target, deadline: Instant) -> Result<Connected, Failur
     Ok(Connected { timings, server })
 }
 
-async fn query(target: &Target, deadline: Instant) -> Result<Queried, Failure> {
+/// `refused`: why there was no connection, if there was none: then the views need not try either.
+async fn query(
+    target: &Target,
+    deadline: Instant,
+    refused: &OnceLock<Failure>,
+) -> Result<Queried, Failure> {
     let limit = target.settings().schedule.timeout;
-    timeout_at(deadline, ask(target, deadline)).await.map_err(|_| Failure::deadline(limit))?
+    timeout_at(deadline, ask(target, deadline, refused))
+        .await
+        .map_err(|_| Failure::deadline(limit))?
 }
 
-async fn ask(target: &Target, deadline: Instant) -> Result<Queried, Failure> {
+async fn ask(
+    target: &Target,
+    deadline: Instant,
+    refused: &OnceLock<Failure>,
+) -> Result<Queried, Failure> {
     let settings = target.settings();
     let start = Instant::now();
-    let mut connection = target.pool().check_out().await?;
+    let connection = target.pool().check_out().await.map_err(Failure::from);
+    let mut connection = connection.inspect_err(|failure| drop(refused.set(failure.clone())))?;
     let checkout = start.elapsed();
     let left = deadline.saturating_duration_since(Instant::now());
     let limit = settings.command_timeout.map_or(left, |command| command.min(left));

@@ -3,21 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::history::History;
 use super::once::{once, pass};
-use super::snapshot::{Failure, Part, Published, Snapshot};
+use super::snapshot::{Published, Snapshot};
 use super::target::Target;
-use crate::metrics::Label;
+use super::tell::tell;
+use super::views;
 
 /// The first probe comes within this time, so that many exporters started at once do not knock at
 /// once; short, so that a user sees numbers soon.
 const JITTER: Duration = Duration::from_millis(500);
 
-/// Probes until it is dropped.
+/// Probes, and samples between the probes, until it is dropped.
 pub(super) async fn run(target: Arc<Target>) {
+    tokio::join!(probe(&target), sample(&target));
+}
+
+async fn probe(target: &Target) {
     let interval = target.settings().schedule.interval;
     let mut due = Instant::now() + JITTER.min(interval).mul_f64(fastrand::f64());
     let mut connects = Connects::new(target.settings().schedule.connect_interval);
@@ -25,15 +29,30 @@ pub(super) async fn run(target: Arc<Target>) {
     loop {
         sleep_until(due).await;
         let with_connect = connects.are_due(Instant::now());
-        let snapshot = pass(&target, with_connect, &mut history).await;
+        let snapshot = pass(target, with_connect, &mut history).await;
         connects.done(&snapshot);
-        tell(&target, &snapshot);
+        tell(target, &snapshot);
         target.publish(Published::new(snapshot, target.base()));
         due += interval;
         let late = Instant::now().saturating_duration_since(due);
         let missed = u32::try_from(late.as_nanos() / interval.as_nanos().max(1)).unwrap_or(0);
         target.instruments().missed.add(u64::from(missed));
         due += interval * missed;
+    }
+}
+
+/// Looks at activity more often than the probes do, if that is wanted: it counts slow queries.
+async fn sample(target: &Target) {
+    let schedule = &target.settings().schedule;
+    let every = schedule.sampling;
+    if every.is_zero() || every >= schedule.interval {
+        return;
+    }
+    let mut due = interval(every);
+    due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let tick = due.tick().await;
+        views::sample(target, tick + every).await;
     }
 }
 
@@ -62,29 +81,6 @@ impl Connects {
         if matches!(snapshot.connect, Some(Err(_))) {
             self.next = None;
         }
-    }
-}
-
-/// Logs what changed: an incident of an hour is two lines, not 360.
-fn tell(target: &Target, snapshot: &Snapshot) {
-    let before = target.published();
-    let before = before.as_deref().map(|published| published.snapshot.as_ref());
-    let name = target.name();
-    let key = |failure: (Part, &Failure)| (failure.0, failure.1.reason);
-    match (snapshot.failure(), before.and_then(Snapshot::failure)) {
-        (Some(now), Some(then)) if key(now) == key(then) => {
-            debug!(target = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
-        }
-        (Some((part, failure)), _) => {
-            let (probe, reason) = (part.label(), failure.reason.label());
-            warn!(target = name, probe, reason, error = %failure.message, "probe failed");
-        }
-        (None, Some(_)) => info!(target = name, "probe succeeds again"),
-        (None, None) if before.is_none() => {
-            let version = snapshot.query.as_ref().map_or("", |q| q.server.version.as_str());
-            info!(target = name, version, "first probe succeeded");
-        }
-        (None, None) => debug!(target = name, "probe succeeded"),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::write;
 use crate::pool;
+use crate::view;
 
 /// What kind of server a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,8 @@ pub struct Schedule {
     pub timeout: Duration,
     /// From one fresh connect to the next; zero: at each probe; `None`: never.
     pub connect_interval: Option<Duration>,
-    /// How often activity is looked at.
+    /// From one look at activity to the next, when that is shorter than the interval: between two
+    /// probes only slow queries are counted.
     pub sampling: Duration,
 }
 
@@ -64,6 +67,10 @@ pub struct Settings {
     pub connect: pool::Settings,
     /// How our own pool to it behaves.
     pub limits: pool::Limits,
+    /// Which views are looked at, and whose pools are inferred from them.
+    pub views: view::Settings,
+    /// The write probe; `None`: off.
+    pub write: Option<write::Settings>,
     /// By what it is judged.
     pub thresholds: Thresholds,
     /// `APP_ENV`, as `db_pool_config_info` shows it.

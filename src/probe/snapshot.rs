@@ -10,7 +10,7 @@ use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
     CheckoutError, ConnectError, Phase, QueryError, Reason, Server, State, Timings, Tls, Totals,
 };
-use crate::view::{Source, Usage};
+use crate::view::{self, Name, Source, Usage, Views};
 
 /// So many intervals after its end a snapshot says nothing about now.
 pub const STALE: u32 = 3;
@@ -22,15 +22,29 @@ pub enum Part {
     Connect,
     /// A check-out through the pool, and the probe's statement.
     Query,
+    /// Rows written and taken out again.
+    Write,
+    /// A view of the server's.
+    View(Name),
 }
 
 impl Label for Part {
-    const ALL: &'static [Self] = &[Self::Connect, Self::Query];
+    const ALL: &'static [Self] = &[
+        Self::Connect,
+        Self::Query,
+        Self::Write,
+        Self::View(Name::Activity),
+        Self::View(Name::Limits),
+        Self::View(Name::Databases),
+        Self::View(Name::Statements),
+    ];
 
     fn label(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Query => "query",
+            Self::Write => "write",
+            Self::View(name) => name.label(),
         }
     }
 }
@@ -110,11 +124,16 @@ pub struct Snapshot {
     pub connect: Option<Result<Connected, Failure>>,
     /// The statement through the pool.
     pub query: Result<Queried, Failure>,
+    /// What the server told, as far as it did.
+    pub views: Views,
+    /// The views and the write probe that were tried, and how that ended.
+    pub extras: Vec<(Part, Result<(), Failure>)>,
     /// What TLS came to at the last connect that succeeded; `None` without TLS.
     pub tls: Option<Tls>,
     /// When a probe last succeeded, by the wall.
     pub last_success_at: Option<SystemTime>,
-    /// The pool that is judged: our own, without the probe's check-out, until a view knows better.
+    /// The pool that is judged: the application's where it is known, otherwise our own without the
+    /// probe's check-out.
     pub usage: Usage,
     /// What happened in our own pool so far.
     pub totals: Totals,
@@ -152,13 +171,25 @@ impl Snapshot {
 
     /// Each part of the probe and whether it succeeded.
     pub fn parts(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
-        let connect = self.connect.as_ref().map(|c| (Part::Connect, c.as_ref().map(|_| ())));
-        connect.into_iter().chain([(Part::Query, self.query.as_ref().map(|_| ()))])
+        let extras = self.extras.iter().map(|(part, r)| (*part, r.as_ref().copied()));
+        self.essentials().chain(extras)
     }
 
-    /// The first failure of the probe.
+    /// The first failure that makes the target be down.
     pub fn failure(&self) -> Option<(Part, &Failure)> {
-        self.parts().find_map(|(part, result)| Some((part, result.err()?)))
+        self.essentials().find_map(|(part, result)| Some((part, result.err()?)))
+    }
+
+    /// Whether the write probe succeeded; `None` when it was not tried.
+    pub fn is_writable(&self) -> Option<bool> {
+        let write = self.extras.iter().find(|(part, _)| *part == Part::Write);
+        write.map(|(_, result)| result.is_ok())
+    }
+
+    /// The parts that decide whether the target is up.
+    fn essentials(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
+        let connect = self.connect.as_ref().map(|c| (Part::Connect, c.as_ref().map(|_| ())));
+        connect.into_iter().chain([(Part::Query, self.query.as_ref().map(|_| ()))])
     }
 }
 
@@ -184,13 +215,16 @@ pub struct Published {
     pub snapshot: Arc<Snapshot>,
     /// A text for each row of [`READINGS`].
     pub rendered: Rendered,
+    /// A text for each row of [`view::READINGS`].
+    pub views: Rendered,
 }
 
 impl Published {
     /// Renders a snapshot with the target's label.
     pub fn new(snapshot: Snapshot, base: &str) -> Self {
         let rendered = Rendered::new(READINGS, &snapshot, base);
-        Self { snapshot: Arc::new(snapshot), rendered }
+        let views = Rendered::new(view::READINGS, &snapshot.views, base);
+        Self { snapshot: Arc::new(snapshot), rendered, views }
     }
 }
 
@@ -218,6 +252,13 @@ pub const READINGS: &[Reading<Snapshot>] = &[
         kind: Kind::Gauge,
         labels: &[],
         read: last_success,
+    },
+    Reading {
+        name: "db_pool_write_up",
+        help: "1 when the last write probe succeeded; absent when it is off.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: |snapshot, out| out.push([], snapshot.is_writable()),
     },
     Reading {
         name: "db_pool_tls_info",

@@ -14,6 +14,7 @@ use super::snapshot::Published;
 use crate::dsn::{Address, Host};
 use crate::metrics::{Kind, Reading, base_label};
 use crate::pool::{self, Budget, Connector, Pool};
+use crate::view::Memory;
 
 /// A target that runs. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
@@ -21,6 +22,7 @@ pub struct Target {
     base: String,
     pool: Arc<Pool>,
     instruments: Instruments,
+    memory: Mutex<Memory>,
     published: watch::Sender<Option<Arc<Published>>>,
     baseline: Mutex<Baseline>,
 }
@@ -40,6 +42,7 @@ impl Target {
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
         Arc::new(Self {
             base: base_label("target", &settings.name),
+            memory: Mutex::new(Memory::new(&settings.views)),
             settings,
             pool,
             instruments: Instruments::new(),
@@ -71,6 +74,11 @@ impl Target {
     /// What its probes count and time.
     pub fn instruments(&self) -> &Instruments {
         &self.instruments
+    }
+
+    /// What its views remember from one probe to the next.
+    pub(super) fn remember<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
+        with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The last snapshot; `None` before the first.

@@ -7,6 +7,7 @@ use db_pool_exporter::http::api::{
     Asked, Endpoint, health, pool_health, pool_status, reset_metrics,
 };
 use db_pool_exporter::probe::{Kind, Roster, Schedule, Settings, Snapshot, Thresholds};
+use db_pool_exporter::view;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,8 @@ fn settings(port: u16) -> Settings {
         connect: connect(port),
         limits: limits(20, 10),
         query_cache_size: 1200,
+        views: view::Settings::off(),
+        write: None,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),
     }

@@ -19,3 +19,4 @@ mod reload;
 mod rules;
 mod support;
 mod tls;
+mod views;

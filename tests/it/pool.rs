@@ -343,7 +343,7 @@ async fn no_transaction_is_left_open_however_a_connection_comes_back() {
     let mut held = pool.check_out().await.expect("a slot is free");
     held.begin(Access::ReadOnly, SOON).await.expect("it begins");
     let error = held.query("CREATE TABLE t ()", &[], SOON).await.expect_err("read only");
-    assert_eq!((error.reason(), error.sqlstate()), (Reason::Query, Some("25006")));
+    assert_eq!((error.reason(), error.sqlstate()), (Reason::ReadOnly, Some("25006")));
     drop(held);
     wait_for("the session to end", || sessions(&cluster) == 0).await;
     assert_ne!(turns(&pool, 1).await, [pid], "dropped in a transaction, it is closed");

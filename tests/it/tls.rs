@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::pool::{Peer, QueryError, Reason};
 use db_pool_exporter::probe;
+use db_pool_exporter::view;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -151,6 +152,8 @@ async fn a_probe_publishes_the_certificates_end() {
         query_cache_size: 0,
         connect,
         limits: pools::limits(1, 0),
+        views: view::Settings::off(),
+        write: None,
         thresholds: probe::Thresholds::default(),
         app_env: "test".to_owned(),
     };

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use db_pool_exporter::http::Settings;
 use db_pool_exporter::pool::Limits;
-use db_pool_exporter::{dsn, pool, probe};
+use db_pool_exporter::{dsn, pool, probe, view};
 use serde_json::Value;
 
 use crate::support::{Server, settings, start};
@@ -51,6 +51,8 @@ fn target() -> probe::Settings {
             echo_statements: false,
         },
         query_cache_size: 1200,
+        views: view::Settings::default(),
+        write: None,
         thresholds: probe::Thresholds::default(),
         app_env: "production".to_owned(),
     }

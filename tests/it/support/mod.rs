@@ -1,5 +1,6 @@
 //! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
 
+pub(crate) mod application;
 pub(crate) mod authority;
 pub(crate) mod checks;
 pub(crate) mod client;
@@ -8,6 +9,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod scene;
 pub(crate) mod scripted;
+pub(crate) mod watch;
 pub(crate) mod web;
 pub(crate) mod workplace;
 

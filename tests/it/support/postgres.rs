@@ -95,6 +95,24 @@ impl Cluster {
         connect(&config).await
     }
 
+    /// As [`Cluster::client`], to another database.
+    pub(crate) async fn client_of(
+        &self,
+        user: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let mut config: tokio_postgres::Config = self.url(user, password).parse()?;
+        connect(config.dbname(database)).await
+    }
+
+    /// A new connection of a role over the Unix socket, which takes no password: quick to make.
+    pub(crate) async fn client_at_socket(&self, user: &str) -> Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.folder).port(self.port).user(user).dbname("postgres");
+        connect(&config).await.expect("everybody gets in over the socket")
+    }
+
     /// Runs statements as the superuser, each in its own transaction; returns the rows as psql prints them
     /// unaligned, one a line, with `|` between columns.
     pub(crate) fn psql(&self, sql: &str) -> String {
@@ -110,6 +128,56 @@ impl Cluster {
     pub(crate) fn role(&self, name: &str, password: &str) {
         let password = password.replace('\'', "''");
         self.psql(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"));
+    }
+
+    /// A hot standby of this cluster, by pg_basebackup; the cluster needs [`REPLICATION`] in its pg_hba.conf.
+    ///
+    /// The npm builds have no pg_basebackup: for them the cluster's files are copied while it is stopped.
+    pub(crate) fn standby(&self) -> Cluster {
+        let standby = Cluster {
+            folder: workplace::folder(&format!("standby{}", self.server.major)),
+            port: free_port(),
+            postmaster: Mutex::new(None),
+            server: self.server.clone(),
+        };
+        let data = standby.folder.join("data");
+        if self.server.programs.join("pg_basebackup").exists() {
+            let mut backup = self.server.program("pg_basebackup", &standby.folder);
+            backup.args([
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "-U",
+                "postgres",
+                "-p",
+                &self.port.to_string(),
+                "-h",
+            ]);
+            backup.arg(&self.folder).arg("-D").arg(&data);
+            finish(backup, b"");
+        } else {
+            self.stop();
+            copy(&self.folder.join("data"), &data);
+            self.start_again();
+            let folder = self.folder.display();
+            append(
+                &data.join("postgresql.conf"),
+                &format!("primary_conninfo = 'host={folder} port={} user=postgres'\n", self.port),
+            );
+            let mut signal = Command::new("touch");
+            signal.arg(data.join("standby.signal")).current_dir("/");
+            become_server_user(&mut signal);
+            finish(signal, b"");
+        }
+        let folder = standby.folder.display();
+        append(
+            &data.join("postgresql.conf"),
+            &format!("port = {}\nunix_socket_directories = '{folder}'\n", standby.port),
+        );
+        standby.start_again();
+        standby
     }
 
     /// Ends the server as `pg_ctl stop -m fast` does: sessions are told and cut. Connections are refused then.
@@ -451,5 +519,8 @@ const USUAL: [(&str, &str); 7] = [
     ("log_line_prefix", "%m [%p] %u@%d "),
     ("timezone", "UTC"),
 ];
+
+/// Lets the superuser replicate over the Unix socket.
+pub(crate) const REPLICATION: &str = "local replication all trust";
 
 const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";

@@ -1,0 +1,199 @@
+//! Which label sets are shown: at most so many, always the same, and for a while after they are gone.
+//!
+//! application_name is chosen by any client, so that without a cap a client could fill Prometheus up.
+//! Who is a member stays one while it is there: a series that comes and goes is worse than none. What
+//! finds no room is rolled up into `application="other"` of its role and database, and when even
+//! that does not fit, into one set of `other`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::key::Key;
+
+/// A set that is gone is told as 0 in so many snapshots.
+pub(super) const RETAINED: u32 = 3;
+
+/// Which set's numbers go into which label set.
+pub(super) type Labels = HashMap<Key, Key>;
+
+/// The label sets of a target.
+#[derive(Debug)]
+pub(super) struct Series {
+    limit: usize,
+    members: BTreeMap<Key, Member>,
+    next: u64,
+    rolled: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    /// Who came first stays.
+    order: u64,
+    /// Snapshots since it was there.
+    missing: u32,
+    here: bool,
+}
+
+impl Series {
+    /// At most `limit` label sets, but at least one.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), members: BTreeMap::new(), next: 0, rolled: 0 }
+    }
+
+    /// Takes the sets of a scan in, and tells the label set of each.
+    pub(super) fn admit(&mut self, keys: BTreeSet<Key>) -> Labels {
+        let alive = self.by_seniority(keys);
+        let kept = fitting(&alive, self.limit);
+        let (kept, rest) = alive.split_at(kept);
+        let pairs: BTreeSet<Key> = rest.iter().map(Key::rolled_up).collect();
+        let fits = kept.len() + pairs.len() <= self.limit;
+        let roll = |key: &Key| if fits { key.rolled_up() } else { Key::others() };
+        let mut labels: Labels = kept.iter().map(|key| (key.clone(), key.clone())).collect();
+        labels.extend(rest.iter().map(|key| (key.clone(), roll(key))));
+        let demoted: BTreeSet<&Key> = rest.iter().collect();
+        self.members.retain(|key, _| !demoted.contains(key));
+        self.rolled += u64::try_from(rest.len()).unwrap_or(u64::MAX);
+        self.remember(labels.values().collect());
+        labels
+    }
+
+    /// Ends a snapshot: forgets who has been gone for long.
+    pub(super) fn age(&mut self) {
+        for member in self.members.values_mut() {
+            member.missing = if member.here { 0 } else { member.missing + 1 };
+            member.here = false;
+        }
+        self.members.retain(|_, member| member.missing <= RETAINED);
+    }
+
+    /// The label sets that are shown.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Key> {
+        self.members.keys()
+    }
+
+    /// How many sets were rolled up, scan by scan.
+    pub(super) fn rolled(&self) -> u64 {
+        self.rolled
+    }
+
+    /// Members in the order in which they came, then the others by name.
+    fn by_seniority(&self, keys: BTreeSet<Key>) -> Vec<Key> {
+        let mut alive: Vec<Key> = keys.into_iter().collect();
+        alive.sort_by_cached_key(|key| self.members.get(key).map_or(u64::MAX, |m| m.order));
+        alive
+    }
+
+    fn remember(&mut self, shown: BTreeSet<&Key>) {
+        for key in shown {
+            let next = &mut self.next;
+            let member = self.members.entry(key.clone()).or_insert_with(|| {
+                *next += 1;
+                Member { order: *next, missing: 0, here: true }
+            });
+            member.here = true;
+        }
+        while self.members.len() > self.limit {
+            let gone = self.members.iter().filter(|(_, member)| !member.here);
+            let Some((key, _)) = gone.max_by_key(|(_, member)| member.missing) else { return };
+            let key = key.clone();
+            self.members.remove(&key);
+        }
+    }
+}
+
+/// How many of the sets, from the first, can be shown beside those that the rest is rolled up into.
+fn fitting(alive: &[Key], limit: usize) -> usize {
+    if alive.len() <= limit {
+        return alive.len();
+    }
+    let mut pairs = BTreeSet::new();
+    let mut best = None;
+    for (kept, key) in alive.iter().enumerate().rev() {
+        pairs.insert((&key.database, &key.user));
+        if best.is_none() && kept + pairs.len() <= limit {
+            best = Some(kept);
+        }
+    }
+    best.unwrap_or(limit - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: impl IntoIterator<Item = String>) -> BTreeSet<Key> {
+        names.into_iter().map(|name| Key::new("db", "app", &name)).collect()
+    }
+
+    fn numbered(range: std::ops::Range<u32>) -> BTreeSet<Key> {
+        keys(range.map(|n| format!("a{n:05}")))
+    }
+
+    fn shown(series: &Series) -> Vec<String> {
+        series.members().map(|key| key.application.clone()).collect()
+    }
+
+    #[test]
+    fn up_to_the_limit_every_set_has_its_own_labels() {
+        let mut series = Series::new(100);
+        let labels = series.admit(numbered(0..100));
+        assert!(labels.iter().all(|(key, label)| key == label));
+        assert_eq!((series.members().count(), series.rolled()), (100, 0));
+    }
+
+    #[test]
+    fn beyond_it_the_newcomers_are_rolled_up_and_counted() {
+        let mut series = Series::new(4);
+        series.admit(keys(["z".to_owned(), "y".to_owned(), "x".to_owned()]));
+        series.age();
+        let all = ["a", "b", "x", "y", "z"].map(str::to_owned);
+        let labels = series.admit(keys(all));
+        assert_eq!(labels[&Key::new("db", "app", "a")].application, "other");
+        assert_eq!(labels[&Key::new("db", "app", "z")].application, "z");
+        assert_eq!(shown(&series), ["other", "x", "y", "z"]);
+        assert_eq!(series.rolled(), 2);
+    }
+
+    #[test]
+    fn ten_thousand_names_never_make_more_than_the_limit() {
+        let mut series = Series::new(100);
+        for turn in 0..5 {
+            series.admit(numbered(turn * 5_000..turn * 5_000 + 10_000));
+            assert!(series.members().count() <= 100);
+            series.age();
+        }
+    }
+
+    #[test]
+    fn ten_thousand_roles_become_one_set_of_others() {
+        let mut series = Series::new(10);
+        let roles = (0..10_000).map(|n| Key::new("db", &format!("r{n}"), ""));
+        let labels = series.admit(roles.collect());
+        assert_eq!(labels.values().filter(|label| **label == Key::others()).count(), 9_991);
+        assert_eq!(series.members().count(), 10);
+    }
+
+    #[test]
+    fn who_is_gone_is_shown_for_three_more_snapshots() {
+        let mut series = Series::new(10);
+        series.admit(numbered(0..2));
+        series.age();
+        for _ in 0..RETAINED {
+            series.admit(numbered(0..1));
+            series.age();
+            assert_eq!(series.members().count(), 2);
+        }
+        series.admit(numbered(0..1));
+        series.age();
+        assert_eq!(shown(&series), ["a00000"]);
+    }
+
+    #[test]
+    fn who_is_gone_makes_room_first() {
+        let mut series = Series::new(2);
+        series.admit(numbered(0..2));
+        series.age();
+        let labels = series.admit(numbered(2..4));
+        assert!(labels.iter().all(|(key, label)| key == label));
+        assert_eq!(shown(&series), ["a00002", "a00003"]);
+    }
+}

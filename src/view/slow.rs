@@ -1,0 +1,164 @@
+//! Slow queries over time: each pid and start that was seen above the threshold counts once.
+//!
+//! What is counted surely: every query that runs for longer than the threshold and one sampling
+//! interval. A shorter one is counted with the chance (duration - threshold) / interval. Nothing is
+//! counted twice: when there is no room to remember one that is running, it is not counted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Views;
+use super::activity::Group;
+use super::key::Key;
+use super::series::Labels;
+use crate::metrics::{Kind, Reading};
+
+/// Which slow queries were seen, and how many of each label set.
+#[derive(Debug)]
+pub(super) struct Seen {
+    capacity: usize,
+    turn: u64,
+    place: u64,
+    /// By pid and start: the turn in which it was last seen, and its place among all.
+    last: HashMap<Query, Turn>,
+    /// The same, the longest unseen first.
+    order: BTreeMap<Turn, Query>,
+    totals: BTreeMap<Key, u64>,
+}
+
+type Query = (i32, i64);
+type Turn = (u64, u64);
+
+impl Seen {
+    /// Remembers so many queries; 0 remembers none, so nothing is counted.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            turn: 0,
+            place: 0,
+            last: HashMap::new(),
+            order: BTreeMap::new(),
+            totals: BTreeMap::new(),
+        }
+    }
+
+    /// Whether anything is counted at all.
+    pub(super) fn is_counting(&self) -> bool {
+        self.capacity > 0
+    }
+
+    /// Counts the slow queries of a scan that were not seen before.
+    pub(super) fn count(&mut self, groups: &[Group], labels: &Labels) {
+        self.turn += 1;
+        let slow = groups.iter().filter_map(|group| Some((&group.key, group.slow.as_ref()?)));
+        let slow: Vec<(&Key, Query)> = slow.map(|(key, s)| (key, (s.pid, s.started))).collect();
+        // Those known are made the newest first, so that no newcomer pushes one out that still runs.
+        let (known, new): (Vec<_>, Vec<_>) =
+            slow.into_iter().partition(|(_, query)| self.last.contains_key(query));
+        known.into_iter().for_each(|(_, query)| self.touch(query));
+        for (key, query) in new {
+            if self.make_room() {
+                self.touch(query);
+                let label = labels.get(key).unwrap_or(key);
+                *self.totals.entry(label.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    /// How many were counted for a label set.
+    pub(super) fn total(&self, label: &Key) -> u64 {
+        self.totals.get(label).copied().unwrap_or(0)
+    }
+
+    /// Forgets the counts of label sets that are not shown, when there are too many of them.
+    pub(super) fn prune(&mut self, most: usize, is_shown: impl Fn(&Key) -> bool) {
+        if self.totals.len() > most {
+            self.totals.retain(|key, _| is_shown(key));
+        }
+    }
+
+    /// Makes a query the newest.
+    fn touch(&mut self, query: Query) {
+        if let Some(before) = self.last.remove(&query) {
+            self.order.remove(&before);
+        }
+        self.place += 1;
+        let turn = (self.turn, self.place);
+        self.last.insert(query, turn);
+        self.order.insert(turn, query);
+    }
+
+    /// Whether one more fits, after the one unseen for longest was forgotten if need be.
+    fn make_room(&mut self) -> bool {
+        if self.last.len() < self.capacity {
+            return true;
+        }
+        match self.order.first_key_value() {
+            Some((turn, _)) if turn.0 < self.turn => {
+                if let Some((_, query)) = self.order.pop_first() {
+                    self.last.remove(&query);
+                }
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+}
+
+/// The family of the counter.
+pub(super) const READINGS: &[Reading<Views>] = &[Reading {
+    name: "db_pool_server_slow_queries_total",
+    help: "Queries seen running for longer than DB_MONITOR_SLOW_QUERY_THRESHOLD. All that last a sampling interval longer are counted, shorter ones by chance.",
+    kind: Kind::Counter,
+    labels: &["database", "user", "application"],
+    read: |views, out| views.slow.iter().for_each(|(key, n)| out.push(key.labels(), *n)),
+}];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::activity::{Slow, State};
+
+    fn scan(queries: &[Query]) -> Vec<Group> {
+        let group = |(pid, started): &Query| Group {
+            key: Key::new("db", "app", ""),
+            own_database: true,
+            own_role: true,
+            state: State::Active,
+            waits_for: None,
+            sessions: 1,
+            transaction: None,
+            query: None,
+            idle_in_transaction: None,
+            leaked: 0,
+            slow: Some(Slow { pid: *pid, started: *started, wait_event: None, text: None }),
+        };
+        queries.iter().map(group).collect()
+    }
+
+    /// What is counted after each of the scans.
+    fn counted(capacity: usize, scans: &[&[Query]]) -> Vec<u64> {
+        let mut seen = Seen::new(capacity);
+        let mut after = |queries: &&[Query]| {
+            seen.count(&scan(queries), &Labels::new());
+            assert!(seen.last.len() <= capacity && seen.last.len() == seen.order.len());
+            seen.total(&Key::new("db", "app", ""))
+        };
+        scans.iter().map(&mut after).collect()
+    }
+
+    #[test]
+    fn a_query_counts_once_however_often_it_is_seen() {
+        assert_eq!(counted(9, &[&[(1, 5)], &[(1, 5)], &[(1, 6)], &[(2, 6), (1, 6)]]), [1, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_one_unseen_for_longest_is_forgotten_and_never_one_that_runs() {
+        assert_eq!(counted(2, &[&[(1, 1)], &[(2, 1)], &[(1, 1), (3, 1)], &[(1, 1)]]), [1, 2, 3, 3]);
+        assert_eq!(counted(1, &[&[(1, 1), (2, 1)], &[(1, 1), (2, 1)], &[(2, 1)]]), [1, 1, 2]);
+    }
+
+    #[test]
+    fn without_memory_nothing_is_counted() {
+        assert_eq!(counted(0, &[&[(1, 1)], &[(1, 1)]]), [0, 0]);
+    }
+}

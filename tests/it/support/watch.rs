@@ -1,0 +1,185 @@
+//! A target of the library itself that watches a cluster, without a daemon around it.
+//!
+//! Its role has a CONNECTION LIMIT of 3, always: whoever takes a fourth connection fails its test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db_pool_exporter::metrics::{Filter, Format, Page};
+use db_pool_exporter::probe::{
+    self, Kind, Part, Published, Roster, SNAPSHOT_READINGS, Schedule, Settings, Snapshot, Target,
+    Thresholds,
+};
+use db_pool_exporter::secret::Secret;
+use db_pool_exporter::{pool, view};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::pools::{connect, limits};
+use super::postgres::Cluster;
+
+/// The role that watches.
+pub(crate) const MONITOR: (&str, &str) = ("monitor", "it watches");
+
+/// What the role that watches may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Privilege {
+    None,
+    ReadAllStats,
+    Superuser,
+}
+
+/// Makes the role that watches.
+pub(crate) fn monitor(cluster: &Cluster, privilege: Privilege) {
+    cluster.role(MONITOR.0, MONITOR.1);
+    cluster.psql("ALTER ROLE monitor CONNECTION LIMIT 3");
+    match privilege {
+        Privilege::None => {}
+        Privilege::ReadAllStats => drop(cluster.psql("GRANT pg_read_all_stats TO monitor")),
+        Privilege::Superuser => drop(cluster.psql("ALTER ROLE monitor SUPERUSER")),
+    }
+}
+
+/// How a cluster is watched, by [`MONITOR`].
+pub(crate) fn settings(cluster: &Cluster, views: view::Settings) -> Settings {
+    let mut connect = connect(cluster.port());
+    let mut dsn = connect.dsn.as_ref().clone();
+    dsn.user = Some(MONITOR.0.to_owned());
+    dsn.password = Some(Secret::new(MONITOR.1));
+    connect.dsn = Arc::new(dsn);
+    Settings {
+        name: "watched".to_owned(),
+        labels: Vec::new(),
+        kind: Kind::Postgres,
+        schedule: Schedule {
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+            connect_interval: Some(Duration::ZERO),
+            sampling: Duration::from_secs(10),
+        },
+        query: "SELECT 1".to_owned(),
+        slow_threshold: Duration::from_secs(1),
+        command_timeout: None,
+        connect,
+        limits: pool::Limits { timeout: Duration::from_secs(5), ..limits(20, 10) },
+        views,
+        write: None,
+        query_cache_size: 1200,
+        thresholds: Thresholds::default(),
+        app_env: "development".to_owned(),
+    }
+}
+
+/// A target that is probed when a test says so.
+pub(crate) struct Watch {
+    target: Arc<Target>,
+}
+
+impl Watch {
+    pub(crate) fn new(settings: Settings) -> Watch {
+        Watch { target: Target::new(settings, TaskTracker::new(), CancellationToken::new()) }
+    }
+
+    /// The value of a sample of what the probes count and time.
+    pub(crate) fn instrument(&self, sample: &str) -> f64 {
+        let filter = Filter::default();
+        let mut page = Page::new(Format::Text, &filter);
+        page.live(probe::INSTRUMENT_READINGS, [("", self.target.instruments())]);
+        let text = page.finish();
+        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {sample} in\n{text}")).parse().expect("a number")
+    }
+
+    /// One probe, with a fresh connect.
+    pub(crate) async fn probe(&self) -> Snapshot {
+        probe::once(&self.target, true).await
+    }
+
+    /// One probe of which every part succeeds.
+    pub(crate) async fn good(&self) -> Snapshot {
+        let snapshot = self.probe().await;
+        assert_eq!(failures(&snapshot), [] as [(Part, pool::Reason); 0], "{snapshot:?}");
+        snapshot
+    }
+
+    /// One good probe, as its lines of the exposition.
+    pub(crate) async fn lines(&self) -> Lines {
+        Lines::new(self.good().await)
+    }
+}
+
+/// The parts that failed, and why.
+pub(crate) fn failures(snapshot: &Snapshot) -> Vec<(Part, pool::Reason)> {
+    let parts = snapshot.parts();
+    parts.filter_map(|(part, result)| Some((part, result.err()?.reason))).collect()
+}
+
+/// A target that probes itself at its interval; stops when dropped.
+pub(crate) struct Running {
+    pub(crate) roster: Roster,
+    stop: CancellationToken,
+}
+
+impl Running {
+    pub(crate) fn start(settings: Settings) -> Running {
+        let stop = CancellationToken::new();
+        let roster = Roster::new(TaskTracker::new(), stop.clone(), true);
+        roster.apply(vec![settings]);
+        Running { roster, stop }
+    }
+
+    /// The next snapshot that begins after now.
+    pub(crate) async fn next(&self) -> Arc<Snapshot> {
+        let target = self.roster.target("watched").expect("it was applied");
+        let mut published = target.subscribe();
+        for _ in 0..2 {
+            published.borrow_and_update();
+            published.changed().await.expect("the target lives");
+        }
+        let last = published.borrow_and_update().clone();
+        Arc::clone(&last.expect("it has changed").snapshot)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A snapshot's lines of the exposition.
+pub(crate) struct Lines(String);
+
+impl Lines {
+    pub(crate) fn new(snapshot: Snapshot) -> Lines {
+        let published = Published::new(snapshot, "");
+        let filter = Filter::default();
+        let mut page = Page::new(Format::Text, &filter);
+        page.rendered(SNAPSHOT_READINGS, [&published.rendered]);
+        page.rendered(view::READINGS, [&published.views]);
+        Lines(page.finish())
+    }
+
+    /// A sample's value; `sample` is its name without `db_pool_`, and its labels.
+    pub(crate) fn get(&self, sample: &str) -> Option<f64> {
+        let mut lines = self.0.lines();
+        let value = lines.find_map(|line| {
+            line.strip_prefix("db_pool_")?.strip_prefix(sample)?.strip_prefix(' ')
+        })?;
+        Some(if value == "+Inf" { f64::INFINITY } else { value.parse().expect("a number") })
+    }
+
+    /// A sample that must be there.
+    pub(crate) fn value(&self, sample: &str) -> f64 {
+        self.get(sample).unwrap_or_else(|| panic!("no {sample} in\n{}", self.0))
+    }
+
+    /// The samples of a family.
+    pub(crate) fn family(&self, name: &str) -> Vec<&str> {
+        let start = format!("db_pool_{name}");
+        let is_its = |line: &&str| {
+            line.strip_prefix(start.as_str()).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        self.0.lines().filter(is_its).collect()
+    }
+}

@@ -1,0 +1,186 @@
+//! Applications' pools as inferred, beside what SQLAlchemy's own pool says at each step.
+
+use std::time::Duration;
+
+use db_pool_exporter::view::application::{Match, Settings, Who};
+use db_pool_exporter::view::{self, Pattern, Usage};
+
+use super::builder;
+use crate::support::application::{Application, Status};
+use crate::support::pools::ROLE;
+use crate::support::postgres::Cluster;
+use crate::support::wait_for;
+use crate::support::watch::{Lines, Privilege, Watch, monitor, settings};
+
+on_versions! {
+    one_process_is_followed_step_by_step,
+    two_processes_with_names_of_their_own_are_counted,
+    two_processes_under_one_name_share_the_limits,
+    by_default_the_own_role_is_the_application,
+}
+
+/// The application of these tests, as SQLAlchemy's pool is set there.
+fn application(pattern: &str, instances: u32) -> view::Settings {
+    let sessions = Match {
+        application_name: Some(Pattern::new(pattern)),
+        user: Who::Like(Pattern::new(ROLE.0)),
+        database: Who::Own,
+    };
+    let orders = Settings {
+        name: "orders".to_owned(),
+        sessions,
+        pool_size: 5,
+        max_overflow: Some(3),
+        instances,
+    };
+    let leak_threshold = Duration::from_millis(200);
+    view::Settings { applications: vec![orders], leak_threshold, ..view::Settings::default() }
+}
+
+fn start(version: Option<u32>) -> Cluster {
+    let cluster = builder(version).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    cluster.role(ROLE.0, ROLE.1);
+    cluster
+}
+
+/// What must hold of our numbers beside SQLAlchemy's own.
+#[derive(Clone, Copy)]
+enum Truth {
+    /// Checked out and overflow are equal.
+    Exact,
+    /// Overflow is equal; what is checked out is at least what we say.
+    AtLeast,
+}
+
+/// One process, watched.
+struct Followed {
+    cluster: Cluster,
+    app: Application,
+    watch: Watch,
+}
+
+impl Followed {
+    async fn step(&mut self, command: &str, truth: Truth) -> Usage {
+        let said = self.app.tell(command);
+        let usage = self.watch.good().await.views.usage(None).expect("the sessions can be seen");
+        eprintln!("{command:10} SQLAlchemy {said:?}, inferred {usage:?}");
+        let overflow = u64::try_from(said.overflow).unwrap_or(0);
+        assert_eq!(usage.overflow, overflow, "{command}");
+        assert_eq!(usage.open, said.checkedin + said.checkedout, "{command}");
+        match truth {
+            Truth::Exact => assert_eq!(usage.active, said.checkedout, "{command}"),
+            Truth::AtLeast => assert!(usage.active <= said.checkedout, "{command}"),
+        }
+        usage
+    }
+
+    /// Ends what runs, as an operator does.
+    fn cancel(&self) {
+        let sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = 'active'";
+        self.cluster.psql(sql);
+    }
+}
+
+async fn one_process_is_followed_step_by_step(version: Option<u32>) {
+    let cluster = start(version);
+    let app = Application::start(&cluster, ROLE, "orders-web");
+    let watch = Watch::new(settings(&cluster, application("orders-*", 1)));
+    let mut it = Followed { cluster, app, watch };
+    // Nothing is open yet, so nobody can know it.
+    assert_eq!(it.app.tell("status"), Status { checkedin: 0, checkedout: 0, overflow: -5 });
+    assert_eq!(it.watch.good().await.views.usage(None), None);
+    it.step("warm 8", Truth::Exact).await;
+    it.step("busy 3", Truth::Exact).await;
+    it.step("busy 5", Truth::Exact).await;
+    let full = it.step("wait 2", Truth::Exact).await;
+    assert_eq!((full.saturation_ratio(), full.utilization_percent()), (Some(1.0), Some(160.0)));
+    it.cancel();
+    // The two that waited have one each now, and have sent nothing.
+    it.step("settle", Truth::AtLeast).await;
+    it.step("return 2", Truth::Exact).await;
+    let held = it.step("hold 3", Truth::Exact).await;
+    assert_eq!(held.active, 3);
+    it.step("bare 2", Truth::AtLeast).await;
+    leaks_are_told(&it).await;
+    it.step("return 5", Truth::Exact).await;
+    // Killed on the server: the application does not know yet.
+    it.cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
+    wait_for("the sessions to go", Duration::from_secs(5), || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+        (it.cluster.psql(sql) == "0").then_some(())
+    });
+    let usage = it.watch.good().await.views.usage(None).expect("it was there");
+    assert_eq!((usage.open, usage.active, usage.overflow), (0, 0, 0));
+    assert_eq!(it.app.tell("status").checkedin, 5);
+}
+
+async fn leaks_are_told(it: &Followed) {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let lines = it.watch.lines().await;
+    let labels = "database=\"postgres\",user=\"app\",application=\"orders\",source=\"activity\"";
+    assert_eq!(lines.value(&format!("app_leaked_connections{{{labels}}}")), 3.0);
+    assert_eq!(lines.value(&format!("app_utilization_percent{{{labels}}}")), 60.0);
+}
+
+fn app_sample(lines: &Lines, name: &str, application: &str) -> Option<f64> {
+    let labels = format!(
+        "database=\"postgres\",user=\"app\",application=\"{application}\",source=\"activity\""
+    );
+    lines.get(&format!("app_{name}{{{labels}}}"))
+}
+
+async fn two_processes_with_names_of_their_own_are_counted(version: Option<u32>) {
+    let cluster = start(version);
+    let watch = Watch::new(settings(&cluster, application("orders-*", 1)));
+    let mut one = Application::start(&cluster, ROLE, "orders-web-17");
+    let mut two = Application::start(&cluster, ROLE, "orders-web-18");
+    one.tell("busy 7");
+    let said = [one.tell("status"), two.tell("busy 2")];
+    let lines = watch.lines().await;
+    let sample = |name| app_sample(&lines, name, "orders");
+    let out: u64 = said.iter().map(|status| status.checkedout).sum();
+    let overflow: i64 = said.iter().map(|status| status.overflow.max(0)).sum();
+    assert_eq!(sample("active_connections"), Some(out as f64));
+    assert_eq!(sample("overflow_connections"), Some(overflow as f64));
+    assert_eq!((sample("instances"), sample("max_connections")), (Some(2.0), Some(16.0)));
+    assert_eq!(sample("saturation_ratio"), Some(9.0 / 16.0));
+}
+
+async fn two_processes_under_one_name_share_the_limits(version: Option<u32>) {
+    let cluster = start(version);
+    let mut one = Application::start(&cluster, ROLE, "orders");
+    let mut two = Application::start(&cluster, ROLE, "orders");
+    one.tell("busy 7");
+    two.tell("hold 2");
+    // One process is configured where there are two: more is open than it can have.
+    let wrong = Watch::new(settings(&cluster, application("orders", 1))).lines().await;
+    assert_eq!(app_sample(&wrong, "open_connections", "orders"), Some(9.0));
+    assert_eq!(app_sample(&wrong, "saturation_ratio", "orders"), None);
+    assert_eq!(app_sample(&wrong, "utilization_percent", "orders"), None);
+    let right = Watch::new(settings(&cluster, application("orders", 2))).lines().await;
+    let sample = |name| app_sample(&right, name, "orders");
+    assert_eq!((sample("active_connections"), sample("size")), (Some(9.0), Some(10.0)));
+    // In truth one of them is 2 above its size: a lower bound.
+    assert_eq!((sample("overflow_connections"), sample("instances")), (Some(0.0), Some(2.0)));
+}
+
+async fn by_default_the_own_role_is_the_application(version: Option<u32>) {
+    let cluster = start(version);
+    cluster.psql("ALTER ROLE app CONNECTION LIMIT 10");
+    let mut settings = settings(&cluster, view::Settings::default());
+    settings.connect = crate::support::pools::connect(cluster.port());
+    let watch = Watch::new(settings);
+    assert_eq!(watch.good().await.views.usage(None), None, "our own sessions are not its");
+    let mut app = Application::start(&cluster, ROLE, "");
+    app.tell("hold 2");
+    cluster.role("other", "secret");
+    let _other = cluster.client("other", "secret").await.expect("it gets in");
+    let lines = watch.lines().await;
+    assert_eq!(app_sample(&lines, "active_connections", "default"), Some(2.0));
+    assert_eq!(app_sample(&lines, "max_connections", "default"), Some(30.0));
+    let other = "database=\"postgres\",user=\"other\",application=\"\",source=\"activity\"";
+    assert_eq!(lines.value(&format!("app_open_connections{{{other}}}")), 1.0);
+    assert_eq!(lines.get(&format!("app_active_connections{{{other}}}")), None, "no privilege");
+    assert_eq!(lines.get(&format!("app_max_connections{{{other}}}")), None);
+}

@@ -1,0 +1,74 @@
+//! A view that fails takes nothing from the others.
+
+use std::time::Duration;
+
+use db_pool_exporter::pool::Reason;
+use db_pool_exporter::probe::Part;
+use db_pool_exporter::view::{self, Name, statements};
+
+use super::builder;
+use crate::support::watch::{Lines, Privilege, Watch, failures, monitor, settings};
+
+on_versions! {
+    a_missing_extension_fails_its_view_alone,
+    a_view_that_hangs_leaves_the_others_their_time,
+    a_full_server_still_shows_who_has_the_connections,
+}
+
+fn with_statements() -> view::Settings {
+    let statements = Some(statements::Settings::default());
+    view::Settings { statements, ..view::Settings::default() }
+}
+
+async fn a_missing_extension_fails_its_view_alone(version: Option<u32>) {
+    let cluster = builder(version).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    let watch = Watch::new(settings(&cluster, with_statements()));
+    let missing = (Part::View(Name::Statements), Reason::NoExtension);
+    let snapshot = watch.probe().await;
+    assert_eq!(failures(&snapshot), [missing]);
+    assert!(snapshot.is_up());
+    let lines = Lines::new(snapshot);
+    assert_eq!(lines.value("probe_success{probe=\"statements\"}"), 0.0);
+    assert_eq!(lines.value("probe_success{probe=\"activity\"}"), 1.0);
+    // There, but not loaded with the server.
+    cluster.psql("CREATE EXTENSION pg_stat_statements");
+    assert_eq!(failures(&watch.probe().await), [missing]);
+}
+
+async fn a_view_that_hangs_leaves_the_others_their_time(version: Option<u32>) {
+    let cluster = builder(version).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    let mut settings = settings(&cluster, with_statements());
+    settings.schedule.timeout = Duration::from_millis(1500);
+    let watch = Watch::new(settings);
+    let admin = cluster.admin().await;
+    watch.probe().await;
+    let lock = "BEGIN; LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE";
+    admin.batch_execute(lock).await.expect("the superuser may");
+    let snapshot = watch.probe().await;
+    assert_eq!(failures(&snapshot), [(Part::View(Name::Statements), Reason::Timeout)]);
+    assert!(snapshot.took < Duration::from_millis(1800), "{:?}", snapshot.took);
+    // The statement is ended on the server, too.
+    admin.batch_execute("ROLLBACK").await.expect("it is its own");
+    let after = failures(&watch.probe().await);
+    assert_eq!(after, [(Part::View(Name::Statements), Reason::NoExtension)]);
+}
+
+async fn a_full_server_still_shows_who_has_the_connections(version: Option<u32>) {
+    let cluster = builder(version).setting("max_connections", "10").start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    cluster.role("greedy", "secret");
+    let watch = Watch::new(settings(&cluster, view::Settings::default()));
+    watch.good().await;
+    let mut held = Vec::new();
+    while let Ok(client) = cluster.client("greedy", "secret").await {
+        held.push(client);
+    }
+    let snapshot = watch.probe().await;
+    assert_eq!(failures(&snapshot), [(Part::Connect, Reason::TooManyConnections)]);
+    let lines = Lines::new(snapshot);
+    assert_eq!(lines.value("server_available_connections"), 0.0);
+    let greedy = "database=\"postgres\",user=\"greedy\",application=\"\",state=\"idle\"";
+    assert_eq!(lines.value(&format!("server_connections{{{greedy}}}")), held.len() as f64);
+}

@@ -1,0 +1,81 @@
+//! Slow queries: those running, and those counted over time.
+
+use std::time::Duration;
+
+use db_pool_exporter::view;
+
+use super::builder;
+use crate::support::pools::ROLE;
+use crate::support::postgres::Cluster;
+use crate::support::watch::{Lines, Privilege, Running, Watch, monitor, settings};
+
+on_versions! {
+    the_counter_holds_what_sampling_promises,
+    those_running_are_listed,
+}
+
+/// Runs a statement that takes so long, so many times, one after the other.
+async fn sleep(cluster: &Cluster, seconds: f64, times: u32) {
+    let client = cluster.client(ROLE.0, ROLE.1).await.expect("the role gets in");
+    for _ in 0..times {
+        let sql = format!("SELECT pg_sleep({seconds})");
+        client.batch_execute(&sql).await.expect("it sleeps");
+    }
+}
+
+/// Threshold 0.3 s, a sample each 0.2 s: 0.6 s is seen for sure, 0.1 s never, 0.4 s by chance.
+async fn the_counter_holds_what_sampling_promises(version: Option<u32>) {
+    let cluster = builder(version).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    cluster.role(ROLE.0, ROLE.1);
+    let slow_threshold = Duration::from_millis(300);
+    let views = view::Settings { slow_threshold, ..view::Settings::default() };
+    let mut settings = settings(&cluster, views);
+    settings.schedule.interval = Duration::from_secs(1);
+    settings.schedule.timeout = Duration::from_secs(1);
+    settings.schedule.sampling = Duration::from_millis(200);
+    let running = Running::start(settings);
+    running.next().await;
+    tokio::join!(
+        sleep(&cluster, 0.8, 6),
+        sleep(&cluster, 0.8, 6),
+        sleep(&cluster, 0.4, 10),
+        sleep(&cluster, 0.1, 30),
+    );
+    let lines = Lines::new(running.next().await.as_ref().clone());
+    let labels = "{database=\"postgres\",user=\"app\",application=\"\"}";
+    let counted = lines.value(&format!("server_slow_queries_total{labels}"));
+    eprintln!("12 surely, 10 by chance of one half, 30 never: counted {counted}");
+    assert!((12.0..=22.0).contains(&counted), "{counted}");
+    assert_eq!(lines.value(&format!("server_running_slow_queries{labels}")), 0.0);
+    // What was seen by a sample of the same role's pool never took a fourth connection.
+    let refused = cluster.log().matches("too many connections for role").count();
+    assert_eq!(refused, 0);
+}
+
+async fn those_running_are_listed(version: Option<u32>) {
+    let cluster = builder(version).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    cluster.role(ROLE.0, ROLE.1);
+    let slow_threshold = Duration::from_millis(100);
+    for show_query_text in [false, true] {
+        let views = view::Settings { slow_threshold, show_query_text, ..view::Settings::default() };
+        let watch = Watch::new(settings(&cluster, views));
+        let client = cluster.client(ROLE.0, ROLE.1).await.expect("the role gets in");
+        let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("it").get(0);
+        let token = client.cancel_token();
+        let query = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(60)").await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let snapshot = watch.good().await;
+        let running = &snapshot.views.activity.as_ref().expect("it was good").running;
+        assert_eq!(running.len(), 1, "{running:?}");
+        assert_eq!((running[0].slow.pid, running[0].key.user.as_str()), (pid, ROLE.0));
+        assert!(running[0].age >= Duration::from_millis(200), "{running:?}");
+        assert_eq!(running[0].waits_for.as_deref(), Some("Timeout"));
+        assert_eq!(running[0].slow.wait_event.as_deref(), Some("PgSleep"));
+        let text = show_query_text.then_some("SELECT pg_sleep(60)");
+        assert_eq!(running[0].slow.text.as_deref(), text);
+        token.cancel_query(tokio_postgres::NoTls).await.expect("it listens");
+        query.await.expect("no panic").expect_err("it was cancelled");
+    }
+}
