@@ -217,6 +217,30 @@ def table(title, description, columns, *, size=(24, 8), hidden=(), sort=None, li
                  options=options, transformations=transformations)
 
 
+def firing(title, description, at, *, size):
+    """The alerts of now, each with a link to its runbook, whose place db_pool:links knows."""
+    labels = "severity, alertname, job, target, application, user, reason"
+    alerts = f'max by ({labels}) (ALERTS{{alertname=~"DbPool.*", alertstate="firing", {at}}})'
+    linked = f"{alerts} * on () group_left (runbooks) max by (runbooks) (db_pool:links)"
+    result = table(title, description, [("firing", f"({linked}) or ({alerts} unless on () db_pool:links)", "none", None)],
+                   size=size, hidden=("Value", "job", "runbooks"), sort=("severity", False), links=("target",))
+    words = {word: {"color": color, "index": index, "text": word}
+             for index, (word, color) in enumerate((("critical", RED), ("warning", YELLOW)))}
+    page = "${__data.fields.runbooks}/${__data.fields.alertname}.md"
+    result["fieldConfig"]["overrides"] += [
+        {"matcher": {"id": "byName", "options": "severity"}, "properties": [
+            {"id": "mappings", "value": [{"type": "value", "options": words}]},
+            {"id": "custom.cellOptions", "value": {"type": "color-background", "mode": "basic"}},
+            {"id": "custom.width", "value": 90}]},
+        {"matcher": {"id": "byName", "options": "alertname"}, "properties": [
+            {"id": "links", "value": [{"title": "What to do", "url": page, "targetBlank": True}]}]},
+    ]
+    result["fieldConfig"]["defaults"]["noValue"] = ""
+    order = {name: index for index, name in enumerate(labels.split(", "))}
+    result["transformations"][-1]["options"]["indexByName"] = order
+    return result
+
+
 def row(title):
     """A heading over what follows."""
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "size": (24, 1)}
@@ -310,11 +334,8 @@ def overview():
         stat("Alerts firing", "Alerts of db_pool_alerts.yml that fire now, all severities.",
              'count(ALERTS{alertname=~"DbPool.*", alertstate="firing", job=~"$job"}) or 0 * count(count(db_pool_up{job=~"$job"}))',
              steps(GREEN, (1, RED)), empty="no exporter"),
-        table("What fires, and where", "Alerts of now. Each has a page of what to do, by its name, in docs/runbooks; the "
-              "link of a row opens its target.",
-              [("firing", 'max by (severity, alertname, job, target, application, reason) '
-                '(ALERTS{alertname=~"DbPool.*", alertstate="firing", job=~"$job"})', "none", None)],
-              size=(12, 7), hidden=("firing", "Value"), sort=("severity", False), links=("target", "alertname")),
+        firing("What fires, and what to do", "Alerts of now. The name of an alert leads to its page of what to do (set their "
+               "place in db_pool:links; the pages are docs/runbooks), the target to its dashboard.", 'job=~"$job"', size=(12, 7)),
         states("Which target, since when", "Red is down, as seen by the exporter that reaches it best. A gap: nobody "
                "watched.", [query(f"{by} (db_pool_up{{{at}}})", "{{target}}")], UP, size=(12, 7), links=link),
         row("Every target"),
@@ -391,12 +412,12 @@ def target_page():
     named = "{{application}} {{user}}"
     panels = [
         stat("State", "The last probe: a check-out, its statement, and a fresh connect.", f"max(db_pool_up{{{at}}})",
-             steps(RED, (1, GREEN)), mappings=UP, size=(3, 5), empty="not watched"),
+             steps(RED, (1, GREEN)), mappings=UP, size=(4, 5), empty="not watched"),
         panel("table", "Why: failures of the last five minutes", "By part of the probe and reason. Empty is good. refused, "
               "timeout: server or network; auth: password or pg_hba.conf; too_many_connections: headroom.",
               [query(f"sort_desc(round(max by (probe, reason) (increase(db_pool_probe_failures_total{{{at}}}[5m]))) > 0)",
                      instant=True, kind="table")],
-              unit="short", size=(6, 5),
+              unit="short", size=(8, 5),
               defaults={"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}, "noValue": "none",
                         "thresholds": steps(GREEN)},
               overrides=[{"matcher": {"id": "byName", "options": "failures"},
@@ -405,22 +426,28 @@ def target_page():
               options={"cellHeight": "sm", "showHeader": True},
               transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {},
                                                               "renameByName": {"Value": "failures"}}}]),
+        firing("What fires here, and what to do", "Alerts of now about this target. The name of an alert leads to its page of "
+               "what to do.", at, size=(12, 5)),
         stat("Fullest pool", "The application pool that is fullest: checked out, in percent of its size. Over 100 the "
              "overflow is in use.", f"max(db_pool_app_utilization_percent{{{app}}})", UTILIZATION, unit="percent",
-             size=(3, 5), decimals=0, empty="no pool known"),
+             size=(5, 4), decimals=0, empty="no pool known"),
         stat("Check-outs left", "Of the fullest pool: connections that can still be checked out before requests wait.",
              f"min({pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}})) - "
              f"{pool} (sum without (instance_id) (db_pool_app_active_connections{{{app}}})))",
-             steps(RED, (1, YELLOW), (5, GREEN)), size=(3, 5), empty="no pool known"),
+             steps(RED, (1, YELLOW), (5, GREEN)), size=(5, 4), empty="no pool known"),
         stat("Connections left", "What ordinary roles can still open on this server.",
-             f"min(db_pool_server_available_connections{{{at}}})", steps(RED, (3, YELLOW), (10, GREEN)), size=(3, 5),
+             f"min(db_pool_server_available_connections{{{at}}})", steps(RED, (3, YELLOW), (10, GREEN)), size=(5, 4),
              empty="not known"),
         stat("Idle in transaction", "The longest. A minute or more: a connection that was not given back.",
              f"max(db_pool_server_longest_idle_in_transaction_seconds{{{app}}})", steps(GREEN, (30, YELLOW), (60, RED)),
-             unit="s", size=(3, 5), empty="none"),
+             unit="s", size=(5, 4), empty="none"),
         stat("Connect p90", "Nine in ten fresh connections open faster than this.",
              f'histogram_quantile(0.9, sum by (le) (rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[$__rate_interval])))',
-             steps(GREEN, (0.2, YELLOW), (0.5, RED)), unit="s", size=(3, 5), empty="none opened"),
+             steps(GREEN, (0.2, YELLOW), (0.5, RED)), unit="s", size=(4, 4), empty="none opened"),
+        states("Health, and since when", "The exporter's own verdict, check by check, as the health endpoint tells it.",
+               [query(f'max by (check) (db_pool_health{{{at}, status="warn"}} or 2 * db_pool_health{{{at}, status="fail"}})',
+                      "{{check}}")],
+               mapping(v0=("pass", GREEN), v1=("warn", YELLOW), v2=("fail", RED)), size=(24, 4)),
         row("The path of a connection, as the exporter meets it: wait, phases, query"),
         lines("Where the time goes when a connection opens", "The mean of each phase, one on top of the other. dns, tcp: "
               "network; ssl_request: the server is slow to fork; tls; startup: authentication, and a full server.",
@@ -526,20 +553,20 @@ def exporter():
              "that are down.", f'sum((db_pool_probe_success{{{at}, probe!~"connect|query|write"}} == bool 0) '
              f"and on (instance, target) db_pool_up{{{at}}} == 1) or 0 * count(count(db_pool_up{{{at}}}))",
              steps(GREEN, (1, YELLOW)), empty="no view"),
-        stat("Series left out", "Label sets beyond the limit, in the last hour: told together as application=\"other\".",
-             f"sum(increase(db_pool_exporter_series_dropped_total{{{at}}}[1h])) or 0 * count(count(up{{{at}}}))",
-             steps(GREEN, (1, YELLOW)), decimals=0, empty="no exporter"),
+        stat("Families cut short", "Families with more label sets than their limit in the last hour: the rest is told together as "
+             'application="other".', f"count(max by (target, family) (increase(db_pool_exporter_series_dropped_total{{{at}}}[1h])) > 0) "
+             f"or 0 * count(count(up{{{at}}}))", steps(GREEN, (1, YELLOW)), decimals=0, empty="no exporter"),
         stat("Version", "What runs.", f"count by (version) (db_pool_exporter_build_info{{{at}}})", steps(BLUE),
              legend="{{version}}", text="name", empty="none"),
         row("Probes"),
         heatmap("Time of whole probes", "Of all targets.", "db_pool_probe_duration_seconds", at, size=(8, 8)),
-        lines("Age of the last probe", "By target. It climbs to the interval and falls back; when it only climbs, probes "
-              "hang.", [query(f"time() - db_pool_last_probe_timestamp_seconds{{{at}}}", "{{target}} " + named)], unit="s",
-              size=(8, 8)),
+        lines("Probes", "That ended, per minute, by target. A line that falls to 0: the probes of that target hang.",
+              [query(f"60 * max by (target) (rate(db_pool_probe_duration_seconds_count{{{at}}}[$__rate_interval]))",
+                     "{{target}}")], size=(8, 8)),
         lines("Failures and missed probes", "Per minute. Missed: the one before was still running.",
-              [query(f"60 * sum by (target, probe, reason, instance) (rate(db_pool_probe_failures_total{{{at}}}"
+              [query(f"60 * max by (target, probe, reason) (rate(db_pool_probe_failures_total{{{at}}}"
                      "[$__rate_interval])) > 0", "{{target}} {{probe}}: {{reason}}"),
-               query(f"60 * sum by (target, instance) (rate(db_pool_probes_missed_total{{{at}}}[$__rate_interval]))",
+               query(f"60 * max by (target) (rate(db_pool_probes_missed_total{{{at}}}[$__rate_interval]))",
                      "{{target}} missed")], size=(8, 8)),
         lines("Time of each statement", "The mean of the exporter's own statements, by kind: what watching costs the "
               "database.", [query(f"max by (query) (rate(db_pool_query_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
@@ -549,10 +576,9 @@ def exporter():
                [query(f"min by (target, probe) (db_pool_probe_success{{{at}}})", "{{target}} {{probe}}")],
                mapping(v0=("failed", RED), v1=("succeeded", GREEN)), size=(16, 8)),
         row("The exporter's own pool: at most three connections a target"),
-        lines("Connections", "Open and checked out, the most of any exporter; abandoned ones were given up, but may live on "
-              "the server.", [query(f"max by (target) (db_pool_open_connections{{{at}}})", "{{target}} open"),
-                              query(f"max by (target) (db_pool_active_connections{{{at}}})", "{{target}} checked out"),
-                              query(f"max by (target) (db_pool_abandoned_connections{{{at}}})", "{{target}} abandoned")],
+        lines("Connections", "Open, the most of any exporter; abandoned ones were given up, but may live on the server.",
+              [query(f"max by (target) (db_pool_open_connections{{{at}}})", "{{target}} open"),
+               query(f"max by (target) (db_pool_abandoned_connections{{{at}}})", "{{target}} abandoned")],
               size=(8, 8)),
         lines("Connections closed", "Per minute, by reason. Recycled and overflow are as should be; ping_failed, invalidated "
               "and broken mean that something cut them.",
@@ -565,8 +591,8 @@ def exporter():
         lines("Memory", "In RAM.", [query(f"process_resident_memory_bytes{{{at}}}", named)], unit="bytes", size=(6, 7)),
         lines("Processor", "Cores in use.", [query(f"rate(process_cpu_seconds_total{{{at}}}[$__rate_interval])", named)],
               unit="none", size=(6, 7), decimals=4),
-        lines("Open files", "With the limit.", [query(f"process_open_fds{{{at}}}", named),
-                                               query(f"process_max_fds{{{at}}}", "limit of " + named)], size=(6, 7)),
+        lines("Open files", "In percent of the limit.", [query(f"100 * process_open_fds{{{at}}} / process_max_fds{{{at}}}", named)],
+              unit="percent", size=(6, 7), maximum=100),
         lines("Time of a scrape", "As Prometheus measures it.", [query(f"scrape_duration_seconds{{{at}}}", named)], unit="s",
               size=(6, 7)),
         lines("Requests", "Per second, by what was asked for and the answer's code.",

@@ -52,7 +52,8 @@ const ROWS: &[Row] = &[
     Row {
         target: "silent",
         incident: Incident::Silent,
-        alerts: &[("DbPoolTargetDown", ""), ("DbPoolConnectFailing", "timeout")],
+        // After three attempts the exporter waits for their end: too few to call them repeated.
+        alerts: &[("DbPoolTargetDown", "")],
         metric: "db_pool_up",
     },
     Row {
@@ -91,16 +92,16 @@ const APP: (&str, &str) = ("app", "apple");
 const JOB: &str = "batch";
 /// How much faster the rules' times pass.
 const FACTOR: &str = "60";
-/// How long everything is well: fifteen minutes of a user's time.
-const QUIET: Duration = Duration::from_secs(15);
+/// How long everything is well: with what comes after, an hour of a user's time for the quiet target.
+const QUIET: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_incident_reaches_the_receiver_and_resolves_and_nothing_else_fires() {
+async fn each_incident_is_told_and_resolved_and_a_quiet_target_is_not_spoken_of() {
     let mut stage = Stage::start();
     let began = now();
     std::thread::sleep(QUIET);
-    assert!(stage.receiver.all().is_empty(), "all was well: {:#?}", stage.receiver.all());
+    assert!(stage.receiver.all().is_empty(), "all was well");
     let broken = Instant::now();
     let mut held = Vec::new();
     for (row, cluster) in &stage.clusters {
@@ -108,12 +109,16 @@ async fn each_incident_reaches_the_receiver_and_resolves_and_nothing_else_fires(
     }
     stage.every_alert("firing", broken);
     stage.evaluate(began);
+    stage.draw(began);
     let mended = Instant::now();
     drop(held);
     stage.clusters.iter().for_each(|(row, cluster)| mend(row.incident, cluster));
     stage.every_alert("resolved", mended);
     stage.evaluate(began);
     stage.a_refused_reload_and_a_lost_exporter_are_told();
+    for Message { notes, .. } in stage.receiver.all() {
+        assert!(!notes.to_string().contains("error expanding"), "{notes}");
+    }
     let quiet = stage.receiver.all().into_iter().filter(|m| m.labels["target"] == "quiet");
     assert_eq!(quiet.count(), 0, "nothing happened to it");
 }
@@ -175,6 +180,22 @@ impl Stage {
         succeeds(&installed(&["python"]), [script, url, began.to_string(), now().to_string()]);
     }
 
+    /// Pictures of the dashboards, for who wants to look: TEST_PICTURES names the folder.
+    fn draw(&mut self, began: f64) {
+        let Some(folder) = std::env::var_os("TEST_PICTURES") else { return };
+        let words = [
+            file("tests/dashboards/render.py"),
+            format!("http://{}", self.prometheus.address()),
+            began.to_string(),
+            now().to_string(),
+            folder.to_string_lossy().into_owned(),
+            installed(&["chromium"]),
+            "target=exhausted".to_owned(),
+            "application=.*".to_owned(),
+        ];
+        succeeds(&installed(&["python"]), words);
+    }
+
     fn a_refused_reload_and_a_lost_exporter_are_told(&mut self) {
         let gauge = "db_pool_exporter_config_last_reload_successful";
         if get(self.address, "/metrics").sample(gauge).is_some() {
@@ -200,7 +221,9 @@ impl Drop for Stage {
                 let lines: Vec<&str> = log.lines().collect();
                 eprintln!("{}\n", lines[lines.len().saturating_sub(15)..].join("\n"));
             }
-            eprintln!("{:#?}", self.receiver.all());
+            for Message { status, labels, .. } in self.receiver.all() {
+                eprintln!("{status} {labels}");
+            }
         }
     }
 }
@@ -215,12 +238,16 @@ fn cluster() -> Cluster {
 
 fn configuration(clusters: &[(&'static Row, Cluster)]) -> String {
     let mut text =
-        "defaults:\n  interval: 1s\n  connect_timeout: 700ms\n  slow_query_threshold: 500ms\n  \
+        "defaults:\n  interval: 2s\n  connect_timeout: 1500ms\n  slow_query_threshold: 500ms\n  \
                     slow_query_sampling: 250ms\n  pool: { size: 3, max_overflow: 2 }\ntargets:\n"
             .to_owned();
     for (row, cluster) in clusters {
         let url = cluster.url(APP.0, APP.1);
         text.push_str(&format!("  {}:\n    url: {url}?sslmode=disable\n", row.target));
+        if row.incident == Incident::Nothing {
+            // The machine may be busy with other tests: that is no incident.
+            text.push_str("    interval: 5s\n    connect_timeout: 4s\n");
+        }
     }
     text
 }
@@ -339,6 +366,7 @@ struct Message {
     came: Instant,
     status: String,
     labels: Value,
+    notes: Value,
 }
 
 /// A webhook that keeps what it gets.
@@ -390,6 +418,7 @@ fn take(mut stream: TcpStream, kept: &Mutex<Vec<Message>>) -> Option<()> {
             came,
             status: alert["status"].as_str().unwrap_or_default().to_owned(),
             labels: alert["labels"].clone(),
+            notes: alert["annotations"].clone(),
         });
         kept.lock().unwrap_or_else(PoisonError::into_inner).extend(alerts);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok()?;

@@ -329,7 +329,7 @@ def every_query_is_valid_and_narrowed_by_the_variables():
         board = where.split(":")[0]
         wanted = "instance" if "exporter.json" in board else "target"
         for name, braces in selectors(expr):
-            if name.startswith("db_pool:threshold:"):
+            if name.startswith(("db_pool:threshold:", "db_pool:links")):
                 continue
             if 'job=~"$job"' not in braces:
                 yield f"{where}: {name} is not narrowed by $job"
@@ -381,6 +381,7 @@ def typed(expr):
     """A query as Grafana sends it."""
     for variable, value in (("$__rate_interval", "1m"), ("$__interval", "15s"), ("$__range", "1h")):
         expr = expr.replace(variable, value)
+    expr = expr.replace("$application", ".*")  # as its allValue: asyncpg leaves application_name empty
     return re.sub(r"\$(\w+)", ".+", expr)
 
 

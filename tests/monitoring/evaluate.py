@@ -57,6 +57,9 @@ def problems(url, start, end):
             looked += 1
             if isinstance(found, str):
                 yield f"{where}: {found}: {target['expr']}"
+                found = []
+            if panel["type"] == "heatmap":
+                found = [series for series in found if any(float(value) > 0 for _, value in series["values"])]
             results.append(found)
         is_empty = bool(results) and not any(found is None or found for found in results)
         if is_empty and where not in may_be_empty:
