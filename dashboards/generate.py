@@ -464,6 +464,11 @@ def target_page():
         heatmap("Check-out", "Wait, and connect or ping: what a caller feels.", "db_pool_checkout_duration_seconds", at),
         heatmap("The probe's statement", "From sending it to its answer.", "db_pool_query_duration_seconds",
                 at + ', query="probe"'),
+        lines("Write probe", "The mean time of its steps, one on top of the other. A slow commit: the disk, or a standby that "
+              "commits wait for. Only when the write probe is on.",
+              [query(f"max by (step) (rate(db_pool_write_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
+                     f"(rate(db_pool_write_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{step}}")],
+              unit="s", stack=True, size=(24, 6)),
         row("Application pools"),
         lines("Checked out", "Connections in use, of all processes of an application, with the limit of size and overflow. "
               "Between two looks it may have been more.",
