@@ -1,10 +1,10 @@
 # What a developer and CI run. Every target can be run on a fresh machine: it installs what it needs.
 
 # Parts of scripts/setup.sh that the suite needs.
-TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python grafana
+TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python grafana deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all metrics-md lint format-check clippy docs shellcheck check
+.PHONY: help setup build demo test test-all metrics-md pages manifests site dist check-release lint format-check clippy docs shellcheck check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,25 @@ test-all: ## Run the whole suite once for each supported major version of Postgr
 metrics-md: ## Write METRICS.md anew from the code's tables
 	UPDATE_METRICS_MD=1 cargo test --locked --lib metrics_md
 
+pages: ## Write the manual page and the completions anew from the command line
+	UPDATE_PAGES=1 cargo test --locked --test deploy pages
+
+manifests: ## Write the plain manifests' rules anew from alerts/
+	scripts/setup.sh build deploy
+	UPDATE_MANIFESTS=1 cargo test --locked --test deploy the_rules_are
+
+site: ## Build the documentation as a book, in target/site
+	scripts/setup.sh site
+	"$$(scripts/setup.sh --print tools)/mdbook" build
+
+dist: ## Make a release in dist/: archive, packages, chart, checksums
+	scripts/setup.sh build packaging
+	scripts/dist.sh dist
+
+check-release: ## Build a release twice, run it in an empty root, install and remove its packages
+	scripts/setup.sh build tools packaging
+	scripts/check-release.sh dist
+
 lint: format-check clippy docs shellcheck ## Check formatting, lints, documentation and scripts
 
 format-check:
@@ -50,7 +69,8 @@ docs:
 
 shellcheck:
 	@scripts/setup.sh lint
-	shellcheck scripts/*.sh .ci/run
+	shellcheck scripts/*.sh .ci/run deploy/compose/init.sh deploy/packages/debian/*
+	shellcheck --shell=sh deploy/packages/*.sh
 
 check: ## Run what CI runs
 	.ci/run

@@ -22,10 +22,14 @@ Parts:
   chromium    Chromium
   python      a virtual environment with tests/requirements.txt
   grafana     Grafana's types for dashboards, tests/dashboards/package.json
+  deploy      what checks deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
+  site        mdbook
+  packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, rpm, debootstrap, strace
 
 WHAT: postgres [MAJOR] (its folder of programs), versions (the majors found), python (the virtual
 environment's), grafana (the folder with its types), pgbouncer, prometheus, promtool,
-prometheus-alertmanager, amtool, chromium.
+prometheus-alertmanager, amtool, chromium, deploy (the folder of what checks deploy/), tools (the folder
+of mdbook, cargo-deb, cargo-generate-rpm).
 TEXT
 }
 
@@ -47,7 +51,7 @@ declare -A releases=(
   [18]=18.4.0-beta.17
 )
 majors=(13 14 15 16 17 18)
-all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python grafana)
+all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python grafana deploy site packaging)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -249,6 +253,72 @@ part_python() {
   cp "$requirements" "$venv/requirements.txt"
 }
 
+part_deploy() {
+  local folder=$cache/deploy lists=$top/tests/deploy
+  have systemd-analyze || install_packages deploy systemd || return 1
+  cat "$lists/requirements.txt" "$lists/package.json" <(echo "$helm") | cmp -s - "$folder/installed" && return 0
+  if ! have npm || ! have node; then install_packages deploy nodejs npm || return 1; fi
+  if ! have python3 || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    install_packages deploy python3 python3-venv || return 1
+  fi
+  say "deploy: the packages of tests/deploy"
+  rm -rf "$folder"
+  mkdir -p "$folder/node"
+  python3 -m venv "$folder/venv" || { say "deploy: no virtual environment could be made"; return 1; }
+  local pip=("$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input)
+  # Helm's library asks for a newer Python than Debian's, and does not need it.
+  { "${pip[@]}" -r "$lists/requirements.txt" && "${pip[@]}" --no-deps --ignore-requires-python "$helm"; } >&2 || {
+    say "deploy: pip could not install tests/deploy/requirements.txt and $helm"
+    return 1
+  }
+  cp "$lists/package.json" "$folder/node/"
+  (cd "$folder/node" && npm install --silent --no-audit --no-fund) >&2 || {
+    say "deploy: npm could not install tests/deploy/package.json"
+    return 1
+  }
+  cat "$lists/requirements.txt" "$lists/package.json" <(echo "$helm") >"$folder/installed"
+}
+helm="helm-sdkpy==0.1.32"
+
+part_site() {
+  cargo_tool mdbook 0.5.4 --no-default-features --features search
+}
+
+part_packaging() {
+  local missing=() status=0
+  have musl-gcc || missing+=(musl-tools)
+  have rpm || missing+=(rpm)
+  have debootstrap || missing+=(debootstrap)
+  have strace || missing+=(strace)
+  have systemd-analyze || missing+=(systemd)
+  [ ${#missing[@]} = 0 ] || install_packages packaging "${missing[@]}" || status=1
+  rust_is_there || return 1
+  cargo_tool cargo-deb 3.8.0 || status=1
+  cargo_tool cargo-generate-rpm 0.21.1 || status=1
+  if [ ! -d "$(cd "$top" && rustc --print sysroot)/lib/rustlib/$musl" ]; then
+    say "packaging: Rust's target $musl"
+    (cd "$top" && rustup target add "$musl") >&2 || {
+      say "packaging: rustup could not add the target $musl; make dist then links glibc statically (docs/deployment.md)"
+    }
+  fi
+  return "$status"
+}
+musl=x86_64-unknown-linux-musl
+
+# cargo_tool CRATE VERSION OPTION ... : unoptimized, for it is quick to build and has little to do
+cargo_tool() {
+  local crate=$1 version=$2
+  shift 2
+  "$cache/tools/bin/$crate" --version 2>/dev/null | grep -qF "$version" && return 0
+  if grep -qsF "\"$crate $version " "$cache/tools/.crates2.json"; then return 0; fi
+  rust_is_there || return 1
+  say "$crate $version: building it"
+  CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 CARGO_TARGET_DIR="$cache/tools/target" \
+    cargo install --quiet --locked --debug --root "$cache/tools" "$@" "$crate@$version" >&2 ||
+    { say "$crate $version could not be built"; return 1; }
+  rm -rf "$cache/tools/target"
+}
+
 part_grafana() {
   cmp -s "$types/package-lock.json" "$cache/grafana/package-lock.json" && return 0
   if ! have npm || ! have node; then install_packages grafana nodejs npm || return 1; fi
@@ -329,6 +399,14 @@ print_path() {
       ;;
     versions) for major in "${majors[@]}"; do postgres_of "$major" >/dev/null && echo "$major"; done; return 0 ;;
     python) command -v "$venv/bin/python" || { say "run scripts/setup.sh python"; return 1; } ;;
+    deploy) if [ -e "$cache/deploy/installed" ]; then echo "$cache/deploy"; else
+      say "run scripts/setup.sh deploy"
+      return 1
+    fi ;;
+    tools) if [ -d "$cache/tools/bin" ]; then echo "$cache/tools/bin"; else
+      say "run scripts/setup.sh site packaging"
+      return 1
+    fi ;;
     grafana)
       if [ -e "$cache/grafana/package-lock.json" ]; then echo "$cache/grafana"; else say "run scripts/setup.sh grafana"; return 1; fi
       ;;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::exposition::Exporter;
+use super::notify::Notifier;
 use super::reload::{Reloader, Status};
 use super::settings::Settings;
 use super::version::VERSION;
@@ -31,6 +32,8 @@ pub struct Daemon {
     pub environment: BTreeMap<String, String>,
     /// What it watches.
     pub config: Config,
+    /// Who is told how it is doing.
+    pub notifier: Notifier,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -68,7 +71,8 @@ fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
 /// # Errors
 /// When the web configuration is bad.
 pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationToken) -> Result<()> {
-    let Daemon { settings, environment, config } = daemon;
+    let Daemon { settings, environment, config, notifier } = daemon;
+    let notifier = Arc::new(notifier);
     let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
     let roster = Arc::new(Roster::new(tasks.clone(), kill.clone(), config.enabled));
     let status = Status::new();
@@ -82,9 +86,13 @@ pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationTok
         roster: Arc::clone(&roster),
         status,
         watched: settings.config_file.filter(|_| settings.auto_reload),
+        notifier: Arc::clone(&notifier),
     };
     tasks.spawn(stop.clone().run_until_cancelled_owned(reloader.run(asked)));
+    let telling = tell_manager(Arc::clone(&notifier), Arc::clone(&roster));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(telling));
     http::serve(listeners, service, stop, tasks.clone()).await;
+    notifier.stopping();
     // The targets' ends close their connections; what does not end by itself is cut off.
     roster.apply(Vec::new());
     drop(roster);
@@ -116,6 +124,23 @@ fn service(
     };
     let load = settings.web.web_config_file.as_deref().map(config::web::loader);
     Ok(Service::new(settings.web.clone(), state, load)?)
+}
+
+/// How often the service manager's status line is written anew.
+const STATUS: Duration = Duration::from_secs(10);
+
+/// Tells the service manager that we serve, how the targets are, and that we live.
+async fn tell_manager(notifier: Arc<Notifier>, roster: Arc<Roster>) {
+    notifier.ready();
+    let every = notifier.watchdog_interval().unwrap_or(STATUS).min(STATUS);
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        let (targets, now) = (roster.targets(), Instant::now());
+        let up = targets.iter().filter(|target| target.is_up(now) == Some(true)).count();
+        notifier.status(&format!("{up} of {} targets are up", targets.len()));
+        notifier.watchdog();
+    }
 }
 
 fn tell_start(listeners: &[Listener], config: &Config) {

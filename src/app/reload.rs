@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use super::notify::Notifier;
 use crate::config::{Config, Problems};
 use crate::metrics::{Kind, Reading};
 use crate::probe::Roster;
@@ -83,6 +84,8 @@ pub(super) struct Reloader {
     pub status: Arc<Status>,
     /// The file to watch, with `--config.enable-auto-reload`.
     pub watched: Option<PathBuf>,
+    /// Who is told while it reloads.
+    pub notifier: Arc<Notifier>,
 }
 
 impl Reloader {
@@ -114,6 +117,13 @@ impl Reloader {
     }
 
     fn reload(&self, cause: &str) -> Result<(), String> {
+        self.notifier.reloading();
+        let result = self.read(cause);
+        self.notifier.ready();
+        result
+    }
+
+    fn read(&self, cause: &str) -> Result<(), String> {
         match (self.load)() {
             Ok(config) => {
                 config.warnings.iter().for_each(|warning| warn!("{warning}"));

@@ -15,8 +15,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use self::arguments::{Arguments, Subcommand};
 use crate::app;
@@ -45,6 +45,12 @@ pub struct Command {
     pub settings: app::Settings,
     /// Every flag with its value and origin.
     pub entries: Vec<crate::config::Entry>,
+}
+
+/// The command line as data: what the manual page and the shells' completions are made from.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program with the process' arguments and environment.

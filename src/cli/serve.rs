@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::{Command, answer, flags, tell};
-use crate::app::{self, Daemon, logging};
-use crate::config;
+use crate::app::{self, Daemon, Notifier, logging};
+use crate::config::{self, Problem, Problems};
 use crate::http;
 
 pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
@@ -13,6 +13,9 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
         Ok(config) => config,
         Err(problems) => return tell(&problems),
     };
+    if let Err(problems) = check_web(&command.settings.web) {
+        return tell(&problems);
+    }
     if command.check_only {
         config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         return answer("configuration is valid\n");
@@ -23,12 +26,37 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
     // Before any thread runs: the sockets are named by variables of this process.
     let inherited = http::Inherited::from_env();
     logging::init(command.settings.log);
-    let daemon = Daemon { settings: command.settings, environment, config };
+    let notifier = notifier(&environment);
+    let daemon = Daemon { settings: command.settings, environment, config, notifier };
     match app::serve(daemon, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// All that is wrong with the web configuration file, before anything is begun.
+fn check_web(web: &http::Settings) -> Result<(), Problems> {
+    let Some(file) = &web.web_config_file else { return Ok(()) };
+    let checked = config::web::load(file).outcome.and_then(http::web::check);
+    let mut problems = Problems::default();
+    for text in checked.err().unwrap_or_default() {
+        problems.add(Problem::new("--web.config.file", text));
+    }
+    problems.into_result()
+}
+
+/// The service manager, if there is one.
+fn notifier(environment: &BTreeMap<String, String>) -> Notifier {
+    let variable = |name: &str| environment.get(name).map(String::as_str);
+    let socket = variable("NOTIFY_SOCKET").map(std::ffi::OsStr::new);
+    match Notifier::new(socket) {
+        Ok(notifier) => notifier.with_watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID")),
+        Err(error) => {
+            tracing::warn!(%error, "the service manager cannot be told anything");
+            Notifier::default()
         }
     }
 }

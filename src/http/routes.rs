@@ -112,6 +112,12 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         verb: Verb::Get,
+        path: "/api/v1/database/slow-queries",
+        access: Access::Sensitive,
+        answer: |context, request| Box::pin(api::answer(context, request, api::slow_queries)),
+    },
+    Route {
+        verb: Verb::Get,
         path: "/api/v1/targets",
         access: Access::Sensitive,
         answer: |context, request| Box::pin(api::answer(context, request, api::targets)),

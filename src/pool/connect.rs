@@ -87,7 +87,7 @@ impl Connector {
     }
 
     /// The permits that connections take.
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 

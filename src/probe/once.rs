@@ -30,8 +30,7 @@ pub async fn once(target: &Target, with_connect: bool) -> Snapshot {
 pub(super) async fn pass(target: &Target, with_connect: bool, history: &mut History) -> Snapshot {
     let start = Instant::now();
     let deadline = start + target.settings().schedule.timeout;
-    let settled = Notify::new();
-    let refused = OnceLock::new();
+    let (settled, checked_out) = (Notify::new(), CheckedOut::default());
     let essentials = async {
         let results = tokio::join!(
             async {
@@ -40,17 +39,24 @@ pub(super) async fn pass(target: &Target, with_connect: bool, history: &mut Hist
                     false => None,
                 }
             },
-            query(target, deadline, &refused),
+            query(target, deadline, &checked_out),
         );
         settled.notify_one();
         results
     };
     let extras = async {
-        // One after the other where that is quick. What hangs may be what the views explain, so
-        // they do not wait for its end.
+        // Where one check-out hangs or fails, a second would take another of our few connections.
+        let limit = target.settings().schedule.timeout;
+        let waited = timeout_at(deadline, checked_out.done.notified()).await;
+        let refused = waited.map_or_else(
+            |_| Some(Failure::deadline(limit)),
+            |()| checked_out.refused.get().cloned(),
+        );
+        // One after the other where that is quick. A statement that hangs may be what the views
+        // explain, so they do not wait for its end.
         let patience = start + target.settings().schedule.timeout / 4;
         let _ = timeout_at(patience, settled.notified()).await;
-        views::look(target, deadline, refused.get().cloned()).await
+        views::look(target, deadline, refused).await
     };
     let ((fresh, query), (views, extras)) = tokio::join!(essentials, extras);
     let before = target.published();
@@ -101,14 +107,21 @@ async fn connect(target: &Target, deadline: Instant) -> Result<Connected, Failur
     Ok(Connected { timings, server })
 }
 
-/// `refused`: why there was no connection, if there was none: then the views need not try either.
+/// How the check-out of the probe's statement went: the views begin after it.
+#[derive(Default)]
+struct CheckedOut {
+    done: Notify,
+    /// Why there was no connection.
+    refused: OnceLock<Failure>,
+}
+
 async fn query(
     target: &Target,
     deadline: Instant,
-    refused: &OnceLock<Failure>,
+    checked_out: &CheckedOut,
 ) -> Result<Queried, Failure> {
     let limit = target.settings().schedule.timeout;
-    timeout_at(deadline, ask(target, deadline, refused))
+    timeout_at(deadline, ask(target, deadline, checked_out))
         .await
         .map_err(|_| Failure::deadline(limit))?
 }
@@ -116,12 +129,15 @@ async fn query(
 async fn ask(
     target: &Target,
     deadline: Instant,
-    refused: &OnceLock<Failure>,
+    checked_out: &CheckedOut,
 ) -> Result<Queried, Failure> {
     let settings = target.settings();
     let start = Instant::now();
     let connection = target.pool().check_out().await.map_err(Failure::from);
-    let mut connection = connection.inspect_err(|failure| drop(refused.set(failure.clone())))?;
+    let connection =
+        connection.inspect_err(|failure| drop(checked_out.refused.set(failure.clone())));
+    checked_out.done.notify_one();
+    let mut connection = connection?;
     let checkout = start.elapsed();
     let left = deadline.saturating_duration_since(Instant::now());
     let limit = settings.command_timeout.map_or(left, |command| command.min(left));

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::run::run;
 use super::settings::Settings;
 use super::target::Target;
+use crate::pool::Budget;
 
 /// The targets that run. Readers take the list as it is; a change replaces it whole.
 pub struct Roster {
@@ -57,16 +58,21 @@ impl Roster {
     pub fn apply(&self, settings: Vec<Settings>) {
         let before = self.targets.load_full();
         let kept = |s: &Settings| before.iter().find(|e| e.target.settings() == s).cloned();
-        let after: Vec<Entry> =
-            settings.into_iter().map(|s| kept(&s).unwrap_or_else(|| self.start(s))).collect();
+        let after: Vec<Entry> = settings
+            .into_iter()
+            .map(|s| kept(&s).unwrap_or_else(|| self.start(s, &before)))
+            .collect();
         let lives = |entry: &Entry| after.iter().any(|e| Arc::ptr_eq(&e.target, &entry.target));
         before.iter().filter(|entry| !lives(entry)).for_each(|entry| entry.stop.cancel());
         self.targets.store(Arc::new(after));
     }
 
-    fn start(&self, settings: Settings) -> Entry {
+    fn start(&self, settings: Settings, before: &[Entry]) -> Entry {
         let stop = self.stop.child_token();
-        let target = Target::new(settings, self.tasks.clone(), self.stop.clone());
+        let predecessor = before.iter().find(|entry| entry.target.name() == settings.name);
+        let budget = predecessor.map(|entry| Arc::clone(entry.target.pool().connector().budget()));
+        let budget = budget.unwrap_or_else(Budget::daemon);
+        let target = Target::new(settings, budget, self.tasks.clone(), self.stop.clone());
         if self.probing {
             let probing = run(Arc::clone(&target));
             self.tasks.spawn(stop.clone().run_until_cancelled_owned(probing));

@@ -52,6 +52,11 @@ async fn sample(target: &Target) {
     due.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let tick = due.tick().await;
+        let before = target.published();
+        // A server that did not answer the last probe is asked again by the next one.
+        if before.is_none_or(|published| published.snapshot.query.is_err()) {
+            continue;
+        }
         views::sample(target, tick + every).await;
     }
 }

@@ -28,17 +28,18 @@ pub struct Target {
 }
 
 impl Target {
-    /// Opens nothing yet. `tasks` and `stop`: for the tasks of its connections.
+    /// Opens nothing yet. `budget`: its connections' permits, which a successor of the same name
+    /// takes over, so that both together open no more than one; `tasks` and `stop`: for their tasks.
     /// Must be called within a tokio runtime.
-    pub fn new(settings: Settings, tasks: TaskTracker, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        settings: Settings,
+        budget: Arc<Budget>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let instruments = Arc::new(pool::Instruments::new());
-        let connector = Connector::new(
-            settings.connect.clone(),
-            Budget::daemon(),
-            Arc::clone(&instruments),
-            tasks,
-            stop,
-        );
+        let connector =
+            Connector::new(settings.connect.clone(), budget, Arc::clone(&instruments), tasks, stop);
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
         Arc::new(Self {
             base: base_label("target", &settings.name),

@@ -41,14 +41,20 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     for (part, result) in &snapshot.extras {
         let probe = part.label();
         match (result, then(*part)) {
+            // Without a connection nothing can be looked at, and that is told already.
+            (Err(now), _) if snapshot.query.is_err() => {
+                debug!(target = name, probe, error = %now.message, "not tried");
+            }
             (Err(now), Some(then)) if now.reason == then.reason => {
                 debug!(target = name, probe, error = %now.message, "failed again");
             }
             (Err(now), _) => {
                 let (reason, hint) = (now.reason.label(), hint(*part, now));
-                warn!(target = name, probe, reason, error = %now.message, hint, "could not be read");
+                warn!(target = name, probe, reason, error = %now.message, hint, "a part of the probe failed");
             }
-            (Ok(()), Some(_)) => info!(target = name, probe, "can be read again"),
+            (Ok(()), Some(_)) => {
+                info!(target = name, probe, "this part of the probe succeeds again")
+            }
             (Ok(()), None) => {}
         }
     }
@@ -59,6 +65,9 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
 /// What to do first about a part that failed.
 pub fn hint(part: Part, failure: &Failure) -> &'static str {
     match (part, failure.reason) {
+        (Part::Query, Reason::ReadOnly) => {
+            "DB_MONITOR_QUERY runs in a read-only transaction: it must not write"
+        }
         (Part::Write, Reason::NoTable) => "make the table with deploy/sql/heartbeat.sql",
         (Part::Write, Reason::NoPrivilege) => {
             "GRANT SELECT, INSERT, DELETE on the table to the exporter's role"

@@ -16,6 +16,7 @@ mod incidents;
 mod password;
 mod pool;
 mod reload;
+mod role;
 mod rules;
 mod support;
 mod tls;

@@ -28,7 +28,7 @@ fn daemon(cluster: &Cluster, targets: &[&str], flags: &[&str]) -> (Program, Sock
 
 fn write(file: &PathBuf, cluster: &Cluster, targets: &[&str]) {
     let port = cluster.port();
-    let mut text = "defaults: { interval: 500ms }\ntargets:\n".to_owned();
+    let mut text = "defaults: { interval: 1s }\ntargets:\n".to_owned();
     for name in targets {
         text.push_str(&format!(
             "  {name}: {{ url: 'postgresql://{}@127.0.0.1:{port}/postgres?sslmode=disable', password: '{}' }}\n",

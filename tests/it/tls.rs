@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use db_pool_exporter::metrics::{Filter, Format, Page};
-use db_pool_exporter::pool::{Peer, QueryError, Reason};
+use db_pool_exporter::pool::{Budget, Peer, QueryError, Reason};
 use db_pool_exporter::probe;
 use db_pool_exporter::view;
 use tokio_util::sync::CancellationToken;
@@ -157,7 +157,12 @@ async fn a_probe_publishes_the_certificates_end() {
         thresholds: probe::Thresholds::default(),
         app_env: "test".to_owned(),
     };
-    let target = probe::Target::new(settings, TaskTracker::new(), CancellationToken::new());
+    let target = probe::Target::new(
+        settings,
+        Budget::daemon(),
+        TaskTracker::new(),
+        CancellationToken::new(),
+    );
     let snapshot = probe::once(&target, true).await;
     let filter = Filter::default();
     let mut page = Page::new(Format::Text, &filter);

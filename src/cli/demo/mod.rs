@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use self::server::Server;
 use super::Command;
-use crate::app::{self, Daemon, logging};
+use crate::app::{self, Daemon, Notifier, logging};
 use crate::config;
 use crate::http::{self, Listener};
 
@@ -52,7 +52,8 @@ async fn live(command: Command) -> Result<()> {
     let environment = variables(&server);
     let config = config::load(&environment, None).map_err(|p| anyhow::anyhow!("{p}"))?;
     tell(&listeners, &command, &server);
-    let daemon = Daemon { settings: command.settings, environment, config };
+    let daemon =
+        Daemon { settings: command.settings, environment, config, notifier: Notifier::default() };
     let (lived, ran) = tokio::join!(application, app::run(listeners, daemon, stop.clone()));
     lived.unwrap_or(Ok(()))?;
     ran

@@ -21,6 +21,7 @@ const GETS: &[(&str, Endpoint)] = &[
     ("/api/v1/health", bare_health),
     ("/api/v1/database/pool/status", pool_status),
     ("/api/v1/database/pool/health", pool_health),
+    ("/api/v1/database/slow-queries", slow_queries),
     ("/api/v1/targets", targets),
     ("/api/v1/sd", sd),
     ("/api/v1/openapi.json", openapi),
@@ -187,6 +188,36 @@ async fn limits_that_are_not_there_read_as_in_the_variables() {
     let expected = json!({"size": 0, "max_overflow": -1, "timeout": 30.0, "recycle": -1});
     assert_holds(&expected, &answer["pool_config"], "");
     assert_eq!(answer["metrics"]["connections"]["max"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_queries_are_those_that_the_last_probe_saw() {
+    use crate::view::activity::{Activity, Running, Slow, State};
+    use crate::view::{Key, Views};
+    let roster = roster(&["default"]);
+    publish(&roster, "default", fixture::snapshot());
+    let nobody_looked = ask(&roster, None, slow_queries).1;
+    assert_eq!(nobody_looked["queries"], Value::Null);
+    let slow = Slow { pid: 7, started: 1, wait_event: Some("relation".to_owned()), text: None };
+    let running = Running {
+        key: Key::new("orders", "app", "web"),
+        slow,
+        age: Duration::from_millis(4_500),
+        state: State::Active,
+        waits_for: Some("Lock".to_owned()),
+    };
+    let activity = Some(Activity { running: vec![running], ..Activity::default() });
+    let views = Views { activity, ..Views::default() };
+    publish(&roster, "default", Snapshot { views, ..fixture::snapshot() });
+    let (status, answer) = ask(&roster, None, slow_queries);
+    let expected = json!([{
+        "pid": 7, "database": "orders", "user": "app", "application": "web", "age_seconds": 4.5,
+        "state": "active", "wait_event_type": "Lock", "wait_event": "relation", "query": null,
+    }]);
+    assert_eq!((status, &answer["queries"]), (200, &expected));
+    let api = openapi::description();
+    let path = "/api/v1/database/slow-queries";
+    assert_eq!(schema::problems(&api, path, 200, &answer), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod health;
 mod openapi;
 mod pool;
 mod sd;
+mod slow;
 mod targets;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use health::{bare_health, health, pool_health};
 pub use openapi::openapi;
 pub use pool::{pool_status, reset_metrics};
 pub use sd::sd;
+pub use slow::slow_queries;
 pub use targets::targets;
 
 use super::answer::Answer;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db_pool_exporter::metrics::{Filter, Format, Page};
+use db_pool_exporter::pool::Budget;
 use db_pool_exporter::probe::{
     self, Kind, Part, Published, Roster, SNAPSHOT_READINGS, Schedule, Settings, Snapshot, Target,
     Thresholds,
@@ -77,7 +78,14 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(settings: Settings) -> Watch {
-        Watch { target: Target::new(settings, TaskTracker::new(), CancellationToken::new()) }
+        Watch {
+            target: Target::new(
+                settings,
+                Budget::daemon(),
+                TaskTracker::new(),
+                CancellationToken::new(),
+            ),
+        }
     }
 
     /// The value of a sample of what the probes count and time.

@@ -12,6 +12,7 @@ use crate::support::watch::{Lines, Privilege, Watch, failures, monitor, settings
 on_versions! {
     a_missing_extension_fails_its_view_alone,
     a_view_that_hangs_leaves_the_others_their_time,
+    a_probe_statement_that_hangs_leaves_the_views_theirs,
     a_full_server_still_shows_who_has_the_connections,
 }
 
@@ -53,6 +54,17 @@ async fn a_view_that_hangs_leaves_the_others_their_time(version: Option<u32>) {
     admin.batch_execute("ROLLBACK").await.expect("it is its own");
     let after = failures(&watch.probe().await);
     assert_eq!(after, [(Part::View(Name::Statements), Reason::NoExtension)]);
+}
+
+async fn a_probe_statement_that_hangs_leaves_the_views_theirs(version: Option<u32>) {
+    let cluster = builder(version).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    let mut settings = settings(&cluster, view::Settings::default());
+    settings.schedule.timeout = Duration::from_millis(1500);
+    settings.query = "SELECT pg_sleep(60)".to_owned();
+    let snapshot = Watch::new(settings).probe().await;
+    assert_eq!(failures(&snapshot), [(Part::Query, Reason::Timeout)]);
+    assert!(snapshot.took < Duration::from_millis(1800), "{:?}", snapshot.took);
 }
 
 async fn a_full_server_still_shows_who_has_the_connections(version: Option<u32>) {

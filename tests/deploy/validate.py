@@ -1,0 +1,22 @@
+"""Validates a JSON list of objects on standard input by Kubernetes' own schemas, strictly: an unknown field is a fault.
+The Prometheus operator's are left to validate.mjs. Prints each fault, and how many it validated.
+
+Usage: validate.py VERSION ...
+"""
+
+import json
+import sys
+
+import kubernetes_validate
+
+objects = [o for o in json.load(sys.stdin) if not o["apiVersion"].startswith("monitoring.coreos.com/")]
+faults = 0
+for version in sys.argv[1:]:
+    for each in objects:
+        try:
+            kubernetes_validate.validate(each, version, strict=True)
+        except Exception as error:
+            faults += 1
+            print(f"{version}: {each['kind']}/{each['metadata']['name']}: {error}")
+print(f"{len(objects)} validated")
+sys.exit(faults != 0)
