@@ -114,10 +114,10 @@ def draw_timeseries(panel, source, width, height):
     if not series:
         return '<p class="n">No data</p>'
     stacked = settings["custom"]["stacking"]["mode"] == "normal"
-    is_line = lambda title: title.startswith(("threshold", "limit"))
+    is_line = lambda title: re.match("(threshold|limit)( of|:)", title)
     sums, lines = {}, []
     for number, (title, points) in enumerate(series):
-        color = COLORS["red"] if title.startswith("threshold") else COLORS["orange"] if title.startswith("limit") else \
+        color = COLORS["red" if title.startswith("threshold") else "orange"] if is_line(title) else \
             PALETTE[number % len(PALETTE)]
         drawn = points
         if stacked and not is_line(title):
