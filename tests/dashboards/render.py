@@ -41,7 +41,7 @@ class Source:
 
     def fill(self, expr):
         rate = max(4 * 15, self.step) if self.end - self.start > 600 else 5
-        expr = expr.replace("$__rate_interval", f"{rate}s")
+        expr = expr.replace("$__rate_interval", f"{rate}s").replace("$__range", f"{int(self.end - self.start)}s")
         expr = expr if rate > 5 else expr.replace("[5m]", "[10s]")
         return re.sub(r"\$(\w+)", lambda m: self.variables.get(m[1], ".+"), expr)
 
