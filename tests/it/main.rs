@@ -1,6 +1,7 @@
 //! The integration tests: one program, so that they share their set-up and link once.
 
 #![allow(
+    clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the harness waits for processes, which do not follow a paused clock, and it reads the environment"
