@@ -3,6 +3,7 @@
 # installs, starts and removes the packages in a root of Debian's. Needs root, for chroot.
 #
 #   scripts/check-release.sh [FOLDER]     FOLDER: where the release is put, dist/ without it
+#   RELEASE_ONCE=yes                      without the second build
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$top"
@@ -69,21 +70,24 @@ shows() {
 
 # --- the same bytes twice ---------------------------------------------------------------------------------
 
+commit=$(git rev-parse HEAD)
+changes=$(git status --porcelain)
 rm -rf "$out"
 scripts/dist.sh "$out" >/dev/null
-# Another folder, another target folder, another time; the same commit and tools.
-git clone -q --no-local "$top" "$work/elsewhere/clone"
-git -C "$work/elsewhere/clone" checkout -q "$(git rev-parse HEAD)"
-ln -s "$top/.cache" "$work/elsewhere/clone/.cache"
-CARGO_TARGET_DIR="$work/elsewhere/target" "$work/elsewhere/clone/scripts/dist.sh" "$work/again" >/dev/null
-rm -rf "$work/elsewhere"
-if [ -z "$(git status --porcelain)" ]; then
+if [ "${RELEASE_ONCE:-no}" = yes ]; then
+  say "built once only, as RELEASE_ONCE asks"
+elif [ -n "$changes" ]; then
+  say "the working tree has changes, so there is no second build to compare with"
+else
+  # Another folder, another target folder, another time; the same commit and tools.
+  git clone -q --no-local "$top" "$work/elsewhere/clone"
+  git -C "$work/elsewhere/clone" checkout -q "$commit"
+  ln -s "$top/.cache" "$work/elsewhere/clone/.cache"
+  CARGO_TARGET_DIR="$work/elsewhere/target" "$work/elsewhere/clone/scripts/dist.sh" "$work/again" >/dev/null
   diff "$out/SHA256SUMS" "$work/again/SHA256SUMS" >&2 || fail "two builds of one commit differ"
   say "two builds in two places: the same bytes"
-else
-  say "the working tree has changes, so the two builds were not compared"
+  rm -rf "$work/elsewhere" "$work/again"
 fi
-rm -rf "$work/again"
 
 # --- an empty root ----------------------------------------------------------------------------------------
 
