@@ -94,7 +94,7 @@ fi
 archive=$(find "$out" -name 'db_pool_exporter-*.tar.gz')
 tar xzf "$archive" -C "$work"
 program=$(find "$work" -name db_pool_exporter -type f -perm -u+x)
-if ldd "$program" >/dev/null 2>&1; then fail "the program is not static"; fi
+if ldd "$program" 2>/dev/null | grep -q "=>"; then fail "the program is not static"; fi
 if grep -qaF -e "$top" -e "$HOME/" "$program"; then fail "the program holds a path of this machine"; fi
 
 empty=$work/empty
