@@ -33,6 +33,7 @@ pub use pool::{pool_status, reset_metrics};
 pub use sd::sd;
 pub use slow::slow_queries;
 pub use targets::targets;
+pub(super) use targets::{Shown, Used, all};
 
 use super::answer::Answer;
 use super::request::Request;
