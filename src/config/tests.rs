@@ -243,6 +243,14 @@ fn secrets_come_from_files() {
     assert_eq!(password(&config, 0), Some("two words \n"), "one trailing newline is dropped");
     let source = &config.targets[0].connect.credentials.source;
     assert!(*source == Some(Source::File(path("password").into())), "asked again there");
+    let config = good(&[("DATABASE_URL_FILE", &path("url")), ("PGPASSWORD", "b")], "");
+    assert_eq!(password(&config, 0), Some("b"));
+    assert!(config.targets[0].connect.credentials.source.is_none(), "the file has no password");
+    std::fs::write(path("whole"), "postgresql://u:c@h/x\n").unwrap();
+    let config = good(&[("DATABASE_URL_FILE", &path("whole")), ("PGPASSWORD", "b")], "");
+    assert_eq!(password(&config, 0), Some("c"));
+    let source = &config.targets[0].connect.credentials.source;
+    assert!(*source == Some(Source::UrlFile(path("whole").into())), "asked again there");
     one(
         &[("DB_PASSWORD_FILE", &path("empty"))],
         "",

@@ -78,15 +78,23 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
     if let Some(at) = text.find('\0') {
         return Err(vec![Error::new(Part::Text, at, Problem::Nul)]);
     }
-    let (words, mut errors) = match scheme::Scheme::of(text)? {
+    let scheme = scheme::Scheme::of(text)?;
+    let is_uri = scheme.is_some();
+    let (words, mut errors) = match scheme {
         Some(scheme) => uri::words(text, scheme),
-        None => pairs::words(text),
+        None => pairs::words(text)?,
     };
     let mut draft = draft::Draft::default();
     errors.extend(words.iter().filter_map(|word| draft.take(word).err()));
     let (dsn, contradictions) = draft.finish();
     errors.extend(contradictions);
     errors.sort_by_key(|error| error.at.unwrap_or(usize::MAX));
+    // A parameter that may be the rest of a mangled password is not even named.
+    let harmless = match is_uri {
+        true => text.rfind('@').unwrap_or(0)..text.len(),
+        false => 0..words.iter().find(|word| word.name == "password").map_or(text.len(), |w| w.at),
+    };
+    errors.iter_mut().for_each(|error| error.name_only_within(&harmless));
     if errors.is_empty() { Ok(dsn) } else { Err(errors) }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn tell(target: &Target, snapshot: &Snapshot) {
         }
         (Some((part, failure)), _) => {
             let (probe, reason) = (part.label(), failure.reason.label());
-            warn!(target = name, probe, reason, error = %failure.message, "probe failed");
+            let hint = hint(part, failure);
+            warn!(target = name, probe, reason, error = %failure.message, hint, "probe failed");
         }
         (None, Some(_)) => info!(target = name, "probe succeeds again"),
         (None, None) if before.is_none() => {
@@ -38,6 +39,7 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
         let extras = before.iter().flat_map(|snapshot| &snapshot.extras);
         extras.filter(move |(p, _)| *p == part).find_map(|(_, result)| result.as_ref().err())
     };
+    let was_connected = before.is_some_and(|snapshot| snapshot.query.is_ok());
     for (part, result) in &snapshot.extras {
         let probe = part.label();
         match (result, then(*part)) {
@@ -52,10 +54,10 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
                 let (reason, hint) = (now.reason.label(), hint(*part, now));
                 warn!(target = name, probe, reason, error = %now.message, hint, "a part of the probe failed");
             }
-            (Ok(()), Some(_)) => {
-                info!(target = name, probe, "this part of the probe succeeds again")
+            (Ok(()), Some(_)) if was_connected => {
+                info!(target = name, probe, "this part of the probe succeeds again");
             }
-            (Ok(()), None) => {}
+            (Ok(()), _) => {}
         }
     }
     tell_hidden(name, snapshot, before);

@@ -14,27 +14,28 @@ struct Targets {
     targets: Vec<Shown>,
 }
 
+/// A target as it is shown; the fields that others than JSON show are open to them.
 #[derive(Serialize)]
-struct Shown {
-    name: String,
-    kind: &'static str,
-    host: String,
-    database: String,
+pub(in crate::http) struct Shown {
+    pub(in crate::http) name: String,
+    pub(in crate::http) kind: &'static str,
+    pub(in crate::http) host: String,
+    pub(in crate::http) database: String,
     #[serde(serialize_with = "as_object")]
     labels: Vec<(String, String)>,
     interval_seconds: f64,
-    status: &'static str,
-    message: String,
+    pub(in crate::http) status: &'static str,
+    pub(in crate::http) message: String,
     checks: Checks,
     /// Null before the first probe, as all below it.
-    up: Option<bool>,
+    pub(in crate::http) up: Option<bool>,
     stale: bool,
     timestamp: Option<String>,
-    age_seconds: Option<f64>,
+    pub(in crate::http) age_seconds: Option<f64>,
     last_success: Option<String>,
-    server_version: Option<String>,
+    pub(in crate::http) server_version: Option<String>,
     probe: Option<Probe>,
-    usage: Option<Used>,
+    pub(in crate::http) usage: Option<Used>,
     window: Option<Window>,
 }
 
@@ -64,16 +65,17 @@ struct Query {
     error: Option<String>,
 }
 
+/// How the judged pool is used.
 #[derive(Serialize)]
-struct Used {
-    source: &'static str,
-    active: u64,
-    idle: u64,
+pub(in crate::http) struct Used {
+    pub(in crate::http) source: &'static str,
+    pub(in crate::http) active: u64,
+    pub(in crate::http) idle: u64,
     total: u64,
     overflow: u64,
     size: Option<u32>,
     max_overflow: Option<u32>,
-    max: Option<u32>,
+    pub(in crate::http) max: Option<u32>,
     utilization: Option<f64>,
     saturation: Option<f64>,
 }
@@ -92,9 +94,12 @@ struct Window {
 
 /// Every target, in the roster's order; also when nothing is probed.
 pub fn targets(asked: &Asked<'_>) -> Reply {
-    let targets = asked.roster.targets();
-    let shown = targets.iter().map(|target| shown(asked, target)).collect();
-    Reply::new(hyper::StatusCode::OK, &Targets { targets: shown })
+    Reply::new(hyper::StatusCode::OK, &Targets { targets: all(asked) })
+}
+
+/// Every target, in the roster's order.
+pub(in crate::http) fn all(asked: &Asked<'_>) -> Vec<Shown> {
+    asked.roster.targets().iter().map(|target| shown(asked, target)).collect()
 }
 
 fn shown(asked: &Asked<'_>, target: &Target) -> Shown {
