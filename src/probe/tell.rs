@@ -21,7 +21,8 @@ pub(super) fn tell(target: &Target, snapshot: &Snapshot) {
         }
         (Some((part, failure)), _) => {
             let (probe, reason) = (part.label(), failure.reason.label());
-            warn!(target = name, probe, reason, error = %failure.message, "probe failed");
+            let hint = hint(part, failure);
+            warn!(target = name, probe, reason, error = %failure.message, hint, "probe failed");
         }
         (None, Some(_)) => info!(target = name, "probe succeeds again"),
         (None, None) if before.is_none() => {
@@ -52,10 +53,11 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
                 let (reason, hint) = (now.reason.label(), hint(*part, now));
                 warn!(target = name, probe, reason, error = %now.message, hint, "a part of the probe failed");
             }
-            (Ok(()), Some(_)) => {
+            (Ok(()), Some(_)) if before.is_some_and(|snapshot| snapshot.query.is_ok()) => {
                 info!(target = name, probe, "this part of the probe succeeds again")
             }
-            (Ok(()), None) => {}
+            // Nobody was told that it failed, or nothing did.
+            (Ok(()), Some(_) | None) => {}
         }
     }
     tell_hidden(name, snapshot, before);
