@@ -203,7 +203,7 @@ mod tests {
                 fixture::publish(&roster.target(name).unwrap(), snapshot);
             }
         }
-        let asked = Asked { roster: &roster, now: Instant::now(), target: None };
+        let asked = Asked { roster: &roster, now: Instant::now(), target: None, application: None };
         super::targets(api::all(&asked), is_probing)
     }
 

@@ -151,7 +151,8 @@ impl ConnectError {
 
     /// No permit of our own limit of connections became free.
     pub fn budget() -> Self {
-        let message = "the exporter's own connections to this target are all in use or given up";
+        let message = "the exporter's own connections to this target are all in use, or given up \
+                       on a server that did not answer";
         Self { phase: None, reason: Reason::Budget, message: message.to_owned() }
     }
 
@@ -163,7 +164,9 @@ impl ConnectError {
 
     /// The limit for opening a connection ran out in this phase.
     pub fn timeout(phase: Phase, limit: Duration) -> Self {
-        let message = format!("no answer within {} s", limit.as_secs_f64());
+        // Some microseconds of the limit are gone by then.
+        let seconds = (limit.as_secs_f64() * 1e3).round() / 1e3;
+        let message = format!("no answer within {seconds} s");
         Self::new(phase, Reason::Timeout, message)
     }
 

@@ -1,7 +1,7 @@
 //! The daemon as its user meets it: an environment, a database, and what `/metrics` says.
 
-use std::net::TcpListener;
-use std::process::Command;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use crate::support::pools::{ROLE, cluster, sessions};
 use crate::support::postgres::Cluster;
 use crate::support::process::{Builder, Program};
+use crate::support::wait_for;
 use crate::support::web::{get, request, scrape_until};
-use crate::support::{installed, wait_for};
 
 /// A daemon that probes the cluster every second.
 fn watching(cluster: &Cluster) -> Builder {
@@ -185,23 +185,6 @@ fn logins(cluster: &Cluster) -> usize {
 }
 
 #[test]
-fn promtool_finds_nothing_to_say_about_the_live_output() {
-    let cluster = cluster();
-    let mut daemon = watching(&cluster).start();
-    let address = daemon.address();
-    let up = scrape_until(address, UP, 1.0);
-    let file = daemon.folder().join("metrics.txt");
-    std::fs::write(&file, &up.body).expect("the folder is writable");
-    let output = Command::new(installed(&["promtool"]))
-        .args(["check", "metrics"])
-        .stdin(std::fs::File::open(&file).expect("just written"))
-        .output()
-        .expect("promtool runs");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
-}
-
-#[test]
 fn a_disabled_monitor_opens_no_connection_and_still_answers() {
     let cluster = cluster();
     let mut daemon = watching(&cluster).env("DB_MONITOR_ENABLED", "false").start();
@@ -229,6 +212,107 @@ fn signals_end_it_with_zero_also_in_the_middle_of_a_hung_connect() {
         assert!(daemon.end().success(), "{}", daemon.log());
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
+}
+
+#[test]
+fn it_ends_in_the_middle_of_a_statement_and_with_clients_connected() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster)
+        .env("DB_MONITOR_QUERY", "SELECT pg_sleep(60)")
+        .env("DB_MONITOR_INTERVAL", "90")
+        .start();
+    let address = daemon.address();
+    scrape_until(address, "db_pool_active_connections{target=\"default\"}", 1.0);
+    let _silent = TcpStream::connect(address).expect("it listens");
+    let mut begun = TcpStream::connect(address).expect("it listens");
+    begun.write_all(b"GET /metrics HT").expect("it reads");
+    let start = Instant::now();
+    assert!(daemon.terminate().success(), "{}", daemon.log());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    wait_for("the statement to be cancelled", Duration::from_secs(5), || {
+        (sessions(&cluster) == 0).then_some(())
+    });
+}
+
+#[test]
+fn the_pools_gauges_are_true_at_the_scrape() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster)
+        .env("DB_MONITOR_QUERY", "SELECT pg_sleep(1)")
+        .env("DB_MONITOR_INTERVAL", "60")
+        .start();
+    let address = daemon.address();
+    let gauge = |name: &str| format!("db_pool_{name}_connections{{target=\"default\"}}");
+    let during = scrape_until(address, &gauge("active"), 1.0);
+    assert_eq!(during.sample(UP), None, "no probe has ended: {}", during.body);
+    assert_eq!(during.sample(&gauge("idle")), Some(0.0));
+    assert_eq!(during.sample("db_pool_utilization_percent{target=\"default\"}"), Some(5.0));
+    assert_eq!(get(address, "/-/ready").status, 503);
+    scrape_until(address, UP, 1.0);
+    let after = get(address, "/metrics");
+    assert_eq!(after.sample(&gauge("active")), Some(0.0));
+    assert_eq!(after.sample(&gauge("idle")), after.sample(&gauge("open")));
+    assert_eq!(get(address, "/-/ready").status, 200);
+}
+
+#[test]
+fn an_outage_is_two_lines_in_the_log() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster).env("DB_MONITOR_INTERVAL", "0.2").start();
+    let address = daemon.address();
+    scrape_until(address, UP, 1.0);
+    let before = daemon.log().lines().count();
+    cluster.crash();
+    let failures =
+        "db_pool_probe_failures_total{target=\"default\",probe=\"query\",reason=\"refused\"}";
+    wait_for("ten failed probes", Duration::from_secs(20), || {
+        (get(address, "/metrics").sample(failures)? >= 10.0).then_some(())
+    });
+    cluster.start_again();
+    scrape_until(address, UP, 1.0);
+    let log = daemon.log();
+    let lines: Vec<&str> = log.lines().skip(before).collect();
+    // While it starts it may refuse in other words, once each.
+    let failed = lines.iter().filter(|line| line.contains("probe failed")).count();
+    assert!((1..=3).contains(&failed), "{lines:#?}");
+    assert!(lines[0].contains("reason=refused") && lines[0].contains("hint="), "{lines:#?}");
+    assert!(lines[failed].contains("message=\"probe succeeds again\""), "{lines:#?}");
+    assert_eq!(lines.len(), failed + 1, "{lines:#?}");
+}
+
+#[test]
+fn silent_clients_and_a_huge_header_cost_next_to_nothing() {
+    let cluster = cluster();
+    let mut daemon = watching(&cluster).start();
+    let address = daemon.address();
+    scrape_until(address, UP, 1.0);
+    (0..50).for_each(|_| assert_eq!(get(address, "/metrics").status, 200));
+    let before = resident(&daemon);
+    let silent: Vec<TcpStream> =
+        (0..200).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    let mut greedy = TcpStream::connect(address).expect("it listens");
+    greedy.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    greedy.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ").expect("it reads");
+    let piece = [b'x'; 64 * 1024];
+    // It stops reading long before the end.
+    let _ = (0..160).try_for_each(|_| greedy.write_all(&piece));
+    let mut answer = Vec::new();
+    let _ = greedy.read_to_end(&mut answer);
+    let mut times: Vec<Duration> = (0..100).map(|_| get(address, "/metrics").took).collect();
+    times.sort();
+    let grown = resident(&daemon).saturating_sub(before);
+    eprintln!("scrapes: {:?} in the median; {} KiB more", times[50], grown / 1024);
+    // A busy machine only adds.
+    assert!(times[10] < Duration::from_millis(5), "{times:?}");
+    assert!(grown < 4 << 20, "{} KiB more", grown / 1024);
+    drop(silent);
+}
+
+/// The memory of a program, in bytes.
+fn resident(program: &Program) -> u64 {
+    let process = procfs::process::Process::new(program.pid().as_raw_nonzero().get());
+    let status = process.and_then(|process| process.status()).expect("it runs");
+    status.vmrss.expect("it has memory") * 1024
 }
 
 #[test]

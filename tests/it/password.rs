@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use db_pool_exporter::pool::{Command, Credentials, Reason, Source};
 use crate::support::client::{at_home, connect, pool};
 use crate::support::postgres::Cluster;
 use crate::support::scripted::{Script, Server};
-use crate::support::workplace;
+use crate::support::{outside_address, workplace};
 
 /// A command of a shell.
 fn shell(line: &str) -> Vec<String> {
@@ -187,14 +186,6 @@ async fn refused(server: &Server, parameters: &str) -> String {
     assert!(!all.windows(7).any(|bytes| bytes == b"hunter2"), "the password was sent");
     assert_eq!(received.len() % 2, 0, "a request for TLS and a start-up each, no password message");
     error.to_string()
-}
-
-/// An address of this machine that is not the loopback's, if there is one. Nothing is sent.
-fn outside_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
 fn from(source: Source) -> Credentials {

@@ -1,6 +1,6 @@
 use std::os::unix::fs::FileTypeExt;
 
-use db_pool_exporter::http::{Address, BindError, Inherited, Listen, Settings, bind};
+use db_pool_exporter::http::{BindError, Inherited, Listen, Settings, bind};
 
 use crate::support::{Folder, curl, settings, start};
 
@@ -70,15 +70,14 @@ async fn without_a_host_both_families_answer() {
     assert!(reload.output.contains("another site"));
 }
 
-#[tokio::test]
-async fn systemd_hands_its_socket_over() {
-    let folder = Folder::new();
-    let path = folder.path("systemd.sock");
-    let mut activator = tokio::process::Command::new("systemd-socket-activate")
-        .arg("-l")
-        .arg(&path)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "sockets::activated", "--ignored"])
+/// The program, started by systemd's own means with a Unix socket; `limits` is for the shell.
+async fn activated(limits: &str, path: &std::path::Path) -> tokio::process::Child {
+    let activator = tokio::process::Command::new("sh")
+        .args(["-c", &format!("{limits} exec systemd-socket-activate -l \"$@\""), "sh"])
+        .arg(path)
+        .args(["-E", "DB_MONITOR_ENABLED=false"])
+        .arg(env!("CARGO_BIN_EXE_db_pool_exporter"))
+        .arg("--web.systemd-socket")
         .kill_on_drop(true)
         .stderr(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
@@ -87,48 +86,35 @@ async fn systemd_hands_its_socket_over() {
     while !path.exists() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    activator
+}
+
+async fn scrape(path: &std::path::Path) -> String {
     let arguments = ["--unix-socket", path.to_str().unwrap(), "http://localhost/metrics"];
-    let answer = curl(arguments.map(str::to_owned)).await;
-    activator.kill().await.unwrap();
-    assert_eq!(answer.status, "200 1.1");
+    curl(arguments.map(str::to_owned)).await.status
+}
+
+#[tokio::test]
+async fn systemd_hands_its_socket_over() {
+    let folder = Folder::new();
+    let path = folder.path("systemd.sock");
+    let mut daemon = activated("", &path).await;
+    assert_eq!(scrape(&path).await, "200 1.1");
+    daemon.kill().await.unwrap();
+    assert!(path.exists(), "the file is systemd's");
 }
 
 #[tokio::test]
 async fn without_descriptors_idle_connections_make_room() {
     let folder = Folder::new();
     let path = folder.path("systemd.sock");
-    let mut activator = tokio::process::Command::new("sh")
-        .args(["-c", "ulimit -n 40; exec systemd-socket-activate -l \"$@\"", "sh"])
-        .arg(&path)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "sockets::activated", "--ignored"])
-        .kill_on_drop(true)
-        .stderr(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    while !path.exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let mut daemon = activated("ulimit -n 40;", &path).await;
     let mut open = Vec::new();
     for _ in 0..60 {
         open.push(tokio::net::UnixStream::connect(&path).await.unwrap());
     }
-    let arguments = ["--unix-socket", path.to_str().unwrap(), "http://localhost/metrics"];
-    let answer = curl(arguments.map(str::to_owned)).await;
-    activator.kill().await.unwrap();
-    assert_eq!(answer.status, "200 1.1");
-}
-
-/// The program that systemd starts, in the tests above.
-#[tokio::test]
-#[ignore = "started by another test"]
-async fn activated() {
-    let settings = Settings { systemd_socket: true, ..Settings::default() };
-    let listeners = bind(&settings, Inherited::from_env()).unwrap();
-    assert!(matches!(listeners[0].address(), Address::Unix(Some(_))));
-    let _server = crate::support::start_on(settings, listeners).unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    assert_eq!(scrape(&path).await, "200 1.1");
+    daemon.kill().await.unwrap();
 }
 
 #[tokio::test]

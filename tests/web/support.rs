@@ -98,7 +98,7 @@ pub(crate) fn try_start(settings: Settings) -> Result<Server, http::StartError> 
     start_on(settings, listeners)
 }
 
-pub(crate) fn start_on(
+fn start_on(
     settings: Settings,
     listeners: Vec<http::Listener>,
 ) -> Result<Server, http::StartError> {

@@ -13,7 +13,7 @@ pub(crate) mod watch;
 pub(crate) mod web;
 pub(crate) mod workplace;
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -38,6 +38,14 @@ pub(crate) fn free_port() -> u16 {
 
 const FIRST_PORT: u16 = 15_000;
 const PORTS: u16 = 17_000;
+
+/// An address of this machine that is not the loopback's, if there is one. Nothing is sent.
+pub(crate) fn outside_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
 
 /// Looks again and again until `look` finds something; fails the test after `limit`.
 pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
