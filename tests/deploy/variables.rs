@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use crate::{passed, read, root, run};
+use crate::{files, passed, read, root, run};
 
 /// The variables that the code knows: its table, and one for each flag.
 fn known() -> BTreeSet<String> {
@@ -168,6 +168,38 @@ fn the_reference_shows_the_defaults_of_the_files_keys() {
         assert_eq!(*default, value, "{key}");
     }
     assert!(checked > 25, "{checked}");
+}
+
+/// The configuration files that a page shows.
+fn examples(page: &str) -> Vec<&str> {
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.lines().any(|line| line == "targets:")).collect()
+}
+
+#[test]
+fn the_configurations_that_pages_show_are_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, secret) = (folder.path().join("config.yml"), folder.path().join("secret"));
+    std::fs::write(&secret, "secret").expect("a file");
+    let here = |line: &str| match line.split_once("password_file:") {
+        Some((before, _)) => format!("{before}password_file: {}\n", secret.display()),
+        None => format!("{line}\n"),
+    };
+    let mut seen = 0;
+    for page in files(&root("docs"), ".md") {
+        for example in examples(&read(&page)) {
+            seen += 1;
+            let text: String = example.lines().map(here).collect();
+            std::fs::write(&file, text).expect("a file");
+            let mut program = Command::new(env!("CARGO_BIN_EXE_db_pool_exporter"));
+            program.arg("--config.check").arg("--config.file").arg(&file).env_clear();
+            let output = run(&mut program);
+            let said = String::from_utf8_lossy(&output.stderr);
+            // Neither refused nor warned of.
+            assert!(output.status.success() && said.is_empty(), "{}: {said}", page.display());
+        }
+    }
+    assert!(seen > 2, "{seen}");
 }
 
 #[test]
