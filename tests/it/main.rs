@@ -19,6 +19,7 @@ mod pool;
 mod reload;
 mod role;
 mod rules;
+mod secrets;
 mod support;
 mod tls;
 mod views;
