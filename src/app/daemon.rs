@@ -80,11 +80,12 @@ pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationTok
     let service = service(&settings, &roster, &status, asks)?;
     tell_start(&listeners, &config);
     roster.apply(config.targets);
-    let file = settings.config_file.clone();
+    let (file, production) = (settings.config_file.clone(), settings.web.production);
     let reloader = Reloader {
         load: Box::new(move || config::load(&environment, file.as_deref())),
         roster: Arc::clone(&roster),
         status,
+        production,
         watched: settings.config_file.filter(|_| settings.auto_reload),
         notifier: Arc::clone(&notifier),
     };

@@ -84,6 +84,8 @@ pub(super) struct Reloader {
     pub status: Arc<Status>,
     /// The file to watch, with `--config.enable-auto-reload`.
     pub watched: Option<PathBuf>,
+    /// Whether the daemon was started with the rules of production.
+    pub production: bool,
     /// Who is told while it reloads.
     pub notifier: Arc<Notifier>,
 }
@@ -127,6 +129,10 @@ impl Reloader {
         match (self.load)() {
             Ok(config) => {
                 config.warnings.iter().for_each(|warning| warn!("{warning}"));
+                if config.production != self.production {
+                    warn!("app_env: the rules of production change only at a restart");
+                }
+                self.roster.set_probing(config.enabled);
                 self.roster.apply(config.targets);
                 self.status.succeeded();
                 info!(cause, targets = self.roster.targets().len(), "configuration reloaded");

@@ -22,6 +22,7 @@ mod tls;
 mod uri;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -89,13 +90,21 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
     let (dsn, contradictions) = draft.finish();
     errors.extend(contradictions);
     errors.sort_by_key(|error| error.at.unwrap_or(usize::MAX));
-    // A parameter that may be the rest of a mangled password is not even named.
-    let harmless = match is_uri {
-        true => text.rfind('@').unwrap_or(0)..text.len(),
-        false => 0..words.iter().find(|word| word.name == "password").map_or(text.len(), |w| w.at),
-    };
+    let harmless = harmless(text, is_uri, &words, &errors);
     errors.iter_mut().for_each(|error| error.name_only_within(&harmless));
     if errors.is_empty() { Ok(dsn) } else { Err(errors) }
+}
+
+/// Where an unknown parameter may be named: not where it can be the rest of a mangled password.
+fn harmless(text: &str, is_uri: bool, words: &[Word], errors: &[Error]) -> Range<usize> {
+    let is_cut_off = errors.iter().any(|error| error.part == Part::Port);
+    let secret = words.iter().find(|word| word.name == "password").map(|word| word.at);
+    match text.rfind('@') {
+        _ if !is_uri => 0..secret.unwrap_or(text.len()),
+        Some(at) => at..text.len(),
+        None if is_cut_off => text.len()..text.len(),
+        None => 0..text.len(),
+    }
 }
 
 /// One named value of the text, decoded.

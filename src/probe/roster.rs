@@ -1,6 +1,7 @@
 //! The targets that run now, and how that changes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -16,25 +17,31 @@ pub struct Roster {
     targets: ArcSwap<Vec<Entry>>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    probing: bool,
+    probing: AtomicBool,
 }
 
 #[derive(Clone)]
 struct Entry {
     target: Arc<Target>,
     stop: CancellationToken,
+    is_probed: bool,
 }
 
 impl Roster {
     /// An empty one. `tasks` and `stop`: for all that is spawned; `probing`: whether its targets are
     /// probed at all.
     pub fn new(tasks: TaskTracker, stop: CancellationToken, probing: bool) -> Self {
-        Self { targets: ArcSwap::default(), tasks, stop, probing }
+        Self { targets: ArcSwap::default(), tasks, stop, probing: AtomicBool::new(probing) }
     }
 
     /// Whether targets are probed at all.
     pub fn is_probing(&self) -> bool {
-        self.probing
+        self.probing.load(Ordering::Relaxed)
+    }
+
+    /// Whether targets are probed at all, from the next [`Roster::apply`] on.
+    pub fn set_probing(&self, probing: bool) {
+        self.probing.store(probing, Ordering::Relaxed);
     }
 
     /// The targets that run, in their order.
@@ -50,14 +57,15 @@ impl Roster {
 
     /// Whether every target was probed once, whatever came out.
     pub fn is_ready(&self) -> bool {
-        !self.probing || self.targets.load().iter().all(|e| e.target.published().is_some())
+        !self.is_probing() || self.targets.load().iter().all(|e| e.target.published().is_some())
     }
 
     /// Makes the targets be these. Equal ones go on with their pools and counters; the others end,
     /// with their connections, or begin.
     pub fn apply(&self, settings: Vec<Settings>) {
-        let before = self.targets.load_full();
-        let kept = |s: &Settings| before.iter().find(|e| e.target.settings() == s).cloned();
+        let (before, probing) = (self.targets.load_full(), self.is_probing());
+        let is_same = |e: &Entry, s: &Settings| e.is_probed == probing && e.target.settings() == s;
+        let kept = |s: &Settings| before.iter().find(|e| is_same(e, s)).cloned();
         let after: Vec<Entry> = settings
             .into_iter()
             .map(|s| kept(&s).unwrap_or_else(|| self.start(s, &before)))
@@ -73,10 +81,11 @@ impl Roster {
         let budget = predecessor.map(|entry| Arc::clone(entry.target.pool().connector().budget()));
         let budget = budget.unwrap_or_else(Budget::daemon);
         let target = Target::new(settings, budget, self.tasks.clone(), self.stop.clone());
-        if self.probing {
+        let is_probed = self.is_probing();
+        if is_probed {
             let probing = run(Arc::clone(&target));
             self.tasks.spawn(stop.clone().run_until_cancelled_owned(probing));
         }
-        Entry { target, stop }
+        Entry { target, stop, is_probed }
     }
 }

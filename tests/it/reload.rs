@@ -75,6 +75,29 @@ fn equal_targets_keep_their_backends_and_counters_and_removed_ones_vanish() {
 }
 
 #[test]
+fn monitoring_is_switched_off_and_on_again_by_a_reload() {
+    let cluster = cluster();
+    let (daemon, address, file) = daemon(&cluster, &["keep"], &[]);
+    scrape_until(address, &up("keep"), 1.0);
+    let text = fs::read_to_string(&file).expect("it was written");
+    fs::write(&file, format!("enabled: false\n{text}")).expect("the folder is writable");
+    daemon.signal(Signal::HUP);
+    daemon.logged("configuration reloaded");
+    wait_for("all sessions to end", Duration::from_secs(10), || {
+        (sessions(&cluster) == 0).then_some(())
+    });
+    let health = get(address, "/api/v1/health");
+    assert_eq!((health.status, health.json()["detail"].as_str()), (503, Some(DISABLED)));
+    assert_eq!(get(address, "/metrics").sample(&up("keep")), None);
+    fs::write(&file, format!("app_env: production\n{text}")).expect("the folder is writable");
+    daemon.signal(Signal::HUP);
+    scrape_until(address, &up("keep"), 1.0);
+    daemon.logged("change only at a restart");
+}
+
+const DISABLED: &str = "Pool monitoring is disabled";
+
+#[test]
 fn a_bad_file_changes_nothing_and_says_so_everywhere() {
     let cluster = cluster();
     let (daemon, address, file) = daemon(&cluster, &["keep"], &[]);

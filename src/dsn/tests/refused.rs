@@ -124,6 +124,7 @@ fn what_may_be_half_a_password_is_not_named() {
         "postgresql://u:a/b?hunter2=c@h/db",
         "postgresql://u:a/b?x&hunter2=c=d@h/db",
         "postgresql+psycopg://u:p@h/db?x=y@z&hunter2=a@b",
+        "postgresql://u:a?hunter2=b",
         "password=correct hunter2=horse",
         "password=correct hunter2='horse",
     ] {
