@@ -11,6 +11,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::logfmt::Logfmt;
+
 /// How it is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -52,12 +54,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,
 {
-    tracing_logfmt::builder()
-        .with_target(false)
-        .with_span_name(false)
-        .with_span_path(false)
-        .layer()
-        .with_writer(writer)
+    fmt::layer().event_format(Logfmt).with_ansi(false).with_writer(writer)
 }
 
 fn json<S, W>(writer: W) -> impl Layer<S>

@@ -3,6 +3,7 @@
 mod check;
 mod daemon;
 mod exposition;
+mod logfmt;
 pub mod logging;
 mod notify;
 mod process;

@@ -156,9 +156,11 @@ async fn login(
     let (wire, seen) = Wire::new(stream, policy.guard());
     let startup = config.connect_raw(wire, Established(end_point));
     let startup = job.progress.time(Phase::Startup, startup).await;
+    // Without TLS although it was asked for, the other way would be this way again: a second login.
+    let is_final = job.context.is_some() && tls.is_none();
     let (client, mut connection) = startup.map_err(|error| Failed {
         // The server's word against this kind of connection, or its authentication.
-        may_switch: !seen.is_authenticated() && is_about_login(&error),
+        may_switch: !is_final && !seen.is_authenticated() && is_about_login(&error),
         error: ConnectError::startup(&error),
     })?;
     check_session(&client, &mut connection, job.session).await?;

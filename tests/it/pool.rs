@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_pool_exporter::dsn::{Address, Host, SessionAttrs};
+use db_pool_exporter::dsn::{Address, Host, SessionAttrs, SslMode};
 use db_pool_exporter::pool::{
     Access, Budget, CheckoutError, Limits, Phase, Pool, QueryError, Reason,
 };
@@ -204,6 +204,23 @@ async fn a_wrong_password_is_told_at_once_and_with_its_cause() {
     assert_eq!(counted(&pool, sample), 1);
     cluster.psql("ALTER ROLE app PASSWORD 'correct horse'");
     pool.check_out().await.expect("the next one gets in");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_tried_once_where_the_server_has_no_tls_to_switch_to() {
+    let cluster = cluster();
+    cluster.psql("ALTER ROLE app PASSWORD 'another'");
+    for mode in [SslMode::Prefer, SslMode::Disable] {
+        let mut settings = connect(cluster.port());
+        let mut dsn = (*settings.dsn).clone();
+        dsn.tls.mode = Some(mode);
+        settings.dsn = Arc::new(dsn);
+        let before = cluster.log().matches("password authentication failed").count();
+        let error = pool(settings, limits(1, 0)).try_connect().await.expect_err("it is wrong");
+        assert_eq!(error.reason, Reason::Auth, "{error}");
+        let after = cluster.log().matches("password authentication failed").count();
+        assert_eq!(after - before, 1, "{mode:?}: a lock-out counts every one");
+    }
 }
 
 #[tokio::test]

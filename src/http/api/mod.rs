@@ -42,6 +42,9 @@ use crate::health::{Clock, Status, Verdict, judge};
 use crate::probe::{Roster, Snapshot, Target};
 use crate::view::Usage;
 
+/// What the specification says when nothing is probed.
+const DISABLED: &str = "Pool monitoring is disabled";
+
 /// A request for JSON, as far as an answer depends on it.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
@@ -135,10 +138,7 @@ impl Asked<'_> {
     fn probing(&self) -> Result<(), Reply> {
         match self.roster.is_probing() {
             true => Ok(()),
-            false => {
-                let detail = "Pool monitoring is disabled";
-                Err(Reply::detail(StatusCode::SERVICE_UNAVAILABLE, detail))
-            }
+            false => Err(Reply::detail(StatusCode::SERVICE_UNAVAILABLE, DISABLED)),
         }
     }
 }

@@ -116,7 +116,10 @@ fn shown(asked: &Asked<'_>, target: &Target) -> Shown {
         interval_seconds: seconds(settings.schedule.interval),
         status: verdict.status.label(),
         checks: Checks::new(&verdict),
-        message: verdict.message,
+        message: match asked.roster.is_probing() {
+            true => verdict.message,
+            false => super::DISABLED.to_owned(),
+        },
         up: snapshot.map(|s| s.is_up() && !stale),
         stale,
         timestamp: snapshot.map(|s| moment(s.taken_at)),

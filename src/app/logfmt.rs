@@ -1,0 +1,117 @@
+//! Log lines as `key=value`, as Prometheus' own tools write them and every logfmt reader takes them.
+//!
+//! Of our own because the crate for it escapes an apostrophe, which Go's readers refuse. The rules of
+//! quoting are those of Go's `strconv.Quote`, as far as it leaves printable characters alone.
+
+use std::fmt::{self, Write as _};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The field that is the text of an event.
+const MESSAGE: &str = "message";
+
+/// Writes an event: its time, its level, its text, its fields.
+pub(super) struct Logfmt;
+
+impl<S, N> FormatEvent<S, N> for Logfmt
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        writer.write_str("ts=")?;
+        SystemTime.format_time(&mut writer)?;
+        let level = event.metadata().level().as_str().to_ascii_lowercase();
+        write!(writer, " level={level}")?;
+        let mut pairs = Pairs::default();
+        event.record(&mut pairs);
+        writeln!(writer, "{}{}", pairs.message, pairs.others)
+    }
+}
+
+/// The fields of an event as text, its message apart.
+#[derive(Default)]
+struct Pairs {
+    message: String,
+    others: String,
+}
+
+impl Pairs {
+    fn add(&mut self, field: &Field, value: &str) {
+        let out = match field.name() {
+            MESSAGE => &mut self.message,
+            _ => &mut self.others,
+        };
+        out.push(' ');
+        out.push_str(field.name());
+        out.push('=');
+        write_value(out, value);
+    }
+}
+
+impl Visit for Pairs {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, &format!("{value:?}"));
+    }
+}
+
+/// A value as it is, or in quotes where it could be misread.
+fn write_value(out: &mut String, value: &str) {
+    let is_plain =
+        |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\');
+    if !value.is_empty() && value.chars().all(is_plain) {
+        out.push_str(value);
+        return;
+    }
+    out.push('"');
+    for c in value.chars() {
+        // Writing to a String cannot fail.
+        let _ = match c {
+            '"' => out.write_str("\\\""),
+            '\\' => out.write_str("\\\\"),
+            '\n' => out.write_str("\\n"),
+            '\r' => out.write_str("\\r"),
+            '\t' => out.write_str("\\t"),
+            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)),
+            c => out.write_char(c),
+        };
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_only_where_they_must_be() {
+        let check = |value: &str, expected: &str| {
+            let mut out = String::new();
+            write_value(&mut out, value);
+            assert_eq!(out, expected);
+        };
+        check("refused", "refused");
+        check("127.0.0.1:9956", "127.0.0.1:9956");
+        check("", "\"\"");
+        check("the exporter's role", "\"the exporter's role\"");
+        check("it's", "it's");
+        check("a=b", "\"a=b\"");
+        check("role \"app\"", "\"role \\\"app\\\"\"");
+        check("one\ntwo\\", "\"one\\ntwo\\\\\"");
+        check("\u{1b}[31m", "\"\\u001b[31m\"");
+    }
+}
