@@ -38,8 +38,8 @@ impl Target {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let instruments = Arc::new(pool::Instruments::new());
-        let connector =
-            Connector::new(settings.connect.clone(), budget, Arc::clone(&instruments), tasks, stop);
+        let connect = connect_settings(&settings);
+        let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
         Arc::new(Self {
             base: base_label("target", &settings.name),
@@ -133,6 +133,14 @@ impl Target {
     pub fn database(&self) -> &str {
         self.settings.connect.dsn.database.as_deref().unwrap_or_default()
     }
+}
+
+/// A connect ends a little before the probe's deadline, which by default is as long as its own limit:
+/// cut off by the deadline, it could not tell in which phase it hung.
+fn connect_settings(settings: &Settings) -> pool::Settings {
+    let most = settings.schedule.timeout.mul_f64(0.95);
+    let connect = settings.connect.clone();
+    pool::Settings { timeout: connect.timeout.min(most), ..connect }
 }
 
 fn show_host(host: &Host) -> String {
