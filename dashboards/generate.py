@@ -103,7 +103,7 @@ def stat(title, description, expr, thresholds, *, unit="short", legend="", mappi
 
 def lines(title, description, queries, *, unit="short", size=(12, 8), stack=False, bars=False, minimum=0,
           maximum=None, thresholds=None, links=None, decimals=None):
-    """Values over time. Series named `threshold ...` and `limit ...` are dashed and never filled or stacked."""
+    """Values over time. Series named `threshold of ...`, `limit of ...`, `limit: ...` are dashed, never filled or stacked."""
     custom = {
         "drawStyle": "bars" if bars else "line", "fillOpacity": 70 if bars else 25 if stack else 8, "lineWidth": 1,
         "showPoints": "never", "spanNulls": False, "stacking": {"mode": "normal" if stack else "none", "group": "A"},
@@ -120,8 +120,8 @@ def lines(title, description, queries, *, unit="short", size=(12, 8), stack=Fals
         defaults["thresholds"] = thresholds
     if links:
         defaults["links"] = links
-    dashed = lambda words, color: {
-        "matcher": {"id": "byRegexp", "options": f"/^{words}.*/"},
+    dashed = lambda word, color: {
+        "matcher": {"id": "byRegexp", "options": f"/^{word}( of|:)/"},
         "properties": [
             {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}},
             {"id": "custom.drawStyle", "value": "line"},
@@ -464,6 +464,11 @@ def target_page():
         heatmap("Check-out", "Wait, and connect or ping: what a caller feels.", "db_pool_checkout_duration_seconds", at),
         heatmap("The probe's statement", "From sending it to its answer.", "db_pool_query_duration_seconds",
                 at + ', query="probe"'),
+        lines("Write probe", "The mean time of its steps, one on top of the other. A slow commit: the disk, or a standby that "
+              "commits wait for. Only when the write probe is on.",
+              [query(f"max by (step) (rate(db_pool_write_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
+                     f"(rate(db_pool_write_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{step}}")],
+              unit="s", stack=True, size=(24, 6)),
         row("Application pools"),
         lines("Checked out", "Connections in use, of all processes of an application, with the limit of size and overflow. "
               "Between two looks it may have been more.",
@@ -572,20 +577,22 @@ def exporter():
               "database.", [query(f"max by (query) (rate(db_pool_query_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
                                   f"(rate(db_pool_query_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{query}}")],
               unit="s", size=(8, 8)),
-        states("Which parts succeed", "Each part of the probes, and each view, by target.",
-               [query(f"min by (target, probe) (db_pool_probe_success{{{at}}})", "{{target}} {{probe}}")],
+        states("Parts of probes that failed", "Only those that failed in the time shown, from then on. Empty is good.",
+               [query(f"min by (target, probe) (db_pool_probe_success{{{at}}}) unless on (target, probe) "
+                      f"min by (target, probe) (min_over_time(db_pool_probe_success{{{at}}}[$__range])) == 1",
+                      "{{target}} {{probe}}")],
                mapping(v0=("failed", RED), v1=("succeeded", GREEN)), size=(16, 8)),
         row("The exporter's own pool: at most three connections a target"),
         lines("Connections", "Open, the most of any exporter; abandoned ones were given up, but may live on the server.",
               [query(f"max by (target) (db_pool_open_connections{{{at}}})", "{{target}} open"),
-               query(f"max by (target) (db_pool_abandoned_connections{{{at}}})", "{{target}} abandoned")],
+               query(f"max by (target) (db_pool_abandoned_connections{{{at}}}) > 0", "{{target}} abandoned")],
               size=(8, 8)),
         lines("Connections closed", "Per minute, by reason. Recycled and overflow are as should be; ping_failed, invalidated "
               "and broken mean that something cut them.",
-              [query(f"60 * max by (target, reason) (rate(db_pool_connections_closed_total{{{at}}}[$__rate_interval]))",
+              [query(f"60 * max by (target, reason) (rate(db_pool_connections_closed_total{{{at}}}[$__rate_interval])) > 0",
                      "{{target}} {{reason}}")], size=(8, 8)),
         lines("Check-outs", "Per minute, by how they ended.",
-              [query(f"60 * max by (target, result) (rate(db_pool_checkouts_total{{{at}}}[$__rate_interval]))",
+              [query(f"60 * max by (target, result) (rate(db_pool_checkouts_total{{{at}}}[$__rate_interval])) > 0",
                      "{{target}} {{result}}")], size=(8, 8)),
         row("The process"),
         lines("Memory", "In RAM.", [query(f"process_resident_memory_bytes{{{at}}}", named)], unit="bytes", size=(6, 7)),
@@ -596,7 +603,7 @@ def exporter():
         lines("Time of a scrape", "As Prometheus measures it.", [query(f"scrape_duration_seconds{{{at}}}", named)], unit="s",
               size=(6, 7)),
         lines("Requests", "Per second, by what was asked for and the answer's code.",
-              [query(f"sum by (handler, code) (rate(db_pool_exporter_http_requests_total{{{at}}}[$__rate_interval]))",
+              [query(f"sum by (handler, code) (rate(db_pool_exporter_http_requests_total{{{at}}}[$__rate_interval])) > 0",
                      "{{handler}} {{code}}")], unit="reqps", size=(12, 7)),
         heatmap("Time of requests", "Of all handlers.", "db_pool_exporter_http_request_duration_seconds", at, size=(12, 7)),
     ]

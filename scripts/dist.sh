@@ -70,8 +70,14 @@ files+=("db-pool-exporter-$version.tgz")
 if [ "${DIST_PACKAGES:-yes}" = yes ]; then
   PATH=$(scripts/setup.sh --print tools):$PATH
   cargo deb --quiet --no-build --no-strip --target "$target" --output "$out/db-pool-exporter_${version}_amd64.deb" >&2
-  cargo generate-rpm --target "$target" --target-dir "$CARGO_TARGET_DIR" --source-date "$SOURCE_DATE_EPOCH" \
-    --output "$out/db-pool-exporter-$version.x86_64.rpm" >&2
+  # It takes over the files' times: so from a copy, whose times are the commit's.
+  stage=$work/stage
+  mkdir -p "$stage/target/$target/release"
+  git ls-files -z Cargo.toml '*.md' LICENSE src deploy alerts dashboards | xargs -0 cp -P --parents -t "$stage"
+  cp "$program" "$stage/target/$target/release/"
+  find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+  (cd "$stage" && cargo generate-rpm --target "$target" --target-dir "$stage/target" \
+    --source-date "$SOURCE_DATE_EPOCH" --output "$out/db-pool-exporter-$version.x86_64.rpm") >&2
   files+=("db-pool-exporter_${version}_amd64.deb" "db-pool-exporter-$version.x86_64.rpm")
 fi
 

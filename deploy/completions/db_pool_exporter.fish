@@ -37,7 +37,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.enable-lifecycle -d 'Let everybody reload the configuration and reset the metrics' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l log.level -d 'Log only from this level on: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l log.format -d 'How log lines are written: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l timeout-offset -d 'Seconds to take off the scrape time-out that Prometheus announces [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l timeout-offset -d 'Without effect in this version: seconds that /probe will take off Prometheus\' time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -s V -l version -d 'Print version'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
@@ -58,7 +58,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.enable-lifecycle -d 'Let everybody reload the configuration and reset the metrics' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l log.level -d 'Log only from this level on: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l log.format -d 'How log lines are written: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l timeout-offset -d 'Seconds to take off the scrape time-out that Prometheus announces [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l timeout-offset -d 'Without effect in this version: seconds that /probe will take off Prometheus\' time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l config.file -d 'The configuration file, YAML or TOML by its ending' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l config.check -d 'Check the configuration and end: 0, or 64 with all that is wrong' -r
@@ -73,7 +73,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.enable-lifecycle -d 'Let everybody reload the configuration and reset the metrics' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l log.level -d 'Log only from this level on: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l log.format -d 'How log lines are written: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l timeout-offset -d 'Seconds to take off the scrape time-out that Prometheus announces [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l timeout-offset -d 'Without effect in this version: seconds that /probe will take off Prometheus\' time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -s h -l help -d 'Print help'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l format -d 'How the findings are told' -r -f -a "table\t'For people'
 json\t'For programs'"
@@ -90,7 +90,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.enable-lifecycle -d 'Let everybody reload the configuration and reset the metrics' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l log.level -d 'Log only from this level on: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l log.format -d 'How log lines are written: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l timeout-offset -d 'Seconds to take off the scrape time-out that Prometheus announces [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l timeout-offset -d 'Without effect in this version: seconds that /probe will take off Prometheus\' time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.file -d 'The configuration file, YAML or TOML by its ending' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.check -d 'Check the configuration and end: 0, or 64 with all that is wrong' -r
@@ -105,7 +105,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand health
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.enable-lifecycle -d 'Let everybody reload the configuration and reset the metrics' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l log.level -d 'Log only from this level on: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l log.format -d 'How log lines are written: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l timeout-offset -d 'Seconds to take off the scrape time-out that Prometheus announces [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l timeout-offset -d 'Without effect in this version: seconds that /probe will take off Prometheus\' time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -s h -l help -d 'Print help'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.file -d 'The configuration file, YAML or TOML by its ending' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.check -d 'Check the configuration and end: 0, or 64 with all that is wrong' -r
@@ -120,5 +120,5 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.enable-lifecycle -d 'Let everybody reload the configuration and reset the metrics' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.level -d 'Log only from this level on: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.format -d 'How log lines are written: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l timeout-offset -d 'Seconds to take off the scrape time-out that Prometheus announces [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l timeout-offset -d 'Without effect in this version: seconds that /probe will take off Prometheus\' time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -s h -l help -d 'Print help'

@@ -23,7 +23,7 @@ $$;
 ALTER ROLE db_pool_exporter LOGIN CONNECTION LIMIT 10;
 
 -- All sessions' state, wait events and times in pg_stat_activity, and all rows of pg_stat_statements. Without it
--- other roles' sessions show a name and nothing else, and the exporter says so: db_pool_probe_success{probe="activity"} 0.
+-- other roles' sessions show a name and nothing else, and the exporter says so: in its log, and by the state `unknown`.
 -- (pg_monitor holds it, and more than is needed: all settings and pg_ls_logdir(), among others.)
 GRANT pg_read_all_stats TO db_pool_exporter;
 
@@ -61,8 +61,7 @@ COMMENT ON ROLE db_pool_exporter IS 'Monitoring by db_pool_exporter: statistics 
 --   CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 --
 -- For the write probe, off by default, in that database:
---   CREATE TABLE db_pool_exporter_heartbeat (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL);
---   GRANT SELECT, INSERT, DELETE ON db_pool_exporter_heartbeat TO db_pool_exporter;
+--   psql -d orders -v role=db_pool_exporter -f heartbeat.sql
 --
 -- pg_hba.conf, over TLS (verify-full in the exporter's URL):
 --   hostssl all db_pool_exporter 10.0.0.0/8 scram-sha-256

@@ -45,7 +45,8 @@ pub fn check(targets: Vec<probe::Settings>) -> std::io::Result<Checked> {
         roster.apply(targets);
         let targets = roster.targets();
         let findings = join_all(targets.iter().map(|target| find(target))).await;
-        let asked = api::Asked { roster: &roster, now: Instant::now(), target: None };
+        let asked =
+            api::Asked { roster: &roster, now: Instant::now(), target: None, application: None };
         let json = format!("{:#}\n", api::targets(&asked).body);
         drop((targets, roster));
         tasks.close();

@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     #[arg(long = "log.format", global = true, value_name = "FORMAT")]
     pub(super) log_format: Option<String>,
 
-    /// Seconds to take off the scrape time-out that Prometheus announces [default: 0.5].
+    /// Without effect in this version: seconds that /probe will take off Prometheus' time-out [default: 0.5].
     #[arg(long = "timeout-offset", global = true, value_name = "SECONDS")]
     pub(super) timeout_offset: Option<String>,
 }

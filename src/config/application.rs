@@ -75,8 +75,13 @@ pub(super) fn read(
 
 fn one(layers: Layers<'_>, name: String, url: Option<&Dsn>, limits: &pool::Limits) -> Application {
     let size = Whole(0..=10_000, " (0 is no limit)");
-    let status_urls = layers.own("status_urls", &List(StatusUrl)).map(|said| said.value);
-    let status_urls = status_urls.unwrap_or_default();
+    let status_urls = match layers.own("status_urls", &List(StatusUrl)) {
+        Some(said) => {
+            layers.warn_unused(&layers.place("status_urls", &said.origin));
+            said.value
+        }
+        None => Vec::new(),
+    };
     let processes = u32::try_from(status_urls.len()).unwrap_or(1).max(1);
     Application {
         select: select(&layers.sub("match"), url),

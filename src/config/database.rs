@@ -58,8 +58,9 @@ pub(super) fn read(
     if kind == Kind::PgBouncer && dsn.database.is_none() {
         dsn.database = Some(CONSOLE.to_owned());
     }
-    let own = fill(name, &mut dsn, given, layers, scope, &origin);
-    let source = own.or_else(|| url_file(&dsn, &origin, scope));
+    // Before the variables fill it: a password of theirs is not in the file.
+    let in_file = dsn.password.as_ref().and_then(|_| url_file(&origin, scope));
+    let source = fill(name, &mut dsn, given, layers, scope, &origin).or(in_file);
     let home = scope.environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     layers.list("url", dsn.to_string(), origin);
     for parameter in &dsn.ignored {
@@ -130,14 +131,15 @@ fn refuse(layers: &Layers<'_>, origin: &Origin, errors: &[dsn::Error]) {
 }
 
 /// A password in the URL of a file is asked for again there.
-fn url_file(dsn: &Dsn, origin: &Origin, scope: &Scope<'_>) -> Option<Source> {
-    let file = match origin {
-        Origin::Variable(name) if name == URL_FILE => scope.environment.get(URL_FILE)?,
-        Origin::Variable(_) | Origin::Default | Origin::File(_) | Origin::Url | Origin::Flag(_) => {
-            return None;
+fn url_file(origin: &Origin, scope: &Scope<'_>) -> Option<Source> {
+    match origin {
+        Origin::Variable(name) if name == URL_FILE => {
+            Some(Source::UrlFile(PathBuf::from(scope.environment.get(URL_FILE)?)))
         }
-    };
-    dsn.password.as_ref().map(|_| Source::UrlFile(PathBuf::from(file)))
+        Origin::Variable(_) | Origin::Default | Origin::File(_) | Origin::Url | Origin::Flag(_) => {
+            None
+        }
+    }
 }
 
 /// Whether passwords and data may cross a network unencrypted.

@@ -1,6 +1,7 @@
 //! The variables: the application's own, and ours. They describe the target `default`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
@@ -89,8 +90,15 @@ pub(super) fn grammar(variable: &str) -> Grammar {
 }
 
 /// The variables that are set, as a source for the `config` crate.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Variables(Map<String, Value>);
+
+/// The `config` crate asks for it; the values are nobody's business.
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Variables")
+    }
+}
 
 impl Source for Variables {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {

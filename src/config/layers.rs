@@ -249,6 +249,11 @@ impl<'a> Layers<'a> {
         self.ledger.refuse(self.place(key, origin), message);
     }
 
+    /// Warns of what is checked, and has no effect in this version.
+    pub(super) fn warn_unused(&self, place: &str) {
+        self.ledger.warn(format!("{place} is read but not used by this version"));
+    }
+
     /// The place of a key: where it was said, otherwise where it could have been.
     pub(super) fn place(&self, key: &str, origin: &Origin) -> String {
         match origin {

@@ -190,8 +190,12 @@ fn targets(root: &Layers<'_>, scope: &Scope<'_>, with_target: bool) -> Targets {
 
 fn auth_modules(root: &Layers<'_>, scope: &Scope<'_>) -> BTreeMap<String, AuthModule> {
     let section = root.own_sub("auth_modules");
-    let names = section.names(is_name, NAME).into_iter();
+    let names = section.names(is_name, NAME);
+    if !names.is_empty() {
+        section.warn_unused("auth_modules");
+    }
     names
+        .into_iter()
         .filter_map(|name| {
             let module = auth::read(&section.sub(&name), scope)?;
             Some((name, module))

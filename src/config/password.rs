@@ -86,7 +86,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Secret, String> {
     }
     let content = Secret::new(std::fs::read_to_string(path).map_err(refuse)?);
     let text = content.reveal();
-    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    let text = text.strip_suffix("\r\n").or(text.strip_suffix('\n')).unwrap_or(text);
     if text.is_empty() {
         return Err("names a file that is empty".to_owned());
     }

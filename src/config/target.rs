@@ -90,13 +90,19 @@ pub(super) fn read(
         },
         limits: common.limits,
         thresholds: common.thresholds,
-        views: details.views.looked_at(LookedAt {
-            slow_threshold: common.statement.slow_threshold,
-            query_cache_size: common.statement.cache_size.try_into().unwrap_or(usize::MAX),
-            show_query_text: details.show_query_text,
-            applications: details.applications.iter().map(Application::watched).collect(),
-            ..LookedAt::default()
-        }),
+        views: match kind {
+            // Its console has no such views.
+            Kind::PgBouncer => LookedAt::off(),
+            Kind::Postgres => details.views.looked_at(LookedAt {
+                slow_threshold: common.statement.slow_threshold,
+                query_cache_size: common.statement.cache_size.try_into().unwrap_or(usize::MAX),
+                show_query_text: details.show_query_text,
+                applications: details.applications.iter().map(Application::watched).collect(),
+                leak_threshold: common.leak_threshold,
+                series_limit: common.series_limit.try_into().unwrap_or(usize::MAX),
+                ..LookedAt::default()
+            }),
+        },
         write: details.write_probe.wanted(),
         app_env: scope.app_env.to_owned(),
     };
@@ -117,6 +123,10 @@ struct Common {
     thresholds: Thresholds,
     views: Views,
     show_query_text: bool,
+    /// A session idle in transaction for longer is a leak.
+    leak_threshold: Duration,
+    /// Label sets of database, user and application.
+    series_limit: u32,
     write_probe: WriteProbe,
 }
 
@@ -142,6 +152,8 @@ fn common(kind: Kind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
         thresholds: thresholds(layers),
         views: view::views(&layers.sub("views")),
         show_query_text: layers.settle("show_query_text", &Switch, false).value,
+        leak_threshold: layers.settle("leak_threshold", &STATEMENT, Duration::from_secs(60)).value,
+        series_limit: layers.settle("series_limit", &Whole(1..=10_000, ""), 100).value,
         write_probe: view::write_probe(layers),
         schedule,
     }

@@ -84,6 +84,20 @@ fn nothing_at_all_is_the_specifications_defaults() {
 }
 
 #[test]
+fn what_is_not_used_yet_is_said() {
+    let text = "
+targets: { orders: { url: 'postgresql://u@h/d', applications: { web: { status_urls: ['http://a/x'] } } } }
+auth_modules: { app: { type: userpass, userpass: { username: u }, allowed_targets: ['*'] } }
+";
+    let place = ["targets.orders.applications.web.status_urls", "auth_modules"];
+    let expected = place.map(|place| format!("{place} is read but not used by this version"));
+    assert_eq!(good(&[], text).warnings, expected);
+    let without = "targets: { orders: { url: 'postgresql://u@h/d', applications: { web: {} } } }";
+    assert!(good(&[], without).warnings.is_empty());
+    assert!(good(&[], "auth_modules: {}").warnings.is_empty());
+}
+
+#[test]
 fn variables_are_read() {
     let config = good(
         &[
@@ -229,6 +243,14 @@ fn secrets_come_from_files() {
     assert_eq!(password(&config, 0), Some("two words \n"), "one trailing newline is dropped");
     let source = &config.targets[0].connect.credentials.source;
     assert!(*source == Some(Source::File(path("password").into())), "asked again there");
+    let config = good(&[("DATABASE_URL_FILE", &path("url")), ("PGPASSWORD", "b")], "");
+    assert_eq!(password(&config, 0), Some("b"));
+    assert!(config.targets[0].connect.credentials.source.is_none(), "the file has no password");
+    std::fs::write(path("whole"), "postgresql://u:c@h/x\n").unwrap();
+    let config = good(&[("DATABASE_URL_FILE", &path("whole")), ("PGPASSWORD", "b")], "");
+    assert_eq!(password(&config, 0), Some("c"));
+    let source = &config.targets[0].connect.credentials.source;
+    assert!(*source == Some(Source::UrlFile(path("whole").into())), "asked again there");
     one(
         &[("DB_PASSWORD_FILE", &path("empty"))],
         "",
@@ -301,7 +323,9 @@ fn libpqs_variables_fill_and_are_named() {
 #[test]
 fn the_example_loads_and_has_every_key() {
     let config = good(&[], EXAMPLE);
-    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let unused = |warning: &String| warning.ends_with(" is read but not used by this version");
+    assert!(config.warnings.iter().all(unused), "{:?}", config.warnings);
+    assert_eq!(config.warnings.len(), 2);
     let key = |entry: &Entry| -> Vec<String> {
         let skip =
             if entry.path[0] == "targets" || entry.path[0] == "auth_modules" { 2 } else { 0 };

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// One problem of a URL or of a `PG*` variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,14 @@ impl Error {
     /// A problem at a byte of the text, counted from 0.
     pub(super) fn new(part: Part, at: usize, problem: Problem) -> Self {
         Self { part, at: Some(at + 1), problem }
+    }
+
+    /// Hides the name of an unknown parameter that stands elsewhere: it came from the text.
+    pub(super) fn name_only_within(&mut self, harmless: &Range<usize>) {
+        let inside = self.at.is_some_and(|at| harmless.contains(&(at - 1)));
+        if matches!(self.part, Part::Parameter(Cow::Owned(_))) && !inside {
+            self.part = Part::Unnamed;
+        }
     }
 
     /// A problem of the whole, or of a variable.
@@ -101,6 +110,10 @@ impl fmt::Display for Part {
 pub enum Problem {
     #[error("must begin with `postgresql://`, `postgres://` or `postgresql+DRIVER://`")]
     Scheme,
+    #[error(
+        "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`"
+    )]
+    Form,
     #[error("a `%` must be followed by two hexadecimal digits; the sign itself is written `%25`")]
     Escape,
     #[error("a NUL byte (`%00`) is not allowed")]

@@ -22,6 +22,7 @@ mod tls;
 mod uri;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,16 +79,32 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
     if let Some(at) = text.find('\0') {
         return Err(vec![Error::new(Part::Text, at, Problem::Nul)]);
     }
-    let (words, mut errors) = match scheme::Scheme::of(text)? {
+    let scheme = scheme::Scheme::of(text)?;
+    let is_uri = scheme.is_some();
+    let (words, mut errors) = match scheme {
         Some(scheme) => uri::words(text, scheme),
-        None => pairs::words(text),
+        None => pairs::words(text)?,
     };
     let mut draft = draft::Draft::default();
     errors.extend(words.iter().filter_map(|word| draft.take(word).err()));
     let (dsn, contradictions) = draft.finish();
     errors.extend(contradictions);
     errors.sort_by_key(|error| error.at.unwrap_or(usize::MAX));
+    let harmless = harmless(text, is_uri, &words, &errors);
+    errors.iter_mut().for_each(|error| error.name_only_within(&harmless));
     if errors.is_empty() { Ok(dsn) } else { Err(errors) }
+}
+
+/// Where an unknown parameter may be named: not where it can be the rest of a mangled password.
+fn harmless(text: &str, is_uri: bool, words: &[Word], errors: &[Error]) -> Range<usize> {
+    let is_cut_off = errors.iter().any(|error| error.part == Part::Port);
+    let secret = words.iter().find(|word| word.name == "password").map(|word| word.at);
+    match text.rfind('@') {
+        _ if !is_uri => 0..secret.unwrap_or(text.len()),
+        Some(at) => at..text.len(),
+        None if is_cut_off => text.len()..text.len(),
+        None => 0..text.len(),
+    }
 }
 
 /// One named value of the text, decoded.

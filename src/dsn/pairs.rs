@@ -8,17 +8,22 @@ use zeroize::Zeroizing;
 use super::{Error, Part, Problem, Word};
 
 /// Splits the text. A syntax error ends it, because what follows cannot be told apart any more.
-pub(super) fn words(text: &str) -> (Vec<Word>, Vec<Error>) {
+///
+/// Fails for a text that does not even begin as one of words.
+pub(super) fn words(text: &str) -> Result<(Vec<Word>, Vec<Error>), Error> {
     let mut words = Vec::new();
     let mut rest = Rest { text, at: 0 };
     loop {
         rest.skip_blanks();
         if rest.peek().is_none() {
-            return (words, Vec::new());
+            return Ok((words, Vec::new()));
         }
         match rest.word() {
             Ok(word) => words.push(word),
-            Err(error) => return (words, error.into()),
+            Err(Error { problem: Problem::Separator, .. }) if words.is_empty() => {
+                return Err(Error::anywhere(Part::Text, Problem::Form));
+            }
+            Err(error) => return Ok((words, error.into())),
         }
     }
 }

@@ -102,8 +102,7 @@ fn sslmode(draft: &mut Draft, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// asyncpg's `ssl`. libpq takes JDBC's `ssl=true` too; asyncpg does not, and to it `True` means verify-full,
-/// so that it must be said which is meant.
+/// asyncpg's `ssl`. libpq's `ssl=true` has become `require` by now (`uri`), where libpq reads the URL.
 fn ssl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
     let mode = SslMode::parse(&text.replace('_', "-"))?;
     agree(&mut draft.dsn.tls, mode, draft.sslmode, "sslmode")?;

@@ -148,6 +148,23 @@ impl Uri<'_> {
             }
             at = end + 1;
         }
+        if !self.driver {
+            self.read_jdbc();
+        }
+    }
+
+    /// libpq's courtesy to JDBC's users: `ssl=true` is `sslmode=require`, here unless an sslmode asks
+    /// for more. To asyncpg it would mean verify-full, and it refuses the text.
+    fn read_jdbc(&mut self) {
+        let strong = ["require", "verify-ca", "verify-full"];
+        let is = |word: &Word, name, values: &[&str]| {
+            word.name == name && values.contains(&word.value.reveal())
+        };
+        let said = self.words.iter().any(|word| is(word, "sslmode", &strong));
+        self.words.retain(|word| !(said && is(word, "ssl", &["true"])));
+        for word in self.words.iter_mut().filter(|word| is(word, "ssl", &["true"])) {
+            word.value = Secret::new("require");
+        }
     }
 
     fn parameter(&mut self, range: Range<usize>) {

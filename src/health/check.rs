@@ -165,6 +165,7 @@ mod tests {
             slow: false,
             connect: None,
             saturated: false,
+            saturated_applications: Vec::new(),
             checkout_timeouts: 0,
             failed_connects: 0,
         }

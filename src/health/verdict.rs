@@ -98,6 +98,7 @@ mod tests {
             slow: true,
             connect: None,
             saturated: false,
+            saturated_applications: Vec::new(),
             checkout_timeouts: 0,
             failed_connects: 0,
         }

@@ -63,7 +63,7 @@ pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
 /// It loads itself again, so that nobody trusts a page that was left open.
 fn page(context: &Context) -> String {
     let roster = context.state.targets.as_ref();
-    let asked = Asked { roster, now: Instant::now(), target: None };
+    let asked = Asked { roster, now: Instant::now(), target: None, application: None };
     let targets = targets(api::all(&asked), roster.is_probing());
     let links = links(context);
     format!(
@@ -203,7 +203,7 @@ mod tests {
                 fixture::publish(&roster.target(name).unwrap(), snapshot);
             }
         }
-        let asked = Asked { roster: &roster, now: Instant::now(), target: None };
+        let asked = Asked { roster: &roster, now: Instant::now(), target: None, application: None };
         super::targets(api::all(&asked), is_probing)
     }
 

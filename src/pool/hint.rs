@@ -27,7 +27,7 @@ pub fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
             "the host is not known or has no route: look at the name in DATABASE_URL and at the network"
         }
         (Reason::Tls, _) => {
-            "look at sslmode and sslrootcert in DATABASE_URL, and at the server's certificate: name, dates, issuer"
+            "look at sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and at the server's certificate: name, dates, issuer"
         }
         (Reason::Auth, _) => {
             "look at the password (DB_PASSWORD, DATABASE_URL), the role (ALTER ROLE ... LOGIN) and pg_hba.conf; the server's log has the rule"

@@ -1,7 +1,7 @@
 //! Our own pool to a target: bb8 under SQLAlchemy QueuePool's rules.
 //!
 //! Wait for a slot (only this is what `DB_POOL_TIMEOUT` limits), then let bb8 give a slot whose
-//! connection [`manager`] has opened, recycled or pinged. The wait is a fair semaphore of our own,
+//! connection `manager` has opened, recycled or pinged. The wait is a fair semaphore of our own,
 //! because bb8 counts connecting as waiting and lets newcomers pass. This is the only room that
 //! knows bb8; bb8's own lifetime, idle time-out and retries are switched off.
 

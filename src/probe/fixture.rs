@@ -111,6 +111,25 @@ pub(crate) fn usage(active: u64) -> Usage {
     }
 }
 
+/// An application's pool of 5 and 3, with so many connections open and checked out.
+pub(crate) fn application(name: &str, open: u64) -> view::Application {
+    let (database, user) = ("orders".to_owned(), "app".to_owned());
+    view::Application {
+        key: view::Key { database, user, application: name.to_owned() },
+        open,
+        active: Some(open),
+        idle: Some(0),
+        leaked: Some(0),
+        allowed: Some(view::application::Allowed {
+            instances: 1,
+            size: Some(5),
+            max_overflow: Some(3),
+            overflow: open.saturating_sub(5),
+            is_exceeded: false,
+        }),
+    }
+}
+
 /// Publishes a snapshot, as the target's probe would.
 pub(crate) fn publish(target: &Target, snapshot: Snapshot) {
     target.publish(Published::new(snapshot, target.base()));

@@ -33,6 +33,8 @@ pub struct Sample {
     pub connect: Option<Duration>,
     /// Whether every slot of the judged pool was in use.
     pub saturated: bool,
+    /// The applications with settings of which every slot was in use.
+    pub saturated_applications: Vec<String>,
     /// Check-outs that timed out since the probe before.
     pub checkout_timeouts: u64,
     /// Connects that failed since the probe before.
@@ -70,6 +72,15 @@ impl Window {
     /// How many probes in a row, up to the last, found every slot in use.
     pub fn saturated_in_a_row(&self) -> usize {
         self.samples.iter().rev().take_while(|sample| sample.saturated).count()
+    }
+
+    /// The same samples, with an application's pool as the judged one.
+    pub(super) fn of_application(&self, name: &str) -> Self {
+        let judged = |sample: &Sample| {
+            let saturated = sample.saturated_applications.iter().any(|other| other == name);
+            Sample { saturated, ..sample.clone() }
+        };
+        self.samples.iter().map(judged).collect()
     }
 
     /// Check-outs that timed out.
@@ -130,6 +141,7 @@ impl History {
             slow: query.is_some_and(|took| took > slow),
             connect: connect.map(|connected| connected.timings.total),
             saturated: new.usage.is_saturated(),
+            saturated_applications: new.views.saturated().map(str::to_owned).collect(),
             checkout_timeouts: new.totals.timeouts.saturating_sub(before.timeouts),
             failed_connects: new.totals.failed.saturating_sub(before.failed),
         });

@@ -1,7 +1,7 @@
 //! One pass over one target, again and again, and what it learned.
 //!
 //! A [`Target`] owns our pool to a database. [`once`] probes it: a fresh connect, because pooled
-//! connections stay good while new ones fail, and a statement through the pool. [`run`] does that at
+//! connections stay good while new ones fail, and a statement through the pool. `run` does that at
 //! the interval and publishes each [`Snapshot`] whole; whoever reads takes the last one and never
 //! waits. A snapshot takes the [`Window`] of the last minutes along. [`Roster`] holds the targets that
 //! run.

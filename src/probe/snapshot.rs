@@ -149,6 +149,14 @@ impl Snapshot {
         self.query.is_ok() && !matches!(self.connect, Some(Err(_)))
     }
 
+    /// The same snapshot, with the pool of this application as the judged one; `None` where it is not
+    /// known.
+    pub fn of_application(&self, name: &str) -> Option<Self> {
+        let usage = self.views.usage(Some(name))?;
+        let window = Arc::new(self.window.of_application(name));
+        Some(Self { usage, window, ..self.clone() })
+    }
+
     /// How long ago the probe ended.
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.taken)

@@ -44,6 +44,7 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
         let extras = before.iter().flat_map(|snapshot| &snapshot.extras);
         extras.filter(move |(p, _)| *p == part).find_map(|(_, result)| result.as_ref().err())
     };
+    let was_connected = before.is_some_and(|snapshot| snapshot.query.is_ok());
     for (part, result) in &snapshot.extras {
         let probe = part.label();
         match (result, then(*part)) {
@@ -58,8 +59,8 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
                 let (reason, hint) = (now.reason.label(), hint(*part, now));
                 warn!(target = name, probe, reason, error = %now.message, hint, "a part of the probe failed");
             }
-            (Ok(()), Some(_)) if before.is_some_and(|snapshot| snapshot.query.is_ok()) => {
-                info!(target = name, probe, "this part of the probe succeeds again")
+            (Ok(()), Some(_)) if was_connected => {
+                info!(target = name, probe, "this part of the probe succeeds again");
             }
             // Nobody was told that it failed, or nothing did.
             (Ok(()), Some(_) | None) => {}

@@ -29,7 +29,7 @@ pub(super) fn used(groups: &[Group], ourselves: u64) -> u64 {
 }
 
 impl Headroom {
-    /// From the sessions of a scan; `ourselves` as for [`used`].
+    /// From the sessions of a scan; `ourselves` as for `used`.
     pub fn new(limits: &Limits, groups: &[Group], ourselves: u64) -> Self {
         let own = &limits.own;
         let free = limits.max.saturating_sub(used(groups, ourselves));

@@ -67,6 +67,12 @@ impl Views {
         selected().filter(|app| app.key.application == name).max_by_key(|app| app.open)
     }
 
+    /// The names of the applications with settings of which every slot is in use.
+    pub fn saturated(&self) -> impl Iterator<Item = &str> {
+        let full = |app: &&Application| app.usage().is_some_and(|usage| usage.is_saturated());
+        self.applications.iter().filter(full).map(|app| app.key.application.as_str())
+    }
+
     /// How the pool of [`Self::application`] is used; `None` where that is not known.
     pub fn usage(&self, name: Option<&str>) -> Option<Usage> {
         self.application(name)?.usage()

@@ -41,7 +41,7 @@ class Source:
 
     def fill(self, expr):
         rate = max(4 * 15, self.step) if self.end - self.start > 600 else 5
-        expr = expr.replace("$__rate_interval", f"{rate}s")
+        expr = expr.replace("$__rate_interval", f"{rate}s").replace("$__range", f"{int(self.end - self.start)}s")
         expr = expr if rate > 5 else expr.replace("[5m]", "[10s]")
         return re.sub(r"\$(\w+)", lambda m: self.variables.get(m[1], ".+"), expr)
 
@@ -114,10 +114,10 @@ def draw_timeseries(panel, source, width, height):
     if not series:
         return '<p class="n">No data</p>'
     stacked = settings["custom"]["stacking"]["mode"] == "normal"
-    is_line = lambda title: title.startswith(("threshold", "limit"))
+    is_line = lambda title: re.match("(threshold|limit)( of|:)", title)
     sums, lines = {}, []
     for number, (title, points) in enumerate(series):
-        color = COLORS["red"] if title.startswith("threshold") else COLORS["orange"] if title.startswith("limit") else \
+        color = COLORS["red" if title.startswith("threshold") else "orange"] if is_line(title) else \
             PALETTE[number % len(PALETTE)]
         drawn = points
         if stacked and not is_line(title):

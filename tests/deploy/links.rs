@@ -8,7 +8,9 @@ use crate::{files, read, root};
 /// The pages that users read.
 fn pages() -> Vec<PathBuf> {
     let mut pages = files(&root("docs"), ".md");
-    pages.extend(files(&root("deploy"), ".md"));
+    for folder in ["deploy", "alerts", "dashboards"] {
+        pages.extend(files(&root(folder), ".md"));
+    }
     let top = std::fs::read_dir(root("")).expect("the repository");
     pages.extend(
         top.map(|entry| entry.expect("an entry").path())

@@ -46,10 +46,9 @@ fn shipped(metadata: &Value) -> Vec<Value> {
 fn denied(section: &str, key: &str) -> Vec<String> {
     let file: toml::Table = read(root("deny.toml")).parse().expect("TOML");
     let list = file[section][key].as_array().expect("a list");
-    // A crate's name, or a table with it and the reason.
     let name = |value: &toml::Value| {
-        let named = value.get("crate").unwrap_or(value);
-        named.as_str().expect("a name").to_owned()
+        let name = value.get("crate").unwrap_or(value);
+        name.as_str().expect("a text").to_owned()
     };
     list.iter().map(name).collect()
 }

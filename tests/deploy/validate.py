@@ -17,6 +17,7 @@ for version in sys.argv[1:]:
             kubernetes_validate.validate(each, version, strict=True)
         except Exception as error:
             faults += 1
-            print(f"{version}: {each['kind']}/{each['metadata']['name']}: {error}")
+            reason = str(error).splitlines()[0]
+            print(f"{version}: {each['kind']}/{each['metadata']['name']}: {reason}")
 print(f"{len(objects)} validated")
 sys.exit(faults != 0)

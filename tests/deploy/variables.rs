@@ -1,9 +1,9 @@
-//! Every variable and flag is explained where users look for it, and nothing else is.
+//! Every variable, flag and key is explained where users look for it, with its default, and nothing else is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use crate::{passed, read, root, run};
+use crate::{files, passed, read, root, run};
 
 /// The variables that the code knows: its table, and one for each flag.
 fn known() -> BTreeSet<String> {
@@ -50,6 +50,37 @@ fn the_environment_file_explains_every_variable() {
     assert_eq!(assigned(&read(root("deploy/systemd/db_pool_exporter.env"))), wanted);
 }
 
+/// What `config` shows with these variables, and with this file.
+fn shown<'a>(
+    variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    file: Option<&str>,
+) -> BTreeMap<String, String> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_db_pool_exporter"));
+    program.arg("config").env_clear().env("USER", "somebody").envs(variables);
+    if let Some(file) = file {
+        program.arg("--config.file").arg(root(file));
+    }
+    let values = flat(&passed(&run(&mut program)));
+    assert!(values.len() > 20, "{values:?}");
+    values
+}
+
+/// The values of `config` by their paths, as text.
+fn flat(text: &str) -> BTreeMap<String, String> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut values = BTreeMap::new();
+    for line in text.lines() {
+        let depth = (line.len() - line.trim_start().len()) / 2;
+        path.truncate(depth);
+        let (key, rest) = line.trim_start().split_once(':').expect("a key");
+        path.push(key);
+        if let Some((value, _)) = rest.split_once("  # ") {
+            values.insert(path.join("."), value.trim().trim_matches('"').to_owned());
+        }
+    }
+    values
+}
+
 #[test]
 fn the_environment_file_shows_the_defaults() {
     let file = read(root("deploy/systemd/db_pool_exporter.env"));
@@ -57,16 +88,126 @@ fn the_environment_file_shows_the_defaults() {
     let set = lines.filter(|(name, value)| {
         assigned(&format!("{name}=")).len() == 1 && !value.is_empty() && !value.starts_with('/')
     });
-    let mut program = Command::new(env!("CARGO_BIN_EXE_db_pool_exporter"));
-    let plain = passed(&run(program.arg("config").env_clear()));
-    let mut program = Command::new(env!("CARGO_BIN_EXE_db_pool_exporter"));
-    let shown = passed(&run(program.arg("config").env_clear().envs(set)));
-    let values = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| line.contains('#'));
-        lines.map(|line| line.split('#').next().unwrap_or_default().trim().to_owned()).collect()
+    assert_eq!(shown(set, None), shown([], None));
+}
+
+/// The rows of the reference's tables: what is explained, and its default.
+fn reference() -> BTreeMap<String, String> {
+    let text = read(root("docs/configuration.md"));
+    let rows = text.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("| `")?.split_once("` |")?;
+        let default = rest.split(" | ").next().unwrap_or_default();
+        Some((name.to_owned(), default.trim().trim_matches('`').to_owned()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_reference_shows_the_defaults_of_variables_and_flags() {
+    let rows = reference();
+    // Those with a space are told in words: "the interval".
+    let said = rows.iter().filter(|(_, default)| !default.is_empty() && !default.contains(' '));
+    let set: BTreeMap<String, &str> = said
+        .filter_map(|(name, default)| match name.strip_prefix("--") {
+            Some(flag) => Some((variable(flag), default.as_str())),
+            None if name.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                Some((name.clone(), default.as_str()))
+            }
+            None => None,
+        })
+        .collect();
+    assert!(set.len() > 25, "{set:?}");
+    let set = set.iter().map(|(name, default)| (name.as_str(), *default));
+    assert_eq!(shown(set, None), shown([], None));
+}
+
+/// A key of the file, without the names that users choose.
+fn key(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = path.split('.').collect();
+    match parts.first() {
+        Some(&"flags") => return None,
+        Some(&"targets" | &"auth_modules") => drop(parts.drain(..2)),
+        Some(_) | None => {}
+    }
+    if parts.first() == Some(&"applications") {
+        parts.drain(..2);
+    }
+    // What stands below is chosen by users, too.
+    if matches!(parts.first(), Some(&"labels" | &"options")) {
+        parts.truncate(1);
+    }
+    Some(parts.join("."))
+}
+
+#[test]
+fn the_reference_explains_every_key_of_the_file() {
+    let rows = reference();
+    let is_key = |name: &&String| name.starts_with(|c: char| c.is_ascii_lowercase());
+    let told: BTreeSet<String> = rows.keys().filter(is_key).cloned().collect();
+    // A unit test holds that the example has every key.
+    let mut keys: BTreeSet<String> =
+        shown([], Some("config.example.yml")).keys().filter_map(|path| key(path)).collect();
+    // Those of the same names beside a module's role.
+    let login = ["userpass.password", "userpass.password_file", "userpass.password_command"];
+    login.iter().for_each(|name| assert!(keys.remove(*name), "{name}"));
+    // They stand alone where they are not a table.
+    keys.extend(["views.statements".to_owned(), "applications".to_owned()]);
+    assert_eq!(told, keys);
+}
+
+#[test]
+fn the_reference_shows_the_defaults_of_the_files_keys() {
+    let (rows, mut checked) = (reference(), 0);
+    for (path, value) in shown([], None) {
+        let Some(key) = key(&path) else { continue };
+        let default = &rows[&key];
+        if default.is_empty() || ["the interval", "the URL's"].contains(&default.as_str()) {
+            continue;
+        }
+        checked += 1;
+        assert_eq!(*default, value, "{key}");
+    }
+    assert!(checked > 25, "{checked}");
+}
+
+/// The configuration files that a page shows.
+fn examples(page: &str) -> Vec<&str> {
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.lines().any(|line| line == "targets:")).collect()
+}
+
+#[test]
+fn the_configurations_that_pages_show_are_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, secret) = (folder.path().join("config.yml"), folder.path().join("secret"));
+    std::fs::write(&secret, "secret").expect("a file");
+    let here = |line: &str| match line.split_once("password_file:") {
+        Some((before, _)) => format!("{before}password_file: {}\n", secret.display()),
+        None => format!("{line}\n"),
     };
-    assert!(plain.lines().count() > 20, "{plain}");
-    assert_eq!(values(&shown), values(&plain), "{shown}");
+    let mut seen = 0;
+    for page in files(&root("docs"), ".md") {
+        for example in examples(&read(&page)) {
+            seen += 1;
+            let text: String = example.lines().map(here).collect();
+            std::fs::write(&file, text).expect("a file");
+            let mut program = Command::new(env!("CARGO_BIN_EXE_db_pool_exporter"));
+            program.arg("--config.check").arg("--config.file").arg(&file).env_clear();
+            let output = run(&mut program);
+            let said = String::from_utf8_lossy(&output.stderr);
+            // Neither refused nor warned of.
+            assert!(output.status.success() && said.is_empty(), "{}: {said}", page.display());
+        }
+    }
+    assert!(seen > 2, "{seen}");
+}
+
+#[test]
+fn the_changelog_names_every_family() {
+    let (metrics, changes) = (read(root("METRICS.md")), read(root("CHANGELOG.md")));
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let missing: Vec<&str> = names.filter(|name| !changes.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "under **Metrics**: {missing:?}");
 }
 
 #[test]

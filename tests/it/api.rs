@@ -42,7 +42,7 @@ fn settings(port: u16) -> Settings {
 }
 
 fn ask(roster: &Roster, endpoint: Endpoint) -> (u16, Value) {
-    let asked = Asked { roster, now: Instant::now(), target: None };
+    let asked = Asked { roster, now: Instant::now(), target: None, application: None };
     let reply = endpoint(&asked);
     (reply.status.as_u16(), reply.body)
 }

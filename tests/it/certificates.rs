@@ -8,8 +8,9 @@ use db_pool_exporter::pool::Reason;
 
 use crate::support::authority::{Authority, Leaf};
 use crate::support::client::{Outcome, connect, outcome, psql};
+use crate::support::postgres::Cluster;
 use crate::support::scene::{
-    CLIENT_CERTIFICATE, MODES, Scene, server, start, url, with_certificate, with_client_ca,
+    CLIENT_CERTIFICATE, MODES, Scene, server, start, text, url, with_certificate, with_client_ca,
 };
 
 #[tokio::test]
@@ -58,6 +59,125 @@ async fn certificates_as_users_really_have_them_are_judged_as_psql_does() {
         }
         scene.agree(what, &urls).await;
     }
+}
+
+#[tokio::test]
+async fn a_root_signs_what_psql_lets_it_sign() {
+    let root = |extensions: &[&str]| Authority::with("root", extensions);
+    let authority = "basicConstraints=critical,CA:TRUE";
+    let roots = [
+        ("somebody's server, pinned", root(&["basicConstraints=CA:FALSE"]), false),
+        ("no authority by its extensions", root(&["subjectAltName=DNS:other"]), false),
+        ("an authority by its use alone", root(&["keyUsage=keyCertSign"]), true),
+        ("an authority by its name alone", root(&[authority, "keyUsage=cRLSign"]), false),
+        ("only for clients", root(&[authority, "extendedKeyUsage=clientAuth"]), false),
+        ("for other names", root(&[authority, "nameConstraints=permitted;DNS:other"]), false),
+        ("for this name", root(&[authority, "nameConstraints=permitted;DNS:localhost"]), true),
+    ];
+    let ca_leaf = &["basicConstraints=CA:TRUE", "subjectAltName=DNS:localhost"][..];
+    let v3 = &["subjectAltName=DNS:localhost", "basicConstraints=CA:FALSE"][..];
+    let scene = Scene::new();
+    for (what, root, signs) in &roots {
+        for (form, extensions) in [("v3", v3), ("authority", ca_leaf), ("v1", &[])] {
+            // Under a root that is for some names only, psql takes other forms too; we do not.
+            if what.starts_with("for ") && form != "v3" {
+                continue;
+            }
+            let pair = root.issue("server", &Leaf { extensions, ..Leaf::default() });
+            let cluster = start(server(&pair));
+            let urls = verifying(&cluster, &root.certificate());
+            let [refused, _, encrypted] = scene.agree(&format!("{what}, {form}"), &urls).await;
+            if form == "v3" {
+                assert_eq!((refused == 0, encrypted > 0), (*signs, *signs), "{what}, {form}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_serves_as_psql_lets_it_serve() {
+    let scene = Scene::new();
+    let name = "subjectAltName=DNS:localhost";
+    let itself = |extensions: &[&str]| {
+        let signer = Authority::with("localhost", extensions);
+        (signer.itself(), signer.certificate())
+    };
+    let issued = |extensions: &[&str]| {
+        let pair = scene.authority.issue("server", &Leaf { extensions, ..Leaf::default() });
+        (pair, scene.authority.certificate())
+    };
+    let ca = "basicConstraints=CA:TRUE";
+    for (what, (pair, root)) in [
+        ("signs itself", itself(&["basicConstraints=CA:FALSE", name])),
+        ("signs itself, for signing", itself(&[ca, "keyUsage=keyCertSign", name])),
+        ("signs itself, for clients", itself(&[ca, "extendedKeyUsage=clientAuth", name])),
+        ("signs itself, for something new", itself(&[ca, "1.2.3.4=critical,DER:05:00", name])),
+        ("for signing", issued(&["keyUsage=keyCertSign", name])),
+        ("for signing, an authority", issued(&[ca, "keyUsage=keyCertSign", name])),
+        ("for any use", issued(&["extendedKeyUsage=anyExtendedKeyUsage", name])),
+        ("for any use, an authority", issued(&[ca, "extendedKeyUsage=anyExtendedKeyUsage", name])),
+        ("for something new", issued(&["1.2.3.4=critical,DER:05:00", name])),
+        ("for something new, an authority", issued(&[ca, "1.2.3.4=critical,DER:05:00", name])),
+        ("names that cannot be read", issued(&["subjectAltName=DER:05:00"])),
+        ("names, an authority", issued(&[ca, "subjectAltName=DNS:other"])),
+        ("a name in capitals", issued(&["subjectAltName=DNS:LOCALHOST"])),
+        ("a star alone", issued(&["subjectAltName=DNS:*"])),
+        ("a mail address", issued(&["subjectAltName=email:a@localhost"])),
+    ] {
+        let cluster = start(server(&pair));
+        scene.agree(what, &verifying(&cluster, &root)).await;
+    }
+}
+
+#[tokio::test]
+async fn authorities_in_between_are_followed_as_psql_follows_them() {
+    let scene = Scene::new();
+    let root = scene.authority.certificate();
+    let below = |extensions: &[&str]| scene.authority.below("middle", extensions);
+    let ca = "basicConstraints=critical,CA:TRUE";
+    let middles = [
+        ("an authority", below(&[ca, "keyUsage=keyCertSign"]), true),
+        ("no authority", below(&["basicConstraints=CA:FALSE"]), false),
+        ("not for signing", below(&[ca, "keyUsage=cRLSign"]), false),
+        ("only for clients", below(&[ca, "extendedKeyUsage=clientAuth"]), false),
+    ];
+    for (what, middle, follows) in &middles {
+        let mut pair = middle.issue("server", &Leaf::default());
+        let alone = start(server(&pair));
+        pair.certificate = middle.bundle("chain", &[&pair.certificate, &middle.certificate()]);
+        let sent = start(server(&pair));
+        let all = middle.bundle("all", &[&root, &middle.certificate()]);
+        let [_, _, encrypted] = scene.agree(what, &verifying(&sent, &root)).await;
+        assert_eq!(encrypted > 0, *follows, "{what}");
+        scene.agree(&format!("{what}, not sent"), &verifying(&alone, &root)).await;
+        scene.agree(&format!("{what}, in the file"), &verifying(&alone, &all)).await;
+        let middle = middle.certificate();
+        scene.agree(&format!("{what}, without the root"), &verifying(&sent, &middle)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_list_at_home_is_refused_and_not_ignored() {
+    let scene = Scene::new();
+    let cluster = start(server(&scene.issue(&Leaf::default())));
+    let folder = scene.home.join(".postgresql");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("root.crl"), "").unwrap();
+    let root = scene.authority.certificate();
+    for url in verifying(&cluster, &root) {
+        let error = connect(&url, &scene.home).await.unwrap_err();
+        assert_eq!(error.reason, Reason::Tls);
+        assert!(error.to_string().contains("root.crl"), "{error}");
+    }
+    let unverified = url(&cluster, "localhost", &[("sslmode", "require")]);
+    connect(&unverified, &scene.home).await.unwrap();
+}
+
+/// URLs that verify the server's certificate with this root.
+fn verifying(cluster: &Cluster, root: &Path) -> Vec<String> {
+    let modes = ["require", "verify-ca", "verify-full"];
+    let of = |mode| url(cluster, "localhost", &[("sslmode", mode), ("sslrootcert", text(root))]);
+    modes.map(of).into()
 }
 
 #[tokio::test]

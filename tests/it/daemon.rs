@@ -12,12 +12,12 @@ use crate::support::process::{Builder, Program};
 use crate::support::wait_for;
 use crate::support::web::{get, request, scrape_until};
 
-/// A daemon that probes the cluster twice a second.
+/// A daemon that probes the cluster every second.
 fn watching(cluster: &Cluster) -> Builder {
     let url = cluster.url(ROLE.0, "correct%20horse");
     Program::daemon()
         .env("DATABASE_URL", url + "?sslmode=disable")
-        .env("DB_MONITOR_INTERVAL", "0.5")
+        .env("DB_MONITOR_INTERVAL", "1")
         .env("DB_CONNECT_TIMEOUT", "1")
 }
 
@@ -71,7 +71,10 @@ fn it_serves_at_once_without_a_database_and_recovers_by_itself() {
     cluster.start_again();
     scrape_until(address, UP, 1.0);
     let log = daemon.log();
-    assert_eq!(log.matches("probe succeeds again").count(), 2, "{log}");
+    // Twice; a third time only where the machine was too busy for a probe in between.
+    let told = log.matches("message=\"probe succeeds again\"").count();
+    assert!((2..=3).contains(&told), "{log}");
+    assert!(log.contains("hint=\"nobody listens there"), "{log}");
 }
 
 #[test]
@@ -166,8 +169,11 @@ fn it_is_down_within_an_interval_when_only_new_connections_are_refused() {
 #[test]
 fn stuck_logins_never_hold_more_than_three_backends_over_twenty_probes() {
     let cluster = Cluster::builder().setting("post_auth_delay", "60").start();
-    let mut daemon =
-        watching(&cluster).env("DB_CONNECT_TIMEOUT", "0.2").env("DB_POOL_TIMEOUT", "0.1").start();
+    let mut daemon = watching(&cluster)
+        .env("DB_MONITOR_INTERVAL", "0.5")
+        .env("DB_CONNECT_TIMEOUT", "0.2")
+        .env("DB_POOL_TIMEOUT", "0.1")
+        .start();
     let address = daemon.address();
     let probes = "db_pool_probe_duration_seconds_count{target=\"default\"}";
     let mut most = 0;

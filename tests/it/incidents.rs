@@ -3,6 +3,8 @@
 //! One daemon watches a target for each incident, so that all of them happen side by side, and one to which
 //! nothing happens and about which nothing may be said. The rules run sixty times as fast as a user's.
 
+#![allow(clippy::print_stdout, reason = "how many seconds each alert took is worth reading")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -30,6 +32,7 @@ enum Incident {
     Leak,
     SlowQueries,
     Headroom,
+    NoWrites,
 }
 
 /// An incident, what must be told of it, and a metric that it takes.
@@ -85,6 +88,12 @@ const ROWS: &[Row] = &[
         incident: Incident::Headroom,
         alerts: &[("DbPoolHeadroomGone", "")],
         metric: "db_pool_server_available_connections",
+    },
+    Row {
+        target: "writes",
+        incident: Incident::NoWrites,
+        alerts: &[("DbPoolWriteFailing", "")],
+        metric: "db_pool_write_up",
     },
 ];
 
@@ -160,14 +169,13 @@ impl Stage {
         for (row, _) in &self.clusters {
             for (alert, reason) in row.alerts {
                 let what = format!("{alert} {reason} of {} to be {status}", row.target);
-                let came = self.receiver.wait(&what, |message| {
-                    message.status == status
-                        && message.came >= since
-                        && message.labels["alertname"] == *alert
+                let is_it = |message: &Message| {
+                    message.labels["alertname"] == *alert
                         && message.labels["target"] == row.target
                         && message.labels["reason"].as_str().unwrap_or_default() == *reason
-                });
-                let after = came.duration_since(since).as_secs_f64();
+                };
+                let came = self.receiver.wait(&what, status, is_it);
+                let after = came.saturating_duration_since(since).as_secs_f64();
                 println!("{:9} {alert} {reason}: {status} after {after:.1} s", row.target);
             }
         }
@@ -208,7 +216,8 @@ impl Stage {
     fn told(&mut self, alert: &str, breaks: impl FnOnce(&mut Stage)) {
         let since = Instant::now();
         breaks(self);
-        let came = self.receiver.wait(alert, |message| message.labels["alertname"] == alert);
+        let is_it = |message: &Message| message.labels["alertname"] == alert;
+        let came = self.receiver.wait(alert, "firing", is_it);
         println!("{alert}: firing after {:.1} s", came.duration_since(since).as_secs_f64());
     }
 }
@@ -233,20 +242,26 @@ fn cluster() -> Cluster {
     cluster.role(APP.0, APP.1);
     cluster.role(JOB, APP.1);
     cluster.psql("GRANT pg_monitor TO app");
+    cluster.psql(&format!("\\set role app\n{}", include_str!("../../deploy/sql/heartbeat.sql")));
     cluster
 }
 
 fn configuration(clusters: &[(&'static Row, Cluster)]) -> String {
     let mut text =
         "defaults:\n  interval: 2s\n  connect_timeout: 1500ms\n  slow_query_threshold: 500ms\n  \
-                    slow_query_sampling: 250ms\n  pool: { size: 3, max_overflow: 2 }\ntargets:\n"
+                    slow_query_sampling: 500ms\n  pool: { size: 3, max_overflow: 2 }\ntargets:\n"
             .to_owned();
     for (row, cluster) in clusters {
         let url = cluster.url(APP.0, APP.1);
         text.push_str(&format!("  {}:\n    url: {url}?sslmode=disable\n", row.target));
         if row.incident == Incident::Nothing {
             // The machine may be busy with other tests: that is no incident.
-            text.push_str("    interval: 5s\n    connect_timeout: 4s\n");
+            text.push_str(
+                "    interval: 5s\n    slow_query_sampling: 5s\n    connect_timeout: 4s\n",
+            );
+        }
+        if row.incident == Incident::NoWrites {
+            text.push_str("    write_probe: { enabled: true }\n");
         }
     }
     text
@@ -264,6 +279,9 @@ async fn break_it(incident: Incident, cluster: &Cluster) -> Vec<Held> {
         Incident::Leak => return held(cluster, 1, APP.0, "BEGIN; SELECT 1").await,
         Incident::SlowQueries => return held(cluster, 2, APP.0, SLOW).await,
         Incident::Headroom => return held(cluster, 15, JOB, "SELECT 1").await,
+        Incident::NoWrites => {
+            cluster.psql("REVOKE INSERT ON db_pool_exporter_heartbeat FROM app");
+        }
     }
     Vec::new()
 }
@@ -275,6 +293,9 @@ fn mend(incident: Incident, cluster: &Cluster) {
         Incident::Silent => cluster.thaw(),
         Incident::Password => {
             cluster.psql("ALTER ROLE app PASSWORD 'apple'");
+        }
+        Incident::NoWrites => {
+            cluster.psql("GRANT INSERT ON db_pool_exporter_heartbeat TO app");
         }
         // Whose client has gone works on until it is told.
         Incident::Exhausted | Incident::Leak | Incident::SlowQueries | Incident::Headroom => {
@@ -394,8 +415,12 @@ impl Receiver {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn wait(&self, what: &str, fits: impl Fn(&Message) -> bool) -> Instant {
-        wait_for(what, PATIENCE, || self.all().into_iter().find(|m| fits(m)).map(|m| m.came))
+    /// Waits until the newest message of its kind has this status.
+    fn wait(&self, what: &str, status: &str, is_it: impl Fn(&Message) -> bool) -> Instant {
+        wait_for(what, PATIENCE, || {
+            let newest = self.all().into_iter().rev().find(|message| is_it(message))?;
+            (newest.status == status).then_some(newest.came)
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod reload;
 mod role;
 mod rules;
 mod scrape;
+mod secrets;
 mod support;
 mod tls;
 mod views;

@@ -24,11 +24,6 @@ fn amtool_accepts_the_alertmanager_example() {
     succeeds(&installed(&["amtool"]), ["check-config", "alerts/alertmanager.example.yml"]);
 }
 
-#[test]
-fn the_operators_rules_are_made_from_the_rule_files() {
-    succeeds(&installed(&["python"]), [file("alerts/generate.py").as_str(), "--check"]);
-}
-
 /// One test a file, so that they run side by side: Prometheus computes days of samples in them.
 macro_rules! unit_tests {
     ($($name:ident: $file:literal),+ $(,)?) => {

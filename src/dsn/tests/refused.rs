@@ -106,12 +106,32 @@ fn parameters_must_be_known() {
     let separator = "the name must be followed by `=` and a value";
     check("postgresql://h?user", &[&format!("a parameter at byte 16: {separator}")]);
     check("postgresql://h?user=a&&user=b", &[&format!("a parameter at byte 23: {separator}")]);
-    check("hunter2", &[&format!("a parameter at byte 1: {separator}")]);
+    check("user=a hunter2", &[&format!("a parameter at byte 8: {separator}")]);
+    let form = "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`";
+    for text in ["hunter2", " db:5432/orders", "app hunter2=x"] {
+        check(text, &[&format!("database URL: {form}")]);
+    }
     check(
         "postgresql://h?user=a=b",
         &["parameter `user` at byte 22: a second `=` must be written `%3D`"],
     );
     check("user='a", &["parameter `user` at byte 6: the closing `'` is missing"]);
+}
+
+#[test]
+fn what_may_be_half_a_password_is_not_named() {
+    for text in [
+        "postgresql://u:a/b?hunter2=c@h/db",
+        "postgresql://u:a/b?x&hunter2=c=d@h/db",
+        "postgresql+psycopg://u:p@h/db?x=y@z&hunter2=a@b",
+        "postgresql://u:a?hunter2=b",
+        "password=correct hunter2=horse",
+        "password=correct hunter2='horse",
+    ] {
+        let found = refusals(text);
+        assert!(found.iter().any(|text| text.starts_with("a parameter at byte ")), "{found:?}");
+        assert!(!found.iter().any(|text| text.contains("hunter2")), "{found:?}");
+    }
 }
 
 #[test]

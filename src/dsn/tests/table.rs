@@ -128,6 +128,9 @@ fn pairs_may_be_quoted_and_spaced() {
 #[test]
 fn sqlalchemy_names_a_driver() {
     check("postgresql+asyncpg://u:p@h:5/db?ssl=require", "u|p|h:5|db|sslmode=require");
+    check("postgresql://u:p@h:5/db?ssl=true", "u|p|h:5|db|sslmode=require");
+    check("postgresql://h?ssl=true&sslmode=verify-full", "||h||sslmode=verify-full");
+    check("postgresql://h?sslmode=verify-ca&ssl=true", "||h||sslmode=verify-ca");
     check("postgresql+psycopg://u:p@h/db?sslmode=verify-full", "u|p|h|db|sslmode=verify-full");
     check("postgres+psycopg2://h", "||h||");
     check("postgresql+asyncpg://u:p/q?r@h/db", "u|p/q?r|h|db|");

@@ -9,12 +9,14 @@ fn check(text: &str, expected: &[&str]) {
 #[test]
 fn values_must_be_allowed() {
     let modes = "must be one of: disable, allow, prefer, require, verify-ca, verify-full";
-    for value in ["true", "1", "false", "REQUIRE", "yes"] {
+    for value in ["1", "false", "REQUIRE", "yes", "True"] {
         check(
             &format!("postgresql://h?ssl={value}"),
             &[&format!("parameter `ssl` at byte 20: {modes}")],
         );
     }
+    check("postgresql+asyncpg://h?ssl=true", &[&format!("parameter `ssl` at byte 28: {modes}")]);
+    check("ssl=true", &[&format!("parameter `ssl` at byte 5: {modes}")]);
     check("postgresql://h?sslmode=", &[&format!("parameter `sslmode` at byte 24: {modes}")]);
     check(
         "postgresql://h?connect_timeout=",
@@ -43,6 +45,10 @@ fn values_must_be_allowed() {
 
 #[test]
 fn contradictions_are_refused() {
+    check(
+        "postgresql://h?sslmode=prefer&ssl=true",
+        &["parameter `ssl` at byte 35: contradicts `sslmode`"],
+    );
     check("sslmode=prefer ssl=require", &["parameter `ssl` at byte 20: contradicts `sslmode`"]);
     check("ssl=require sslmode=prefer", &["parameter `sslmode` at byte 21: contradicts `ssl`"]);
     check(

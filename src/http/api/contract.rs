@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::http::routes::{ROUTES, Verb};
 use crate::probe::{Failure, Sample, Snapshot, fixture};
+use crate::view::Views;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -43,22 +44,27 @@ fn publish(roster: &Roster, name: &str, snapshot: Snapshot) {
 }
 
 fn ask(roster: &Roster, target: Option<&str>, reply: Endpoint) -> (u16, Value) {
-    let reply = reply(&Asked { roster, now: Instant::now(), target });
+    let reply = reply(&Asked { roster, now: Instant::now(), target, application: None });
     (reply.status.as_u16(), reply.body)
 }
 
-/// 200 probes with the specification's averages, one of them slow.
-fn example() -> Snapshot {
-    let sample = |n| Sample {
+/// A probe with the specification's averages; the first was slow.
+fn sample(n: u32) -> Sample {
+    Sample {
         at: Instant::now(),
         ok: true,
         query: Some(Duration::from_micros(3_200)),
         slow: n == 0,
         connect: Some(fixture::CONNECT),
         saturated: false,
+        saturated_applications: Vec::new(),
         checkout_timeouts: 0,
         failed_connects: 0,
-    };
+    }
+}
+
+/// 200 probes, one of them slow.
+fn example() -> Snapshot {
     Snapshot { window: Arc::new((0..200).map(sample).collect()), ..fixture::snapshot() }
 }
 
@@ -259,6 +265,33 @@ async fn every_answer_is_as_described() {
     }
     advance(INTERVAL * 4).await;
     check(&roster, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_applications_pool_is_told_and_judged_when_asked_for() {
+    let roster = roster(&["default"]);
+    let application = |name: &str, open| fixture::application(name, open);
+    let applications = vec![application("web", 3), application("jobs", 8)];
+    let views = Views { applications, ..Views::default() };
+    let sample = Sample { saturated_applications: vec!["jobs".to_owned()], ..sample(1) };
+    let window = Arc::new((0..3).map(|_| sample.clone()).collect());
+    let snapshot = Snapshot { views, window, usage: fixture::usage(3), ..fixture::snapshot() };
+    publish(&roster, "default", snapshot);
+    let ask = |reply: Endpoint, application| {
+        let asked = Asked { roster: &roster, now: Instant::now(), target: None, application };
+        let reply = reply(&asked);
+        (reply.status.as_u16(), reply.body)
+    };
+    let (code, jobs) = ask(pool_status, Some("jobs"));
+    assert_eq!((code, &jobs["metrics"]["connections"]["active"]), (200, &json!(8)));
+    assert_eq!(jobs["source"], "activity");
+    let (code, jobs) = ask(pool_health, Some("jobs"));
+    assert_eq!((code, &jobs["checks"]["pool_saturation"]["status"]), (503, &json!("fail")));
+    assert_eq!(ask(pool_health, Some("web")).0, 200);
+    assert_eq!(ask(pool_health, None).0, 200);
+    let unknown = (404, json!({ "detail": "Unknown application" }));
+    assert_eq!(ask(pool_status, Some("nobody")), unknown);
+    assert_eq!(ask(pool_health, Some("nobody")), unknown);
 }
 
 #[test]

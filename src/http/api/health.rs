@@ -121,7 +121,11 @@ pub fn pool_health(asked: &Asked<'_>) -> Reply {
         Ok(target) => target,
         Err(answer) => return answer,
     };
-    let (worst, component) = component(asked, &target);
+    let last = match asked.last(&target) {
+        Ok(last) => last,
+        Err(answer) => return answer,
+    };
+    let (worst, component) = component(asked, &target, last.as_deref());
     let Component { status, message, metadata } = component;
     let Metadata { target, source, timestamp, age_seconds, pool_health, .. } = metadata;
     let checks = pool_health.checks;
@@ -131,7 +135,12 @@ pub fn pool_health(asked: &Asked<'_>) -> Reply {
 
 fn judged(asked: &Asked<'_>) -> Result<Vec<(Status, Component)>, Reply> {
     asked.probing()?;
-    Ok(asked.roster.targets().iter().map(|target| component(asked, target)).collect())
+    Ok(asked
+        .roster
+        .targets()
+        .iter()
+        .map(|target| component(asked, target, last(target).as_deref()))
+        .collect())
 }
 
 /// The first of the worst.
@@ -145,9 +154,11 @@ fn none() -> Reply {
     Reply::detail(hyper::StatusCode::SERVICE_UNAVAILABLE, "No target is configured")
 }
 
-fn component(asked: &Asked<'_>, target: &Target) -> (Status, Component) {
-    let last = last(target);
-    let snapshot = last.as_deref();
+fn component(
+    asked: &Asked<'_>,
+    target: &Target,
+    snapshot: Option<&Snapshot>,
+) -> (Status, Component) {
     let verdict = asked.verdict(target, snapshot);
     let query = |s: &Snapshot| s.query.as_ref().ok().map(|queried| ms(queried.query));
     let status = verdict.status.label();

@@ -51,6 +51,8 @@ pub struct Asked<'a> {
     pub now: Instant,
     /// `?target=`, decoded.
     pub target: Option<&'a str>,
+    /// `?application=`, decoded.
+    pub application: Option<&'a str>,
 }
 
 /// An answer as JSON.
@@ -80,8 +82,13 @@ pub type Endpoint = fn(&Asked<'_>) -> Reply;
 /// Answers a request from what the daemon knows now.
 pub(super) async fn answer(context: &Context, request: &Request, endpoint: Endpoint) -> Answer {
     let target = request.parameter("target");
-    let asked =
-        Asked { roster: &context.state.targets, now: Instant::now(), target: target.as_deref() };
+    let application = request.parameter("application");
+    let asked = Asked {
+        roster: &context.state.targets,
+        now: Instant::now(),
+        target: target.as_deref(),
+        application: application.as_deref(),
+    };
     let Reply { status, body } = endpoint(&asked);
     Answer::json(status, &body)
 }
@@ -108,6 +115,15 @@ impl Asked<'_> {
             None => self.first(),
         };
         found.ok_or_else(|| Reply::detail(StatusCode::NOT_FOUND, "Unknown target"))
+    }
+
+    /// The target's last snapshot, with the pool that was asked for as the judged one.
+    fn last(&self, target: &Target) -> Result<Option<Arc<Snapshot>>, Reply> {
+        let last = last(target);
+        let Some(name) = self.application else { return Ok(last) };
+        let judged = last.and_then(|snapshot| snapshot.of_application(name));
+        let unknown = || Reply::detail(StatusCode::NOT_FOUND, "Unknown application");
+        judged.map(Arc::new).map(Some).ok_or_else(unknown)
     }
 
     fn first(&self) -> Option<Arc<Target>> {

@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Asked, Reply, last, moment, ms, seconds, usage};
+use super::{Asked, Reply, moment, ms, seconds, usage};
 use crate::pool::{Limits, Totals};
 use crate::probe::{Baseline, Since, Snapshot};
 use crate::view::Usage;
@@ -74,7 +74,10 @@ pub fn pool_status(asked: &Asked<'_>) -> Reply {
         Ok(target) => target,
         Err(answer) => return answer,
     };
-    let last = last(&target);
+    let last = match asked.last(&target) {
+        Ok(last) => last,
+        Err(answer) => return answer,
+    };
     let snapshot = last.as_deref();
     let usage = usage(&target, snapshot);
     let body = Status {

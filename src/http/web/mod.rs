@@ -1,6 +1,6 @@
 //! The web configuration: TLS, passwords, headers and rate, in the Prometheus exporter toolkit's terms.
 //!
-//! `config` reads the file and makes [`Settings`]; [`live`] makes them again when it changes.
+//! `config` reads the file and makes [`Settings`]; `live` makes them again when it changes.
 
 mod live;
 mod names;

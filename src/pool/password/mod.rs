@@ -106,8 +106,7 @@ async fn read(path: &Path) -> Result<Secret, String> {
 /// A text less one newline at its end; `None` for nothing.
 fn secret(bytes: &[u8]) -> Option<Secret> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
+    let text = text.strip_suffix("\r\n").or(text.strip_suffix('\n')).unwrap_or(text);
     (!text.is_empty()).then(|| Secret::new(text))
 }
 
@@ -127,6 +126,7 @@ mod tests {
             (&b"secret"[..], Some("secret")),
             (b"secret\n", Some("secret")),
             (b"secret\r\n", Some("secret")),
+            (b"secret\r", Some("secret\r")),
             (b"secret\n\n", Some("secret\n")),
             (b" secret ", Some(" secret ")),
             (b"\n", None),

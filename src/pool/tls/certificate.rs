@@ -75,8 +75,11 @@ impl<'a> Certificate<'a> {
         let mut names = Names::default();
         let common = self.body().subject().common_name().ok().flatten();
         names.common = common.map(String::from);
-        if let Ok(Some((_, SubjectAltName(list)))) = self.body().get_extension::<SubjectAltName>() {
-            list.iter().for_each(|name| names.add(name));
+        match self.body().get_extension::<SubjectAltName>() {
+            Ok(Some((_, SubjectAltName(list)))) => list.iter().for_each(|name| names.add(name)),
+            Ok(None) => {}
+            // Names that cannot be read do not make room for the common name.
+            Err(_) => names.common = None,
         }
         names
     }
@@ -98,35 +101,48 @@ impl<'a> Certificate<'a> {
         self.body().issuer() == self.body().subject()
     }
 
-    /// Whether it may be a server's, by its extensions: none that must be understood and is not,
-    /// and a use as a server if uses are named.
-    pub(super) fn is_for_servers(&self) -> bool {
-        let known = |oid: &ObjectIdentifier| KNOWN.contains(oid);
+    /// Whether every extension that must be understood is.
+    pub(super) fn is_understood(&self) -> bool {
         let mut extensions = self.body().extensions().into_iter().flatten();
-        let uses = match self.body().get_extension::<ExtendedKeyUsage>() {
-            Ok(uses) => uses,
-            Err(_) => return false,
-        };
-        let server = uses.is_none_or(|(_, ExtendedKeyUsage(uses))| {
-            uses.iter().any(|u| *u == SERVER_AUTH || *u == ANY_USE)
-        });
-        server && extensions.all(|extension| !extension.critical || known(&extension.extn_id))
+        extensions.all(|extension| !extension.critical || KNOWN.contains(&extension.extn_id))
     }
 
-    /// Whether it may sign others: an authority, or of the time when there was no such word. One that
-    /// is limited to some names is left to webpki, which knows how.
-    fn is_authority(&self) -> bool {
-        let signs = match self.body().get_extension::<KeyUsage>() {
-            Ok(usage) => usage.is_none_or(|(_, usage)| usage.key_cert_sign()),
-            Err(_) => false,
+    /// Whether its key may be a server's, if its uses are named (OpenSSL's `check_purpose_ssl_server`).
+    pub(super) fn is_for_servers(&self) -> bool {
+        let serves = |usage: &KeyUsage| {
+            usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
         };
-        let unlimited = matches!(self.body().get_extension::<NameConstraints>(), Ok(None));
+        self.is_used_for_servers()
+            && self
+                .body()
+                .get_extension::<KeyUsage>()
+                .is_ok_and(|usage| usage.is_none_or(|(_, usage)| serves(&usage)))
+    }
+
+    /// Whether it may sign servers' certificates (OpenSSL's `check_ca`): it is called an authority, or
+    /// is of the time when there was no such word. webpki asks this of no trusted certificate.
+    pub(super) fn is_authority(&self) -> bool {
+        let Ok(usage) = self.body().get_extension::<KeyUsage>() else { return false };
+        let signs = usage.as_ref().is_none_or(|(_, usage)| usage.key_cert_sign());
         let named = match self.body().get_extension::<BasicConstraints>() {
             Ok(Some((_, constraints))) => constraints.ca,
+            Ok(None) if usage.is_some() => true,
             Ok(None) => self.body().version() == Version::V1 && self.is_self_issued(),
             Err(_) => false,
         };
-        named && signs && unlimited
+        named && signs && self.is_used_for_servers()
+    }
+
+    fn is_used_for_servers(&self) -> bool {
+        let uses = self.body().get_extension::<ExtendedKeyUsage>();
+        uses.is_ok_and(|uses| {
+            uses.is_none_or(|(_, ExtendedKeyUsage(uses))| uses.contains(&SERVER_AUTH))
+        })
+    }
+
+    /// Whether it signs for all names; one that is limited to some is left to webpki, which knows how.
+    fn is_unlimited(&self) -> bool {
+        matches!(self.body().get_extension::<NameConstraints>(), Ok(None))
     }
 
     /// Whether this one has signed `other`.
@@ -135,7 +151,8 @@ impl<'a> Certificate<'a> {
         other: &Certificate<'_>,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> bool {
-        if !self.is_authority() || self.body().subject() != other.body().issuer() {
+        let may_sign = self.is_authority() && self.is_unlimited();
+        if !may_sign || self.body().subject() != other.body().issuer() {
             return false;
         }
         let (Some(key), Some(signed)) = (self.key(), other.signed()) else { return false };
@@ -201,7 +218,6 @@ const fn oid(text: &str) -> ObjectIdentifier {
 const RSA_PSS: ObjectIdentifier = oid("1.2.840.113549.1.1.10");
 const SHA_1: ObjectIdentifier = oid("1.3.14.3.2.26");
 const SERVER_AUTH: ObjectIdentifier = oid("1.3.6.1.5.5.7.3.1");
-const ANY_USE: ObjectIdentifier = oid("2.5.29.37.0");
 
 /// The extensions that are understood here.
 const KNOWN: [ObjectIdentifier; 4] =

@@ -12,9 +12,10 @@ use super::certificate::Certificate;
 use super::{Problem, problem};
 use crate::dsn;
 
-/// The certificates that end a chain.
+/// The certificates that we trust.
 #[derive(Debug)]
 pub(super) struct Roots {
+    /// Those that end a chain: of a file, only authorities that sign themselves.
     store: RootCertStore,
     /// Those of a file, which the user has chosen; not the system's.
     chosen: Vec<CertificateDer<'static>>,
@@ -31,6 +32,7 @@ impl Roots {
                 Some(_) | None => Ok(None),
             },
         }
+        .and_then(|roots| refuse_revocations(roots, folder))
     }
 
     /// Whether not one of them is good any more.
@@ -42,22 +44,44 @@ impl Roots {
         &self.store
     }
 
-    /// Whether the user's own file answers for a certificate that webpki does not take for its
-    /// form: it stands there itself and signs itself, or one of the file has signed it.
-    ///
-    /// A certificate that an authority has signed proves no less for being one itself.
-    pub(super) fn vouch_for(
+    /// The authorities between a server's certificate and a root: what the server sent and what the
+    /// user's file has, less those that must not sign, which webpki would take.
+    pub(super) fn between<'a>(&'a self, sent: &'a [CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+        let all = sent.iter().chain(&self.chosen);
+        all.filter(|der| Certificate::parse(der).is_none_or(|found| found.is_authority()))
+            .map(|der| CertificateDer::from(der.as_ref()))
+            .collect()
+    }
+
+    /// Whether the user's own file holds this very certificate, which signs itself.
+    pub(super) fn hold(&self, der: &CertificateDer<'_>, leaf: &Certificate<'_>) -> bool {
+        leaf.is_self_issued() && self.chosen.iter().any(|root| root == der)
+    }
+
+    /// Whether a root of the user's own file has signed this one, whatever its form: a certificate
+    /// that an authority has signed proves no less for being one itself.
+    pub(super) fn have_signed(
         &self,
-        der: &CertificateDer<'_>,
         leaf: &Certificate<'_>,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> bool {
-        leaf.is_for_servers()
-            && self.chosen.iter().any(|root| {
-                let is_itself = root == der && leaf.is_self_issued();
-                is_itself
-                    || Certificate::parse(root).is_some_and(|r| r.has_signed(leaf, algorithms))
-            })
+        let mut roots = self.chosen.iter().filter_map(|root| Certificate::parse(root));
+        roots.any(|root| root.is_self_issued() && root.has_signed(leaf, algorithms))
+    }
+}
+
+/// libpq reads `root.crl` beside any file of roots; ignoring it would trust what was revoked.
+fn refuse_revocations(
+    roots: Option<Roots>,
+    folder: Option<&Path>,
+) -> Result<Option<Roots>, Problem> {
+    let is_of_a_file = roots.as_ref().is_some_and(|roots| !roots.chosen.is_empty());
+    match folder.map(|folder| folder.join("root.crl")) {
+        Some(path) if is_of_a_file && path.exists() => Err(problem(format!(
+            "{} cannot be honoured: no revocation list is read, and psql would read this one",
+            path.display()
+        ))),
+        Some(_) | None => Ok(roots),
     }
 }
 
@@ -77,8 +101,13 @@ fn file(path: &Path) -> Result<Roots, Problem> {
         Certificate::parse(der).is_none_or(|certificate| certificate.check_dates(now).is_ok())
     };
     let chosen: Vec<_> = all.into_iter().filter(is_good).collect();
+    // webpki would take any of them for a root: somebody's server for an authority over all names.
+    let is_root = |der: &&CertificateDer<'_>| {
+        let parsed = Certificate::parse(der);
+        parsed.is_none_or(|parsed| parsed.is_self_issued() && parsed.is_authority())
+    };
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(chosen.iter().cloned());
+    store.add_parsable_certificates(chosen.iter().filter(is_root).cloned());
     Ok(Roots { store, chosen })
 }
 

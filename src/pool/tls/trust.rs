@@ -57,14 +57,21 @@ impl Verifier {
         let algorithms = &self.provider.signature_verification_algorithms;
         let by_webpki = ParsedCertificate::try_from(leaf).and_then(|leaf| {
             let (store, all) = (roots.store(), algorithms.all);
-            verify_server_cert_signed_by_trust_anchor(&leaf, store, others, now, all)
+            let between = roots.between(others);
+            verify_server_cert_signed_by_trust_anchor(&leaf, store, &between, now, all)
         });
+        let parsed = Certificate::parse(leaf);
+        if parsed.as_ref().is_some_and(|parsed| !parsed.is_for_servers()) {
+            return Err(Error::InvalidCertificate(CertificateError::InvalidPurpose));
+        }
         let Err(error) = by_webpki else { return Ok(()) };
-        match Certificate::parse(leaf) {
-            Some(parsed) if is_form_only(&error) && roots.vouch_for(leaf, &parsed, algorithms) => {
-                parsed.check_dates(now).map_err(Error::InvalidCertificate)
-            }
-            Some(_) | None => Err(error),
+        let vouched = |parsed: &Certificate<'_>| {
+            let signed = is_form_only(&error) && roots.have_signed(parsed, algorithms);
+            parsed.is_understood() && (signed || roots.hold(leaf, parsed))
+        };
+        match parsed.filter(vouched) {
+            Some(parsed) => parsed.check_dates(now).map_err(Error::InvalidCertificate),
+            None => Err(error),
         }
     }
 }

@@ -46,16 +46,48 @@ impl Default for Leaf<'_> {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Authority {
-        let folder = workplace::folder("authority");
-        let authority = Authority { folder };
-        fs::write(authority.file("conf"), CONFIGURATION).expect("the folder is writable");
-        let extensions = ["-addext", "basicConstraints=critical,CA:TRUE"];
+        Authority::with(name, &["basicConstraints=critical,CA:TRUE"])
+    }
+
+    /// One that signs itself, with just these extensions, whether they make it an authority or not.
+    pub(crate) fn with(name: &str, extensions: &[&str]) -> Authority {
+        let authority = Authority::empty();
+        let extensions: Vec<&str> = extensions.iter().flat_map(|text| ["-addext", text]).collect();
         authority.openssl(
             &[&["req", "-x509", "-nodes", "-days", "10"], ECDSA, &extensions].concat(),
             &[("-subj", &format!("/CN={name}"))],
             &[("-config", "conf"), ("-keyout", "ca.key"), ("-out", "ca.crt")],
         );
         authority
+    }
+
+    /// One below this one, with just these extensions.
+    pub(crate) fn below(&self, name: &str, extensions: &[&str]) -> Authority {
+        let pair = self.issue(name, &Leaf { common_name: name, extensions, ..Leaf::default() });
+        let authority = Authority::empty();
+        fs::copy(pair.certificate, authority.file("ca.crt")).expect("both are ours");
+        fs::copy(pair.key, authority.file("ca.key")).expect("both are ours");
+        authority
+    }
+
+    fn empty() -> Authority {
+        let authority = Authority { folder: workplace::folder("authority") };
+        fs::write(authority.file("conf"), CONFIGURATION).expect("the folder is writable");
+        authority
+    }
+
+    /// Itself as a server.
+    pub(crate) fn itself(&self) -> Pair {
+        private(&self.file("ca.key"));
+        Pair { certificate: self.file("ca.crt"), key: self.file("ca.key") }
+    }
+
+    /// A file with several certificates.
+    pub(crate) fn bundle(&self, name: &str, certificates: &[&Path]) -> PathBuf {
+        let texts = certificates.iter().map(|path| fs::read(path).expect("openssl wrote it"));
+        let path = self.file(name);
+        fs::write(&path, texts.collect::<Vec<_>>().concat()).expect("the folder is writable");
+        path
     }
 
     /// Its own certificate: what `sslrootcert` is set to.

@@ -1,10 +1,13 @@
 //! Slow queries: those running, and those counted over time.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use db_pool_exporter::view;
 
 use super::builder;
+use crate::support::installed;
 use crate::support::pools::ROLE;
 use crate::support::postgres::Cluster;
 use crate::support::watch::{Lines, Privilege, Running, Watch, monitor, settings};
@@ -51,6 +54,45 @@ async fn the_counter_holds_what_sampling_promises(version: Option<u32>) {
     // What was seen by a sample of the same role's pool never took a fourth connection.
     let refused = cluster.log().matches("too many connections for role").count();
     assert_eq!(refused, 0);
+}
+
+/// pgbench with a script of one statement that takes so long, two clients, so many times each.
+fn pgbench(cluster: &Cluster, seconds: f64, times: u32) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script.sql");
+    std::fs::write(&script, format!("SELECT pg_sleep({seconds});\n")).expect("it is ours");
+    let program = Path::new(&installed(&["postgres"])).join("pgbench");
+    let output = Command::new(program)
+        .args(["-n", "-c", "2", "-h", "127.0.0.1", "-U", ROLE.0, "-f"])
+        .arg(&script)
+        .args(["-p", &cluster.port().to_string(), "-t", &times.to_string(), "postgres"])
+        .env("PGPASSWORD", ROLE.1)
+        .output()
+        .expect("pgbench runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Threshold 0.3 s, a sample each 0.2 s: what runs for 0.8 s is counted, once; 0.1 s never.
+#[tokio::test(flavor = "multi_thread")]
+async fn pgbenchs_slow_statements_are_all_counted_once() {
+    let cluster = builder(None).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    cluster.role(ROLE.0, ROLE.1);
+    let slow_threshold = Duration::from_millis(300);
+    let views = view::Settings { slow_threshold, ..view::Settings::default() };
+    let mut settings = settings(&cluster, views);
+    settings.schedule.interval = Duration::from_secs(1);
+    settings.schedule.timeout = Duration::from_secs(1);
+    settings.schedule.sampling = Duration::from_millis(200);
+    let running = Running::start(settings);
+    running.next().await;
+    tokio::task::block_in_place(|| {
+        pgbench(&cluster, 0.8, 5);
+        pgbench(&cluster, 0.1, 20);
+    });
+    let lines = Lines::new(running.next().await.as_ref().clone());
+    let labels = "{database=\"postgres\",user=\"app\",application=\"pgbench\"}";
+    assert_eq!(lines.value(&format!("server_slow_queries_total{labels}")), 10.0);
 }
 
 async fn those_running_are_listed(version: Option<u32>) {
