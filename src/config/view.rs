@@ -98,7 +98,7 @@ pub(super) fn write_probe(layers: &Layers<'_>) -> WriteProbe {
     WriteProbe {
         enabled: section.settle("enabled", &Switch, false).value,
         table: section.settle("table", &Checked(is_table, allowed), table).value,
-        rows: section.settle("rows", &Whole(1..=1000, ""), 10).value,
+        rows: section.settle("rows", &Whole(1..=write::MOST_ROWS, ""), 10).value,
         insert_many,
     }
 }

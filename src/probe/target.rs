@@ -38,8 +38,8 @@ impl Target {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let instruments = Arc::new(pool::Instruments::new());
-        let connector =
-            Connector::new(settings.connect.clone(), budget, Arc::clone(&instruments), tasks, stop);
+        let connect = connect_settings(&settings);
+        let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
         Arc::new(Self {
             base: base_label("target", &settings.name),
@@ -135,6 +135,14 @@ impl Target {
     }
 }
 
+/// A connect ends a little before the probe's deadline, which by default is as long as its own limit:
+/// cut off by the deadline, it could not tell in which phase it hung.
+fn connect_settings(settings: &Settings) -> pool::Settings {
+    let most = settings.schedule.timeout.mul_f64(0.95);
+    let connect = settings.connect.clone();
+    pool::Settings { timeout: connect.timeout.min(most), ..connect }
+}
+
 fn show_host(host: &Host) -> String {
     match (&host.address, host.hostaddr) {
         (Address::Name(name), _) => name.clone(),
@@ -185,3 +193,46 @@ pub const READINGS: &[Reading<Target>] = &[
         read: |target, out| out.push([], target.settings.schedule.interval),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::metrics::{Filter, Format, Page};
+    use crate::probe::{Failure, Snapshot, fixture};
+
+    fn up(target: &Target) -> Option<String> {
+        let filter = Filter::default();
+        let mut page = Page::new(Format::Text, &filter);
+        page.live(READINGS, [(target.base(), target)]);
+        let text = page.finish();
+        text.lines().find_map(|l| l.strip_prefix("db_pool_up{target=\"t\"} ")).map(str::to_owned)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn up_needs_a_good_probe_that_is_not_too_old() {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let target = Target::new(fixture::settings("t"), Budget::daemon(), tasks, stop);
+        assert_eq!(up(&target), None, "absent before the first probe");
+        let failed = || Err(Failure::deadline(Duration::from_secs(10)));
+        fixture::publish(&target, Snapshot { query: failed(), ..fixture::snapshot() });
+        assert_eq!(up(&target).as_deref(), Some("0"), "no statement");
+        fixture::publish(
+            &target,
+            Snapshot {
+                connect: Some(Err(Failure::deadline(Duration::ZERO))),
+                ..fixture::snapshot()
+            },
+        );
+        assert_eq!(up(&target).as_deref(), Some("0"), "no new connection");
+        fixture::publish(&target, Snapshot { connect: None, ..fixture::snapshot() });
+        assert_eq!(up(&target).as_deref(), Some("1"), "fresh connects are switched off");
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(up(&target).as_deref(), Some("1"), "three intervals old");
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(up(&target).as_deref(), Some("0"), "older");
+    }
+}

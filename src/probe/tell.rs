@@ -14,7 +14,7 @@ pub(super) fn tell(target: &Target, snapshot: &Snapshot) {
     let before = before.as_deref().map(|published| published.snapshot.as_ref());
     let name = target.name();
     tell_extras(name, snapshot, before);
-    let key = |failure: (Part, &Failure)| (failure.0, failure.1.reason);
+    let key = |failure: (Part, &Failure)| (failure.0, cause(failure.1.reason));
     match (snapshot.failure(), before.and_then(Snapshot::failure)) {
         (Some(now), Some(then)) if key(now) == key(then) => {
             debug!(target = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
@@ -31,6 +31,11 @@ pub(super) fn tell(target: &Target, snapshot: &Snapshot) {
         }
         (None, None) => debug!(target = name, "probe succeeded"),
     }
+}
+
+/// There is no permit because connects timed out: to the reader these two are one incident.
+fn cause(reason: Reason) -> Reason {
+    if reason == Reason::Budget { Reason::Timeout } else { reason }
 }
 
 /// The views and the write probe: each by itself, with what can be done about it.

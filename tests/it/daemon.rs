@@ -102,6 +102,33 @@ fn a_frozen_server_is_a_timeout_while_metrics_answer_within_milliseconds() {
 }
 
 #[test]
+fn a_connect_that_lasts_until_the_deadline_tells_its_phase_and_is_logged_once() {
+    // Nobody accepts: the system does the TCP part alone.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let url = format!("postgresql://app:x@127.0.0.1:{port}/postgres?sslmode=disable");
+    let mut daemon =
+        Program::daemon().env("DATABASE_URL", url).env("DB_MONITOR_INTERVAL", "1").start();
+    let address = daemon.address();
+    let name =
+        "db_pool_connect_errors_total{target=\"default\",phase=\"startup\",reason=\"timeout\"}";
+    let probes = "db_pool_probe_duration_seconds_count{target=\"default\"}";
+    let told = wait_for("a connect's time-out", Duration::from_secs(10), || {
+        let answer = get(address, "/metrics");
+        (answer.sample(probes)? >= 1.0).then_some(answer)
+    });
+    assert!(told.sample(name).is_some_and(|n| n >= 1.0), "{}", told.body);
+    let health = get(address, "/api/v1/health").body;
+    assert!(health.contains("startup failed: no answer within 0.95 s"), "{health}");
+    wait_for("five probes", Duration::from_secs(10), || {
+        (get(address, "/metrics").sample(probes)? >= 5.0).then_some(())
+    });
+    let log = daemon.log();
+    assert_eq!(log.matches("probe failed").count(), 1, "{log}");
+    assert!(log.contains("reason=timeout") && log.contains("waits for an authentication"), "{log}");
+}
+
+#[test]
 fn a_full_server_is_told_as_too_many_connections_and_recovery_too() {
     let cluster = Cluster::builder().setting("max_connections", "8").start();
     cluster.role(ROLE.0, ROLE.1);
