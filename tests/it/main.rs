@@ -22,4 +22,5 @@ mod rules;
 mod secrets;
 mod support;
 mod tls;
+mod urls;
 mod views;
