@@ -223,6 +223,7 @@ fn config(job: &Job, is_encrypted: bool) -> Config {
         config.user(user);
     }
     if let Some(password) = &job.password {
+        // A copy that nobody overwrites: it is dropped as soon as the login has come to its end.
         config.password(password.reveal());
     }
     if let Some(database) = &dsn.database {
