@@ -111,7 +111,7 @@ pub enum Problem {
     #[error("must begin with `postgresql://`, `postgres://` or `postgresql+DRIVER://`")]
     Scheme,
     #[error(
-        "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`"
+        "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`, without quotes around it"
     )]
     Form,
     #[error("a `%` must be followed by two hexadecimal digits; the sign itself is written `%25`")]

@@ -19,9 +19,10 @@ pub(super) fn words(text: &str) -> Result<(Vec<Word>, Vec<Error>), Error> {
             return Ok((words, Vec::new()));
         }
         match rest.word() {
+            Ok(word) if words.is_empty() && !like_a_name(&word.name) => return Err(no_words()),
             Ok(word) => words.push(word),
             Err(Error { problem: Problem::Separator, .. }) if words.is_empty() => {
-                return Err(Error::anywhere(Part::Text, Problem::Form));
+                return Err(no_words());
             }
             Err(error) => return Ok((words, error.into())),
         }
@@ -93,6 +94,15 @@ impl Rest<'_> {
             }
         }
     }
+}
+
+/// What is said of a text that is neither a URI nor words: one without a scheme, one in quotes.
+fn no_words() -> Error {
+    Error::anywhere(Part::Text, Problem::Form)
+}
+
+fn like_a_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// C's `isspace`.

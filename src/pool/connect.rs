@@ -17,7 +17,7 @@ use super::budget::{Budget, Permit, Purpose};
 use super::error::{ConnectError, Phase, Reason};
 use super::instruments::Instruments;
 use super::login::{self, Failed, Live};
-use super::password::{Credentials, Keychain};
+use super::password::{Credentials, Keychain, Proof};
 use super::policy::Warned;
 use super::reach::reach;
 use super::timings::{Progress, Timings};
@@ -129,14 +129,14 @@ impl Connector {
         start: Instant,
         deadline: Instant,
     ) -> Result<Live, ConnectError> {
-        let password = self.keychain.common(&self.settings.dsn, |task| self.spawn(task));
-        let password = match timeout_at(deadline, password).await {
-            Ok(password) => password?,
+        let proof = self.keychain.common(&self.settings.dsn, |task| self.spawn(task));
+        let proof = match timeout_at(deadline, proof).await {
+            Ok(proof) => proof?,
             Err(_) => return Err(ConnectError::no_password(deadline - start)),
         };
         // Waiting for a permit and a password is our own matter: it is not the server's connect time.
         let ready = Instant::now();
-        let (mut live, mut timings) = self.hosts(&password, &permit, deadline).await?;
+        let (mut live, mut timings) = self.hosts(&proof, &permit, deadline).await?;
         timings.total = ready.elapsed();
         live.timings = timings;
         live.born = ready;
@@ -164,7 +164,7 @@ impl Connector {
     /// Tries host after host; with `prefer-standby`, a second time for any.
     async fn hosts(
         &self,
-        password: &Option<Secret>,
+        proof: &Proof,
         permit: &Permit,
         deadline: Instant,
     ) -> Result<(Live, Timings), ConnectError> {
@@ -184,7 +184,7 @@ impl Connector {
             for host in &hosts {
                 let limit = share(deadline, left);
                 left -= 1;
-                match self.host(&Door { host, session: *session, password, permit }, limit).await {
+                match self.host(&Door { host, session: *session, proof, permit }, limit).await {
                     Ok(found) => return Ok(found),
                     Err(error) if error.is_final() => return Err(error),
                     Err(error) => last = error,
@@ -250,6 +250,7 @@ impl Connector {
         let (stream, peer) = reach(door.host, &self.settings.dsn.tcp, progress, deadline).await?;
         let job = login::Job {
             settings: self.settings.clone(),
+            user: door.proof.user.clone(),
             password,
             attempt,
             context,
@@ -270,7 +271,7 @@ impl Connector {
         attempt: Attempt,
     ) -> Result<(Option<Secret>, Option<Arc<tls::Context>>), ConnectError> {
         let (dsn, keychain) = (Arc::clone(&self.settings.dsn), Arc::clone(&self.keychain));
-        let (host, password) = (door.host.clone(), door.password.clone());
+        let (host, password) = (door.host.clone(), door.proof.password.clone());
         let files = tokio::task::spawn_blocking(move || {
             let password = password.or_else(|| keychain.for_host(&dsn, &host));
             let context = match attempt {
@@ -292,7 +293,7 @@ impl Connector {
 struct Door<'a> {
     host: &'a Host,
     session: SessionAttrs,
-    password: &'a Option<Secret>,
+    proof: &'a Proof,
     permit: &'a Permit,
 }
 

@@ -62,6 +62,8 @@ pub struct Server {
 /// What a login needs.
 pub(super) struct Job {
     pub(super) settings: Settings,
+    /// The role, if it is not the URL's.
+    pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) attempt: Attempt,
     pub(super) context: Option<Arc<Context>>,
@@ -221,10 +223,11 @@ fn config(job: &Job, is_encrypted: bool) -> Config {
     });
     config
         .application_name(dsn.application_name.as_ref().unwrap_or(&job.settings.application_name));
-    if let Some(user) = &dsn.user {
+    if let Some(user) = job.user.as_ref().or(dsn.user.as_ref()) {
         config.user(user);
     }
     if let Some(password) = &job.password {
+        // A copy that nobody overwrites: it is dropped as soon as the login has come to its end.
         config.password(password.reveal());
     }
     if let Some(database) = &dsn.database {

@@ -24,4 +24,5 @@ mod scrape;
 mod secrets;
 mod support;
 mod tls;
+mod urls;
 mod views;

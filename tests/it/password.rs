@@ -46,6 +46,11 @@ async fn a_url_in_a_file_gives_its_password_anew() {
     assert_eq!(error.reason, Reason::Auth, "there is no file yet");
     fs::write(&file, format!("{}\n", url(&cluster, ":s%40me:%2F%25"))).unwrap();
     pool.try_connect().await.unwrap();
+    cluster.role("app-2", "short-lived");
+    cluster.psql("DROP ROLE app");
+    let renewed = url(&cluster, ":short-lived").replace("//app:", "//app-2:");
+    fs::write(&file, format!("{renewed}\n")).unwrap();
+    pool.try_connect().await.expect("the role comes with its password");
     fs::write(&file, "postgresql://app:s@me@db").unwrap();
     let error = pool.try_connect().await.unwrap_err().to_string();
     assert!(!error.contains("s@me"), "{error}");

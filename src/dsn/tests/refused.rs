@@ -107,8 +107,14 @@ fn parameters_must_be_known() {
     check("postgresql://h?user", &[&format!("a parameter at byte 16: {separator}")]);
     check("postgresql://h?user=a&&user=b", &[&format!("a parameter at byte 23: {separator}")]);
     check("user=a hunter2", &[&format!("a parameter at byte 8: {separator}")]);
-    let form = "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`";
-    for text in ["hunter2", " db:5432/orders", "app hunter2=x"] {
+    let form = "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`, without quotes around it";
+    for text in [
+        "hunter2",
+        " db:5432/orders",
+        "app hunter2=x",
+        "db:5432/x?sslmode=require",
+        "'postgresql://h?ssl=true'",
+    ] {
         check(text, &[&format!("database URL: {form}")]);
     }
     check(

@@ -33,10 +33,19 @@ pub struct Credentials {
 pub enum Source {
     /// The content of a file, less one newline at its end.
     File(PathBuf),
-    /// The password of the database URL in a file.
+    /// The password of the database URL in a file, and its role: short-lived ones change together.
     UrlFile(PathBuf),
     /// What a command prints.
     Command(Command),
+}
+
+/// Who we are to all hosts of a target.
+#[derive(Clone, Default)]
+pub(super) struct Proof {
+    /// The role, where its source names one; otherwise it is the URL's.
+    pub(super) user: Option<String>,
+    /// The password, if it is not the hosts' own.
+    pub(super) password: Option<Secret>,
 }
 
 /// The passwords of one target.
@@ -56,7 +65,7 @@ impl Keychain {
         self.credentials.home.as_deref()
     }
 
-    /// The password for all hosts. `spawn`: for work that goes on when this is given up.
+    /// The role and the password for all hosts. `spawn`: for work that goes on when this is given up.
     ///
     /// # Errors
     /// With the reason `auth`, when the source gives none; never with anything of its content.
@@ -64,14 +73,15 @@ impl Keychain {
         &self,
         dsn: &Dsn,
         spawn: impl FnOnce(command::Task),
-    ) -> Result<Option<Secret>, ConnectError> {
+    ) -> Result<Proof, ConnectError> {
+        let alone = |password| Proof { user: None, password: Some(password) };
         let found = match &self.credentials.source {
-            None => return Ok(dsn.password.clone()),
-            Some(Source::File(path)) => read(path).await,
-            Some(Source::UrlFile(path)) => read(path).await.and_then(|url| password_of(&url, path)),
-            Some(Source::Command(command)) => self.tokens.get(command, spawn).await,
+            None => return Ok(Proof { user: None, password: dsn.password.clone() }),
+            Some(Source::File(path)) => read(path).await.map(alone),
+            Some(Source::UrlFile(path)) => read(path).await.and_then(|url| proof_of(&url, path)),
+            Some(Source::Command(command)) => self.tokens.get(command, spawn).await.map(alone),
         };
-        found.map(Some).map_err(|text| ConnectError::new(Phase::Startup, Reason::Auth, text))
+        found.map_err(|text| ConnectError::new(Phase::Startup, Reason::Auth, text))
     }
 
     /// The password for a host, from libpq's password file.
@@ -110,10 +120,13 @@ fn secret(bytes: &[u8]) -> Option<Secret> {
     (!text.is_empty()).then(|| Secret::new(text))
 }
 
-fn password_of(url: &Secret, path: &Path) -> Result<Secret, String> {
+fn proof_of(url: &Secret, path: &Path) -> Result<Proof, String> {
     let dsn = dsn::parse(url.reveal())
         .map_err(|_| format!("the file {} holds no valid database URL", path.display()))?;
-    dsn.password.ok_or_else(|| format!("the database URL in {} has no password", path.display()))
+    match dsn.password {
+        Some(password) => Ok(Proof { user: dsn.user, password: Some(password) }),
+        None => Err(format!("the database URL in {} has no password", path.display())),
+    }
 }
 
 #[cfg(test)]
