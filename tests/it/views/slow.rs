@@ -26,19 +26,25 @@ async fn sleep(cluster: &Cluster, seconds: f64, times: u32) {
     }
 }
 
-/// Threshold 0.3 s, a sample each 0.2 s: 0.6 s is seen for sure, 0.1 s never, 0.4 s by chance.
-async fn the_counter_holds_what_sampling_promises(version: Option<u32>) {
-    let cluster = builder(version).start();
-    monitor(&cluster, Privilege::ReadAllStats);
-    cluster.role(ROLE.0, ROLE.1);
+/// A watch with a threshold of 0.3 s and a sample each 0.2 s, after its first probe.
+async fn sampled(cluster: &Cluster) -> Running {
     let slow_threshold = Duration::from_millis(300);
     let views = view::Settings { slow_threshold, ..view::Settings::default() };
-    let mut settings = settings(&cluster, views);
+    let mut settings = settings(cluster, views);
     settings.schedule.interval = Duration::from_secs(1);
     settings.schedule.timeout = Duration::from_secs(1);
     settings.schedule.sampling = Duration::from_millis(200);
     let running = Running::start(settings);
     running.next().await;
+    running
+}
+
+/// What runs for 0.6 s is seen for sure, 0.1 s never, 0.4 s by chance.
+async fn the_counter_holds_what_sampling_promises(version: Option<u32>) {
+    let cluster = builder(version).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    cluster.role(ROLE.0, ROLE.1);
+    let running = sampled(&cluster).await;
     tokio::join!(
         sleep(&cluster, 0.8, 6),
         sleep(&cluster, 0.8, 6),
@@ -72,20 +78,13 @@ fn pgbench(cluster: &Cluster, seconds: f64, times: u32) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Threshold 0.3 s, a sample each 0.2 s: what runs for 0.8 s is counted, once; 0.1 s never.
+/// What runs for 0.8 s is counted, once; 0.1 s never.
 #[tokio::test(flavor = "multi_thread")]
 async fn pgbenchs_slow_statements_are_all_counted_once() {
     let cluster = builder(None).start();
     monitor(&cluster, Privilege::ReadAllStats);
     cluster.role(ROLE.0, ROLE.1);
-    let slow_threshold = Duration::from_millis(300);
-    let views = view::Settings { slow_threshold, ..view::Settings::default() };
-    let mut settings = settings(&cluster, views);
-    settings.schedule.interval = Duration::from_secs(1);
-    settings.schedule.timeout = Duration::from_secs(1);
-    settings.schedule.sampling = Duration::from_millis(200);
-    let running = Running::start(settings);
-    running.next().await;
+    let running = sampled(&cluster).await;
     tokio::task::block_in_place(|| {
         pgbench(&cluster, 0.8, 5);
         pgbench(&cluster, 0.1, 20);
