@@ -296,7 +296,10 @@ impl Unit for Text {
     }
 
     fn allowed(&self, _: Grammar) -> String {
-        format!("{}, as text (in quotes if it looks like a number)", self.0)
+        format!(
+            "{}, as text without control characters (in quotes if it looks like a number)",
+            self.0
+        )
     }
 
     fn show(&self, value: &String) -> String {
