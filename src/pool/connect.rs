@@ -26,6 +26,10 @@ use crate::dsn::{Dsn, Host, SessionAttrs, SslMode};
 use crate::metrics::Gauge;
 use crate::secret::Secret;
 
+/// How long a connect waits for a permit: long enough for a connection that is closing, and no
+/// longer, because one that was given up can hold its permit for minutes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a target is reached.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
@@ -111,7 +115,8 @@ impl Connector {
         let _held = (purpose == Purpose::Pool).then(|| self.connecting.hold());
         let start = Instant::now();
         let deadline = start + self.settings.timeout;
-        let permit = match timeout_at(deadline, self.budget.permit(purpose)).await {
+        let patience = deadline.min(start + PATIENCE);
+        let permit = match timeout_at(patience, self.budget.permit(purpose)).await {
             Ok(Some(permit)) => permit,
             Ok(None) | Err(_) => return Err(ConnectError::budget()),
         };

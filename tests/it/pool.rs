@@ -367,6 +367,23 @@ async fn no_transaction_is_left_open_however_a_connection_comes_back() {
 }
 
 #[tokio::test]
+async fn while_a_given_up_login_holds_the_permit_the_next_connect_fails_soon() {
+    let cluster = Cluster::builder().setting("post_auth_delay", "5").start();
+    cluster.role("app", "correct horse");
+    let mut settings = connect(cluster.port());
+    settings.timeout = Duration::from_secs(3);
+    let pool = with_budget(settings, limits(20, 10), Budget::daemon());
+    let first = pool.try_connect().await.expect_err("the login takes 5 s");
+    assert_eq!(first.reason, Reason::Timeout, "{first}");
+    let start = Instant::now();
+    let second = pool.try_connect().await.expect_err("the first may still be there");
+    assert_eq!(second.reason, Reason::Budget, "{second}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    wait_for("the given-up one to end", || pool.state().abandoned == 0).await;
+    assert_eq!(pool.try_connect().await.expect_err("too slow still").reason, Reason::Timeout);
+}
+
+#[tokio::test]
 async fn stuck_logins_never_hold_more_than_their_permits() {
     let cluster = Cluster::builder().setting("post_auth_delay", "3").start();
     cluster.role("app", "correct horse");
