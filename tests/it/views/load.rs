@@ -37,19 +37,23 @@ async fn a_thousand_sessions_cost_less_than_ten_milliseconds(version: Option<u32
     let held = sessions(&cluster, 1000).await;
     let watch = Watch::new(settings(&cluster, view::Settings::default()));
     let pid = watch.good().await.query.expect("it was good").server.pid;
-    let mut times = Vec::new();
+    let (mut times, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..41 {
         let before = processor_time(pid);
         let snapshot = watch.good().await;
         times.push(processor_time(pid) - before);
+        whole.push(snapshot.took);
         assert_eq!(snapshot.query.as_ref().map_or(0, |query| query.server.pid), pid);
         let labels = "database=\"postgres\",user=\"app\",application=\"\",source=\"activity\"";
         let open = format!("app_open_connections{{{labels}}}");
         assert_eq!(Lines::new(snapshot).value(&open), 1000.0);
     }
     times.sort();
+    whole.sort();
     let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+    let probe = whole[whole.len() / 2];
     eprintln!("1,000 sessions: {median:?} of the server's time in the median, {most:?} at most");
+    eprintln!("a whole probe, with its fresh connect and all round trips: {probe:?} in the median");
     assert!(median < Duration::from_millis(10), "{median:?}");
     drop(held);
 }
