@@ -80,7 +80,6 @@ pub(super) fn read(
         query: common.statement.query,
         slow_threshold: common.statement.slow_threshold,
         command_timeout: common.statement.timeout,
-        query_cache_size: common.statement.cache_size,
         connect: pool::Settings {
             dsn: Arc::new(dsn),
             timeout: common.connect_timeout,

@@ -68,7 +68,7 @@ fn nothing_at_all_is_the_specifications_defaults() {
     assert_eq!(target.connect.timeout, Duration::from_secs(10));
     assert_eq!(target.connect.application_name, "db_pool_exporter");
     assert_eq!(target.command_timeout, None);
-    assert_eq!(target.query_cache_size, 1200);
+    assert_eq!(target.views.query_cache_size, 1200);
     assert_eq!(target.schedule.connect_interval, Some(Duration::ZERO));
     assert_eq!(target.schedule.timeout, Duration::from_secs(10));
     assert_eq!((config.app_env.as_str(), config.production), ("development", false));
@@ -128,7 +128,7 @@ fn variables_are_read() {
     assert_eq!(target.schedule.interval, Duration::from_millis(250));
     assert_eq!(target.schedule.timeout, Duration::from_millis(250));
     assert_eq!(target.schedule.connect_interval, None);
-    assert_eq!((target.query_cache_size, config.enabled), (7, false));
+    assert_eq!((target.views.query_cache_size, config.enabled), (7, false));
     let details = &config.details["default"];
     let application = &details.applications[0];
     assert_eq!(application.select.application_name.as_deref(), Some("web-*"));

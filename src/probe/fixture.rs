@@ -53,7 +53,6 @@ pub(crate) fn settings(name: &str) -> Settings {
             echo: false,
             echo_statements: false,
         },
-        query_cache_size: 1200,
         views: view::Settings::default(),
         write: None,
         thresholds: Thresholds::default(),

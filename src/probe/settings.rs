@@ -61,8 +61,6 @@ pub struct Settings {
     pub slow_threshold: Duration,
     /// The limit of one statement; `None`: the probe's deadline is the limit.
     pub command_timeout: Option<Duration>,
-    /// How many of the server's queries are remembered, `DB_QUERY_CACHE_SIZE`; 0: none.
-    pub query_cache_size: u32,
     /// How it is reached.
     pub connect: pool::Settings,
     /// How our own pool to it behaves.

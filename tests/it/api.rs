@@ -33,7 +33,6 @@ fn settings(port: u16) -> Settings {
         command_timeout: None,
         connect: connect(port),
         limits: limits(20, 10),
-        query_cache_size: 1200,
         views: view::Settings::off(),
         write: None,
         thresholds: Thresholds::default(),

@@ -149,7 +149,6 @@ async fn a_probe_publishes_the_certificates_end() {
         query: "SELECT 1".to_owned(),
         slow_threshold: Duration::from_secs(1),
         command_timeout: None,
-        query_cache_size: 0,
         connect,
         limits: pools::limits(1, 0),
         views: view::Settings::off(),

@@ -50,7 +50,6 @@ fn target() -> probe::Settings {
             echo: false,
             echo_statements: false,
         },
-        query_cache_size: 1200,
         views: view::Settings::default(),
         write: None,
         thresholds: probe::Thresholds::default(),

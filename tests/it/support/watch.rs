@@ -65,7 +65,6 @@ pub(crate) fn settings(cluster: &Cluster, views: view::Settings) -> Settings {
         limits: pool::Limits { timeout: Duration::from_secs(5), ..limits(20, 10) },
         views,
         write: None,
-        query_cache_size: 1200,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),
     }
