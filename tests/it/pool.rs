@@ -384,6 +384,22 @@ async fn while_a_given_up_login_holds_the_permit_the_next_connect_fails_soon() {
 }
 
 #[tokio::test]
+async fn a_discarded_connection_keeps_its_permit_until_the_server_has_closed_it() {
+    let cluster = cluster();
+    let pool = with_budget(connect(cluster.port()), limits(1, 0), Budget::new(1));
+    let mut held = pool.check_out().await.expect("a slot is free");
+    cluster.freeze();
+    let error = held.simple("SELECT 1", Duration::from_millis(100)).await.expect_err("frozen");
+    assert_eq!(error.reason(), Reason::Timeout, "{error}");
+    drop(held);
+    let error = pool.check_out().await.err().expect("its backend is still there");
+    assert_eq!(error.reason(), Reason::Budget, "a second one would be one too many: {error}");
+    cluster.thaw();
+    wait_for("the server to close it", || pool.state().abandoned == 0).await;
+    pool.check_out().await.expect("the permit is free again");
+}
+
+#[tokio::test]
 async fn stuck_logins_never_hold_more_than_their_permits() {
     let cluster = Cluster::builder().setting("post_auth_delay", "3").start();
     cluster.role("app", "correct horse");
