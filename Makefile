@@ -23,12 +23,12 @@ demo: ## Start a throwaway PostgreSQL, an application that uses it, and the daem
 
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)
-	cargo test --locked
+	cargo test --locked --workspace
 
 test-all: ## Run the whole suite once for each supported major version of PostgreSQL
 	scripts/setup.sh $(TEST_PARTS)
 	set -e; for major in $$(scripts/setup.sh --print versions); do \
-	  echo "PostgreSQL $$major"; TEST_POSTGRES=$$major cargo test --locked; \
+	  echo "PostgreSQL $$major"; TEST_POSTGRES=$$major cargo test --locked --workspace; \
 	done
 
 metrics-md: ## Write METRICS.md anew from the code's tables
@@ -61,11 +61,11 @@ format-check:
 
 clippy:
 	@scripts/setup.sh build lint
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 docs:
 	@scripts/setup.sh build
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 shellcheck:
 	@scripts/setup.sh lint

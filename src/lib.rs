@@ -5,7 +5,7 @@
 
 pub mod secret;
 
-pub mod metrics;
+pub use db_pool_metrics as metrics;
 
 pub mod dsn;
 

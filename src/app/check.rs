@@ -37,7 +37,7 @@ pub struct Finding {
 ///
 /// # Errors
 /// When the runtime cannot be made.
-pub fn check(targets: Vec<probe::Settings>) -> std::io::Result<Checked> {
+pub fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Checked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let checked = runtime.block_on(async {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::exposition::Exporter;
 use super::notify::Notifier;
 use super::reload::{Reloader, Status};
-use super::settings::Settings;
+use super::settings::DaemonSettings;
 use super::version::VERSION;
 use crate::config::{self, Config};
 use crate::http::{self, Listener, Service};
@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What a daemon is made of.
 pub struct Daemon {
     /// What it was told by flags.
-    pub settings: Settings,
+    pub settings: DaemonSettings,
     /// Where a reload reads variables from.
     pub environment: BTreeMap<String, String>,
     /// What it watches.
@@ -108,12 +108,12 @@ pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationTok
 }
 
 fn service(
-    settings: &Settings,
+    settings: &DaemonSettings,
     roster: &Arc<Roster>,
     status: &Arc<Status>,
     asks: http::Reload,
 ) -> Result<Arc<Service>> {
-    let instruments = Arc::new(http::Instruments::new());
+    let instruments = Arc::new(http::HttpInstruments::new());
     let exporter = Exporter::new(Arc::clone(&instruments), Arc::clone(status));
     let (all, ready) = (Arc::clone(roster), Arc::clone(roster));
     let state = http::State {

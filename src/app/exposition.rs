@@ -20,13 +20,13 @@ use crate::view;
 /// What the exporter tells of itself.
 pub struct Exporter {
     boot: Option<u64>,
-    web: Arc<http::Instruments>,
+    web: Arc<http::HttpInstruments>,
     reloads: Arc<Status>,
 }
 
 impl Exporter {
     /// Reads what does not change.
-    pub fn new(web: Arc<http::Instruments>, reloads: Arc<Status>) -> Self {
+    pub fn new(web: Arc<http::HttpInstruments>, reloads: Arc<Status>) -> Self {
         Self { boot: boot_time(), web, reloads }
     }
 

@@ -15,7 +15,7 @@ use super::logfmt::Logfmt;
 
 /// How it is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct LogSettings {
     /// What is worth a line.
     pub level: LevelFilter,
     /// How a line is written.
@@ -32,7 +32,7 @@ pub enum Format {
 }
 
 /// Sets the log up; a second time does nothing.
-pub fn init(settings: Settings) {
+pub fn init(settings: LogSettings) {
     let registry = tracing_subscriber::registry();
     // Only the two layers' types differ.
     let _ = match settings.format {
@@ -44,7 +44,7 @@ pub fn init(settings: Settings) {
 }
 
 /// Libraries below warnings are of no use to operators, and may quote what they send.
-fn filter(settings: Settings) -> Targets {
+fn filter(settings: LogSettings) -> Targets {
     let others = settings.level.min(LevelFilter::WARN);
     Targets::new().with_default(others).with_target(env!("CARGO_CRATE_NAME"), settings.level)
 }
@@ -98,7 +98,7 @@ mod tests {
         tracing::warn!(target: "tokio_postgres", "a warning");
     }
 
-    const INFO: Settings = Settings { level: LevelFilter::INFO, format: Format::Logfmt };
+    const INFO: LogSettings = LogSettings { level: LevelFilter::INFO, format: Format::Logfmt };
 
     #[test]
     fn logfmt_lines() {

@@ -16,4 +16,4 @@ pub use daemon::{Daemon, run, serve};
 pub use exposition::{Exporter, Section, catalogue, metrics_md};
 pub use notify::Notifier;
 pub use reload::Status;
-pub use settings::Settings;
+pub use settings::DaemonSettings;

@@ -7,13 +7,13 @@ use crate::http;
 
 /// The daemon's own settings.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct DaemonSettings {
     /// The configuration file.
     pub config_file: Option<PathBuf>,
     /// Whether a changed file is read again by itself.
     pub auto_reload: bool,
     /// The web side.
-    pub web: http::Settings,
+    pub web: http::ServerSettings,
     /// The log.
-    pub log: logging::Settings,
+    pub log: logging::LogSettings,
 }

@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::Command;
 use super::arguments::{Arguments, Subcommand, Web as WebArguments};
-use crate::app::Settings;
+use crate::app::DaemonSettings;
 use crate::app::logging::{self, Format};
 use crate::config::{Entry, Origin, Problem, Problems, quote};
 use crate::http::{self, Listen};
@@ -52,17 +52,17 @@ pub(super) fn resolve(
     let Flags { problems, entries, .. } = flags;
     problems.into_result()?;
     let subcommand = arguments.subcommand.unwrap_or(Subcommand::Serve);
-    let settings = Settings { config_file, auto_reload, web, log };
+    let settings = DaemonSettings { config_file, auto_reload, web, log };
     Ok(Command { subcommand, check_only, settings, entries })
 }
 
-fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> http::Settings {
+fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> http::ServerSettings {
     let path = "a path such as `/metrics`";
     let number = "a whole number from 0 (no limit) to 100000";
     let address = "`:PORT`, `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`";
     let url = "an http:// or https:// URL without a login and a query";
-    let default = http::Settings::default();
-    http::Settings {
+    let default = http::ServerSettings::default();
+    http::ServerSettings {
         listen: flags
             .value("web.listen-address", listed(web.listen), LISTEN, address, listen)
             .unwrap_or_default(),
@@ -86,12 +86,16 @@ fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> http
     }
 }
 
-fn log(flags: &mut Flags<'_>, level: Option<String>, format: Option<String>) -> logging::Settings {
+fn log(
+    flags: &mut Flags<'_>,
+    level: Option<String>,
+    format: Option<String>,
+) -> logging::LogSettings {
     let levels = "one of: debug, info, warn, error, trace";
     let level = flags.value("log.level", level, "info", levels, |text| word(&LEVELS, text));
     let formats = "one of: logfmt, json";
     let format = flags.value("log.format", format, "logfmt", formats, |text| word(&FORMATS, text));
-    logging::Settings {
+    logging::LogSettings {
         level: level.unwrap_or(LevelFilter::INFO),
         format: format.unwrap_or(Format::Logfmt),
     }

@@ -8,12 +8,12 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::http::{Listen, Settings};
+use crate::http::{Listen, ServerSettings};
 
 /// How long connecting, asking and answering may each take.
 const LIMIT: Duration = Duration::from_secs(3);
 
-pub(super) fn run(web: &Settings) -> ExitCode {
+pub(super) fn run(web: &ServerSettings) -> ExitCode {
     let Some(listen) = web.listen.first() else { return ExitCode::FAILURE };
     match ask(listen, &web.prefix()) {
         Ok(true) => ExitCode::SUCCESS,

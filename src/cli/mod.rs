@@ -42,7 +42,7 @@ pub struct Command {
     /// Whether only the configuration is to be checked.
     pub check_only: bool,
     /// What the daemon is told by flags.
-    pub settings: app::Settings,
+    pub settings: app::DaemonSettings,
     /// Every flag with its value and origin.
     pub entries: Vec<crate::config::Entry>,
 }

@@ -38,7 +38,7 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
 }
 
 /// All that is wrong with the web configuration file, before anything is begun.
-fn check_web(web: &http::Settings) -> Result<(), Problems> {
+fn check_web(web: &http::ServerSettings) -> Result<(), Problems> {
     let Some(file) = &web.web_config_file else { return Ok(()) };
     let checked = config::web::load(file).outcome.and_then(http::web::check);
     let mut problems = Problems::default();

@@ -5,9 +5,9 @@ use super::listing::Origin;
 use super::unit::{Checked, Given, Grammar, Limit, List, Text, Unit, Whole};
 use crate::dsn::Dsn;
 use crate::pool;
-use crate::probe::Kind;
+use crate::probe::TargetKind;
 use crate::view::Pattern;
-use crate::view::application::{Match, Settings as Watched, Who};
+use crate::view::application::{ApplicationSettings, Match, Who};
 
 /// An application whose pool is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Application {
 
 impl Application {
     /// As its sessions are looked for.
-    pub(super) fn watched(&self) -> Watched {
+    pub(super) fn watched(&self) -> ApplicationSettings {
         let like = |name: &Option<String>, otherwise| {
             name.as_ref().map_or(otherwise, |name| Who::Like(Pattern::new(name)))
         };
@@ -38,7 +38,7 @@ impl Application {
             user: like(&self.select.user, if by_name { Who::Any } else { Who::Own }),
             database: like(&self.select.database, Who::Own),
         };
-        Watched {
+        ApplicationSettings {
             name: self.name.clone(),
             sessions,
             pool_size: self.pool_size,
@@ -61,19 +61,24 @@ pub struct Select {
 
 /// Reads a target's applications; without any, the URL's role in its database is one.
 pub(super) fn read(
-    kind: Kind,
+    kind: TargetKind,
     layers: &Layers<'_>,
     url: Option<&Dsn>,
-    limits: &pool::Limits,
+    limits: &pool::PoolLimits,
 ) -> Vec<Application> {
     let mut names = layers.names(super::is_name, super::NAME);
-    if names.is_empty() && kind == Kind::Postgres {
+    if names.is_empty() && kind == TargetKind::Postgres {
         names.push(super::environment::TARGET.to_owned());
     }
     names.into_iter().map(|name| one(layers.sub(&name), name, url, limits)).collect()
 }
 
-fn one(layers: Layers<'_>, name: String, url: Option<&Dsn>, limits: &pool::Limits) -> Application {
+fn one(
+    layers: Layers<'_>,
+    name: String,
+    url: Option<&Dsn>,
+    limits: &pool::PoolLimits,
+) -> Application {
     let size = Whole(0..=10_000, " (0 is no limit)");
     let status_urls = match layers.own("status_urls", &List(StatusUrl)) {
         Some(said) => {

@@ -10,7 +10,7 @@ use super::password;
 use super::unit::Hidden;
 use crate::dsn::{self, Address, Dsn, Host, Part, SslMode};
 use crate::pool::{Credentials, Source};
-use crate::probe::Kind;
+use crate::probe::TargetKind;
 use crate::secret::Secret;
 
 /// The specification's built-in URL.
@@ -31,7 +31,7 @@ pub(super) struct Database {
 /// Reads where a target is.
 pub(super) fn read(
     name: &str,
-    kind: Kind,
+    kind: TargetKind,
     layers: &Layers<'_>,
     scope: &Scope<'_>,
 ) -> Option<Database> {
@@ -55,7 +55,7 @@ pub(super) fn read(
         };
         layers.ledger().refuse(place, message);
     }
-    if kind == Kind::PgBouncer && dsn.database.is_none() {
+    if kind == TargetKind::PgBouncer && dsn.database.is_none() {
         dsn.database = Some(CONSOLE.to_owned());
     }
     // Before the variables fill it: a password of theirs is not in the file.

@@ -50,7 +50,7 @@ const NAME: &str =
 /// A configuration without a fault.
 pub struct Config {
     /// The targets, `default` first, then by name.
-    pub targets: Vec<probe::Settings>,
+    pub targets: Vec<probe::TargetSettings>,
     /// What else is known of each target, by its name.
     pub details: BTreeMap<String, Details>,
     /// How `/probe` may log in.
@@ -167,7 +167,7 @@ fn resolve(
     }
 }
 
-type Targets = (Vec<probe::Settings>, BTreeMap<String, Details>);
+type Targets = (Vec<probe::TargetSettings>, BTreeMap<String, Details>);
 
 fn targets(root: &Layers<'_>, scope: &Scope<'_>, with_target: bool) -> Targets {
     root.unlisted(|| target::check_defaults(&root.sub("defaults")));

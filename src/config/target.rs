@@ -14,8 +14,8 @@ use super::view::{self, Views, WriteProbe};
 use super::{Scope, label};
 use crate::dsn::Dsn;
 use crate::pool;
-use crate::probe::{Kind, Schedule, Settings, Thresholds};
-use crate::view::Settings as LookedAt;
+use crate::probe::{Schedule, TargetKind, TargetSettings, Thresholds};
+use crate::view::ViewSettings;
 
 /// As the server shows us.
 const APPLICATION_NAME: &str = "db_pool_exporter";
@@ -34,7 +34,8 @@ const RECYCLE: TimeOr =
 const CONNECT_INTERVAL: TimeOr =
     TimeOr { time: Time::new(100, 86_400), word: "never", number: Some(0), whole: false };
 
-const KINDS: Choice<Kind> = Choice(&[("postgres", Kind::Postgres), ("pgbouncer", Kind::PgBouncer)]);
+const KINDS: Choice<TargetKind> =
+    Choice(&[("postgres", TargetKind::Postgres), ("pgbouncer", TargetKind::PgBouncer)]);
 
 /// What is known of a target beyond its probe's settings.
 #[derive(Clone, PartialEq)]
@@ -54,8 +55,8 @@ pub(super) fn read(
     name: &str,
     layers: &Layers<'_>,
     scope: &Scope<'_>,
-) -> Option<(Settings, Details)> {
-    let kind = layers.own_or("kind", &KINDS, Kind::Postgres).value;
+) -> Option<(TargetSettings, Details)> {
+    let kind = layers.own_or("kind", &KINDS, TargetKind::Postgres).value;
     let database = database::read(name, kind, layers, scope);
     let labels = label::read(&layers.own_sub("labels"));
     let url = database.as_ref().map(|database| &database.dsn);
@@ -72,7 +73,7 @@ pub(super) fn read(
         write_probe: common.write_probe,
         applications,
     };
-    let settings = Settings {
+    let settings = TargetSettings {
         name: name.to_owned(),
         labels,
         kind,
@@ -80,26 +81,26 @@ pub(super) fn read(
         query: common.statement.query,
         slow_threshold: common.statement.slow_threshold,
         command_timeout: common.statement.timeout,
-        connect: pool::Settings {
+        connect: pool::ConnectSettings {
             dsn: Arc::new(dsn),
             timeout: common.connect_timeout,
             credentials,
             application_name: APPLICATION_NAME.to_owned(),
-            console: kind == Kind::PgBouncer,
+            console: kind == TargetKind::PgBouncer,
         },
         limits: common.limits,
         thresholds: common.thresholds,
         views: match kind {
             // Its console has no such views.
-            Kind::PgBouncer => LookedAt::off(),
-            Kind::Postgres => details.views.looked_at(LookedAt {
+            TargetKind::PgBouncer => ViewSettings::off(),
+            TargetKind::Postgres => details.views.looked_at(ViewSettings {
                 slow_threshold: common.statement.slow_threshold,
                 query_cache_size: common.statement.cache_size.try_into().unwrap_or(usize::MAX),
                 show_query_text: details.show_query_text,
                 applications: details.applications.iter().map(Application::watched).collect(),
                 leak_threshold: common.leak_threshold,
                 series_limit: common.series_limit.try_into().unwrap_or(usize::MAX),
-                ..LookedAt::default()
+                ..ViewSettings::default()
             }),
         },
         write: details.write_probe.wanted(),
@@ -110,7 +111,7 @@ pub(super) fn read(
 
 /// Checks `defaults:` by itself, also when no target takes it.
 pub(super) fn check_defaults(layers: &Layers<'_>) {
-    common(Kind::Postgres, layers, None);
+    common(TargetKind::Postgres, layers, None);
 }
 
 /// What may also stand in `defaults:`.
@@ -118,7 +119,7 @@ struct Common {
     schedule: Schedule,
     statement: Statement,
     connect_timeout: Duration,
-    limits: pool::Limits,
+    limits: pool::PoolLimits,
     thresholds: Thresholds,
     views: Views,
     show_query_text: bool,
@@ -136,7 +137,7 @@ struct Statement {
     cache_size: u32,
 }
 
-fn common(kind: Kind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
+fn common(kind: TargetKind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
     let schedule = schedule(layers);
     let connect_timeout = layers.settle_with_url(
         "connect_timeout",
@@ -186,7 +187,7 @@ fn within(layers: &Layers<'_>, key: &str, said: &Said<Duration>, interval: Durat
     }
 }
 
-fn statement(kind: Kind, layers: &Layers<'_>, url: Option<&Dsn>) -> Statement {
+fn statement(kind: TargetKind, layers: &Layers<'_>, url: Option<&Dsn>) -> Statement {
     let timeout = url.and_then(|dsn| dsn.command_timeout).map(Some);
     let slow = Duration::from_secs(1);
     Statement {
@@ -199,11 +200,11 @@ fn statement(kind: Kind, layers: &Layers<'_>, url: Option<&Dsn>) -> Statement {
     }
 }
 
-fn query(kind: Kind, layers: &Layers<'_>) -> String {
+fn query(kind: TargetKind, layers: &Layers<'_>) -> String {
     const STATEMENT: Text = Text("a statement");
     match kind {
-        Kind::Postgres => layers.settle("query", &STATEMENT, "SELECT 1".to_owned()).value,
-        Kind::PgBouncer => {
+        TargetKind::Postgres => layers.settle("query", &STATEMENT, "SELECT 1".to_owned()).value,
+        TargetKind::PgBouncer => {
             // Its console knows no SELECT, so it does not take the query of `defaults`.
             layers.said("query", &STATEMENT);
             layers.own_or("query", &STATEMENT, "SHOW VERSION".to_owned()).value
@@ -211,10 +212,10 @@ fn query(kind: Kind, layers: &Layers<'_>) -> String {
     }
 }
 
-fn limits(layers: &Layers<'_>, ping_timeout: Duration) -> pool::Limits {
+fn limits(layers: &Layers<'_>, ping_timeout: Duration) -> pool::PoolLimits {
     let pool = layers.sub("pool");
     let hour = Some(Duration::from_secs(3600));
-    pool::Limits {
+    pool::PoolLimits {
         size: pool.settle("size", &Whole(0..=SIZE, " (0 is no limit)"), 20).value,
         max_overflow: pool.settle("max_overflow", &Limit(SIZE), Some(10)).value,
         timeout: pool.settle("timeout", &POOL_TIMEOUT, Duration::from_secs(30)).value,
@@ -235,7 +236,7 @@ fn thresholds(layers: &Layers<'_>) -> Thresholds {
 }
 
 /// What is told, once, in production.
-fn warn(name: &str, limits: &pool::Limits, url: Option<&Dsn>, layers: &Layers<'_>) {
+fn warn(name: &str, limits: &pool::PoolLimits, url: Option<&Dsn>, layers: &Layers<'_>) {
     if !limits.pre_ping {
         layers.ledger().warn(format!(
             "target `{name}`: pre-ping is off in production: a dead connection is found only by its user"

@@ -6,7 +6,7 @@ use ::config::FileFormat;
 
 use super::*;
 use crate::pool::Source;
-use crate::probe::Kind;
+use crate::probe::TargetKind;
 
 const EXAMPLE: &str = include_str!("../../config.example.yml");
 
@@ -59,7 +59,7 @@ fn nothing_at_all_is_the_specifications_defaults() {
     let config = good(&[], "");
     assert_eq!(config.targets.len(), 1);
     let target = &config.targets[0];
-    assert_eq!((target.name.as_str(), target.kind), ("default", Kind::Postgres));
+    assert_eq!((target.name.as_str(), target.kind), ("default", TargetKind::Postgres));
     let limits = &target.limits;
     assert_eq!((limits.size, limits.max_overflow), (20, Some(10)));
     assert_eq!(limits.timeout, Duration::from_secs(30));
@@ -198,7 +198,7 @@ targets:
     assert_eq!(a.limits.timeout, Duration::from_secs(30), "variables describe `default` alone");
     assert_eq!((b.limits.size, b.limits.max_overflow), (5, Some(1)));
     assert_eq!(b.schedule.interval, Duration::from_secs(20));
-    let seconds = |target: &probe::Settings| target.connect.timeout.as_secs();
+    let seconds = |target: &probe::TargetSettings| target.connect.timeout.as_secs();
     assert_eq!((seconds(default), seconds(a), seconds(b)), (4, 3, 9));
 }
 

@@ -3,7 +3,7 @@
 use super::layers::Layers;
 use super::unit::{Checked, Switch, Whole};
 use crate::probe::write;
-use crate::view::{Settings, statements};
+use crate::view::{ViewSettings, statements};
 
 /// Which views are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +41,15 @@ pub struct WriteProbe {
 }
 
 impl Statements {
-    fn looked_at(&self) -> statements::Settings {
-        statements::Settings { top: self.top, show_text: self.show_text }
+    fn looked_at(&self) -> statements::StatementsSettings {
+        statements::StatementsSettings { top: self.top, show_text: self.show_text }
     }
 }
 
 impl Views {
     /// With what holds for all views.
-    pub(super) fn looked_at(&self, common: Settings) -> Settings {
-        Settings {
+    pub(super) fn looked_at(&self, common: ViewSettings) -> ViewSettings {
+        ViewSettings {
             activity: self.activity,
             limits: self.limits,
             databases: self.databases,
@@ -61,10 +61,10 @@ impl Views {
 
 impl WriteProbe {
     /// As it is done; `None`: not at all.
-    pub(super) fn wanted(&self) -> Option<write::Settings> {
+    pub(super) fn wanted(&self) -> Option<write::WriteProbeSettings> {
         let table = write::Table::new(&self.table).ok().filter(|_| self.enabled)?;
         let (rows, use_insertmanyvalues) = (self.rows, self.insert_many);
-        Some(write::Settings { table, rows, use_insertmanyvalues })
+        Some(write::WriteProbeSettings { table, rows, use_insertmanyvalues })
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use yaml_rust2::parser::Parser;
 use yaml_rust2::{Event, ScanError, Yaml, YamlLoader};
 
-use crate::http::web::{self, Files, Header, Loaded, RateLimit, Settings, password_hash};
+use crate::http::web::{self, Files, Header, Loaded, RateLimit, WebConfig, password_hash};
 use section::{Problems, Section};
 
 /// How `http` reads the file, now and whenever it changed.
@@ -34,7 +34,7 @@ pub fn load(file: &Path) -> Loaded {
     Loaded { files, outcome }
 }
 
-fn read(file: &Path, files: &mut Files, problems: &mut Problems) -> Option<Settings> {
+fn read(file: &Path, files: &mut Files, problems: &mut Problems) -> Option<WebConfig> {
     let text = match files.read(file) {
         // The parser would take a NUL for the end of the file.
         Ok(bytes) => String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')),
@@ -97,11 +97,11 @@ struct Folder<'a> {
     files: &'a mut Files,
 }
 
-fn settings(root: &Yaml, folder: &mut Folder<'_>, problems: &mut Problems) -> Settings {
+fn settings(root: &Yaml, folder: &mut Folder<'_>, problems: &mut Problems) -> WebConfig {
     let keys = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
     let root = Section::new("", root, &keys, problems);
     let http = root.section("http_server_config", &["http2", "headers"], problems);
-    Settings {
+    WebConfig {
         tls: tls::read(&root, folder, problems),
         http2: http.flag("http2", problems).unwrap_or(true),
         headers: headers(&http, problems),

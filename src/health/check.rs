@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
 use crate::probe::{Failure, Part, SPAN, STALE, Snapshot};
@@ -13,9 +15,9 @@ const SATURATED: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// What was looked at.
-    pub kind: Kind,
+    pub kind: CheckName,
     /// What came out.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// The number behind it.
     pub measured: Measured,
     /// Why it did not pass, for people.
@@ -23,8 +25,9 @@ pub struct Check {
 }
 
 /// What a check looks at; the label `check`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum CheckName {
     /// Whether the last probe succeeded.
     Connection,
     /// How near the judged pool is to its limits.
@@ -33,39 +36,16 @@ pub enum Kind {
     SlowQueries,
 }
 
-impl Label for Kind {
-    const ALL: &'static [Self] = &[Self::Connection, Self::PoolSaturation, Self::SlowQueries];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::PoolSaturation => "pool_saturation",
-            Self::SlowQueries => "slow_queries",
-        }
-    }
-}
-
 /// How a check came out, from best to worst; the label `status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum CheckOutcome {
     /// Good.
     Pass,
     /// Still works.
     Warn,
     /// Does not work.
     Fail,
-}
-
-impl Label for Outcome {
-    const ALL: &'static [Self] = &[Self::Pass, Self::Warn, Self::Fail];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
-    }
 }
 
 /// The number behind a check; `None` when there is none to tell.
@@ -83,19 +63,19 @@ pub enum Measured {
 pub(super) fn connection(snapshot: Option<&Snapshot>, clock: &Clock) -> Check {
     let time = snapshot.and_then(|s| s.query.as_ref().ok()).map(|q| q.checkout + q.query);
     let (outcome, message) = match snapshot {
-        None => (Outcome::Fail, Some("not probed yet".to_owned())),
+        None => (CheckOutcome::Fail, Some("not probed yet".to_owned())),
         Some(old) if old.is_stale(clock.now, clock.interval) => {
-            (Outcome::Fail, Some(stale(old, clock)))
+            (CheckOutcome::Fail, Some(stale(old, clock)))
         }
-        Some(good) if good.is_up() => (Outcome::Pass, None),
+        Some(good) if good.is_up() => (CheckOutcome::Pass, None),
         Some(failed) => {
             let tell = |(part, failure): (Part, &Failure)| {
                 format!("{}: {}", part.label(), failure.message)
             };
-            (Outcome::Fail, failed.failure().map(tell))
+            (CheckOutcome::Fail, failed.failure().map(tell))
         }
     };
-    Check { kind: Kind::Connection, outcome, measured: Measured::Time(time), message }
+    Check { kind: CheckName::Connection, outcome, measured: Measured::Time(time), message }
 }
 
 fn stale(snapshot: &Snapshot, clock: &Clock) -> String {
@@ -113,20 +93,20 @@ pub(super) fn pool_saturation(snapshot: Option<&Snapshot>, thresholds: &Threshol
         _ if timeouts > 0 => {
             let minutes = SPAN.as_secs() / 60;
             let message = format!("{timeouts} check-outs timed out in the last {minutes} minutes");
-            (Outcome::Fail, Some(message))
+            (CheckOutcome::Fail, Some(message))
         }
         _ if row >= SATURATED => {
             let message = format!("size and overflow were all in use at the last {row} probes");
-            (Outcome::Fail, Some(message))
+            (CheckOutcome::Fail, Some(message))
         }
         Some(percent) if percent >= limit => {
             let message = format!("{percent:.1} % of the pool size in use, {limit} % is the limit");
-            (Outcome::Warn, Some(message))
+            (CheckOutcome::Warn, Some(message))
         }
-        Some(_) | None => (Outcome::Pass, None),
+        Some(_) | None => (CheckOutcome::Pass, None),
     };
     let measured = Measured::Utilization(utilization);
-    Check { kind: Kind::PoolSaturation, outcome, measured, message }
+    Check { kind: CheckName::PoolSaturation, outcome, measured, message }
 }
 
 /// How many of the window's statements were slow.
@@ -137,12 +117,12 @@ pub(super) fn slow_queries(snapshot: Option<&Snapshot>, thresholds: &Thresholds)
         // A limit of 0 does not mean that fast queries are too slow.
         Some(rate) if rate > 0.0 && rate >= limit => {
             let message = format!("{rate:.1} % of the queries were slow, {limit} % is the limit");
-            (Outcome::Warn, Some(message))
+            (CheckOutcome::Warn, Some(message))
         }
-        Some(_) | None => (Outcome::Pass, None),
+        Some(_) | None => (CheckOutcome::Pass, None),
     };
     let measured = Measured::Rate(rate.unwrap_or(0.0));
-    Check { kind: Kind::SlowQueries, outcome, measured, message }
+    Check { kind: CheckName::SlowQueries, outcome, measured, message }
 }
 
 #[cfg(test)]
@@ -192,14 +172,14 @@ mod tests {
             let check = connection(snapshot, &clock);
             assert_eq!((check.outcome, check.message.as_deref()), (expected, message));
         };
-        check(Some(&good), 0, Outcome::Pass, None);
-        check(Some(&switched_off), 0, Outcome::Pass, None);
-        check(Some(&good), 30, Outcome::Pass, None);
+        check(Some(&good), 0, CheckOutcome::Pass, None);
+        check(Some(&switched_off), 0, CheckOutcome::Pass, None);
+        check(Some(&good), 30, CheckOutcome::Pass, None);
         let old = "the last probe ended 31 s ago, more than 3 intervals of 10 s";
-        check(Some(&good), 31, Outcome::Fail, Some(old));
-        check(Some(&no_query), 0, Outcome::Fail, Some("query: tcp failed: refused"));
-        check(Some(&no_connect), 0, Outcome::Fail, Some("connect: tcp failed: refused"));
-        check(None, 0, Outcome::Fail, Some("not probed yet"));
+        check(Some(&good), 31, CheckOutcome::Fail, Some(old));
+        check(Some(&no_query), 0, CheckOutcome::Fail, Some("query: tcp failed: refused"));
+        check(Some(&no_connect), 0, CheckOutcome::Fail, Some("connect: tcp failed: refused"));
+        check(None, 0, CheckOutcome::Fail, Some("not probed yet"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,16 +201,16 @@ mod tests {
             snapshot.usage = fixture::usage(active);
             let check = pool_saturation(Some(&snapshot), &Thresholds::default());
             assert_eq!(check.outcome, expected, "{active} {saturated} {timeouts}");
-            assert_eq!(check.message.is_none(), expected == Outcome::Pass);
+            assert_eq!(check.message.is_none(), expected == CheckOutcome::Pass);
         };
-        check(0, 0, 0, Outcome::Pass);
-        check(17, 0, 0, Outcome::Pass);
-        check(18, 0, 0, Outcome::Warn);
-        check(30, 2, 0, Outcome::Warn);
-        check(30, 3, 0, Outcome::Fail);
-        check(30, 4, 0, Outcome::Fail);
-        check(0, 0, 1, Outcome::Fail);
-        assert_eq!(pool_saturation(None, &Thresholds::default()).outcome, Outcome::Pass);
+        check(0, 0, 0, CheckOutcome::Pass);
+        check(17, 0, 0, CheckOutcome::Pass);
+        check(18, 0, 0, CheckOutcome::Warn);
+        check(30, 2, 0, CheckOutcome::Warn);
+        check(30, 3, 0, CheckOutcome::Fail);
+        check(30, 4, 0, CheckOutcome::Fail);
+        check(0, 0, 1, CheckOutcome::Fail);
+        assert_eq!(pool_saturation(None, &Thresholds::default()).outcome, CheckOutcome::Pass);
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,7 +219,10 @@ mod tests {
         snapshot.usage.max = None;
         snapshot.usage.active = 1_000;
         let check = pool_saturation(Some(&snapshot), &Thresholds::default());
-        assert_eq!((check.outcome, check.measured), (Outcome::Pass, Measured::Utilization(None)));
+        assert_eq!(
+            (check.outcome, check.measured),
+            (CheckOutcome::Pass, Measured::Utilization(None))
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -251,12 +234,12 @@ mod tests {
             let expected = (expected, Measured::Rate(rate));
             assert_eq!((check.outcome, check.measured), expected, "{slow} of {of}");
         };
-        check(0, 0, 5.0, Outcome::Pass, 0.0);
-        check(0, 20, 5.0, Outcome::Pass, 0.0);
-        check(1, 200, 5.0, Outcome::Pass, 0.5);
-        check(1, 20, 5.0, Outcome::Warn, 5.0);
-        check(20, 20, 5.0, Outcome::Warn, 100.0);
-        check(0, 20, 0.0, Outcome::Pass, 0.0);
-        check(1, 1_000, 0.0, Outcome::Warn, 0.1);
+        check(0, 0, 5.0, CheckOutcome::Pass, 0.0);
+        check(0, 20, 5.0, CheckOutcome::Pass, 0.0);
+        check(1, 200, 5.0, CheckOutcome::Pass, 0.5);
+        check(1, 20, 5.0, CheckOutcome::Warn, 5.0);
+        check(20, 20, 5.0, CheckOutcome::Warn, 100.0);
+        check(0, 20, 0.0, CheckOutcome::Pass, 0.0);
+        check(1, 1_000, 0.0, CheckOutcome::Warn, 0.1);
     }
 }

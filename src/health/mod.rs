@@ -8,7 +8,7 @@ mod readings;
 mod verdict;
 
 pub use crate::probe::Thresholds;
-pub use check::{Check, Kind, Measured, Outcome};
+pub use check::{Check, CheckName, CheckOutcome, Measured};
 pub use readings::READINGS;
 pub use verdict::{Status, Verdict, judge, of};
 

@@ -1,6 +1,6 @@
 //! The verdict as metrics: one of each set of samples is 1, the others 0.
 
-use super::check::Outcome;
+use super::check::CheckOutcome;
 use super::verdict::{Status, Verdict};
 use crate::metrics::{Kind, Label, Reading, Samples};
 
@@ -25,7 +25,7 @@ pub const READINGS: &[Reading<Verdict>] = &[
 
 fn checks(verdict: &Verdict, out: &mut Samples<'_>) {
     for check in verdict.checks.iter().filter(|_| verdict.age.is_some()) {
-        for outcome in Outcome::ALL {
+        for outcome in CheckOutcome::ALL {
             out.push([check.kind.label(), outcome.label()], check.outcome == *outcome);
         }
     }

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Instant;
 
-use super::check::{Check, Outcome, connection, pool_saturation, slow_queries};
+use super::check::{Check, CheckOutcome, connection, pool_saturation, slow_queries};
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
 
 /// What we think of a target, from best to worst; the label `status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Status {
     /// Every check passes.
     Healthy,
@@ -18,18 +20,6 @@ pub enum Status {
     Degraded,
     /// A check fails.
     Unhealthy,
-}
-
-impl Label for Status {
-    const ALL: &'static [Self] = &[Self::Healthy, Self::Degraded, Self::Unhealthy];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Degraded => "degraded",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
 }
 
 /// What we think of a target, and why.
@@ -60,11 +50,11 @@ pub fn judge(snapshot: Option<&Snapshot>, clock: &Clock, thresholds: &Thresholds
         pool_saturation(snapshot, thresholds),
         slow_queries(snapshot, thresholds),
     ];
-    let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(Outcome::Pass);
+    let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(CheckOutcome::Pass);
     let status = match worst {
-        Outcome::Pass => Status::Healthy,
-        Outcome::Warn => Status::Degraded,
-        Outcome::Fail => Status::Unhealthy,
+        CheckOutcome::Pass => Status::Healthy,
+        CheckOutcome::Warn => Status::Degraded,
+        CheckOutcome::Fail => Status::Unhealthy,
     };
     let message = summary(status, &checks);
     Verdict { status, message, checks, age: snapshot.map(|snapshot| snapshot.age(clock.now)) }

@@ -11,7 +11,7 @@ use hyper::Uri;
 use hyper::header::{self, HeaderMap};
 use hyper::http::uri::Authority;
 
-use super::settings::{ExternalUrl, Settings};
+use super::settings::{ExternalUrl, ServerSettings};
 
 /// What a route shows or does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Client {
 
 impl Client {
     pub(super) fn new(
-        settings: &Settings,
+        settings: &ServerSettings,
         peer: Peer,
         authenticated: bool,
         uri: &Uri,
@@ -76,7 +76,7 @@ impl Refusal {
 
 /// Whether a request may be answered.
 pub(super) fn check(
-    settings: &Settings,
+    settings: &ServerSettings,
     access: Access,
     client: &Client,
     uri: &Uri,
@@ -99,7 +99,7 @@ pub(super) fn check(
 const FORWARDED: [&str; 5] =
     ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
 
-fn on_this_host(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> bool {
+fn on_this_host(settings: &ServerSettings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> bool {
     if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
         return false;
     }
@@ -132,7 +132,7 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     }
 }
 
-fn from_other_site(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> bool {
+fn from_other_site(settings: &ServerSettings, uri: &Uri, headers: &HeaderMap) -> bool {
     let fetched = |site: &header::HeaderValue| !matches!(site.as_bytes(), b"same-origin" | b"none");
     if headers.get_all("sec-fetch-site").iter().any(fetched) {
         return true;
@@ -143,7 +143,7 @@ fn from_other_site(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> bool 
 }
 
 /// Host and port are compared, not the scheme: a proxy may have ended TLS.
-fn is_own_origin(settings: &Settings, origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
+fn is_own_origin(settings: &ServerSettings, origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
     let Some((scheme, origin)) = origin.split_once("://") else { return false };
     let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     let bare = |text: &str| {
@@ -160,10 +160,10 @@ fn is_own_origin(settings: &Settings, origin: &str, uri: &Uri, headers: &HeaderM
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
-        Settings {
+    fn settings() -> ServerSettings {
+        ServerSettings {
             external_url: Some("https://pools.example/p".parse().unwrap()),
-            ..Settings::default()
+            ..ServerSettings::default()
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn asked_of(
-        settings: &Settings,
+        settings: &ServerSettings,
         peer: &str,
         pairs: &[(&'static str, &str)],
         access: Access,
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn other_sites_never_may() {
-        let open = Settings { lifecycle: true, ..settings() };
+        let open = ServerSettings { lifecycle: true, ..settings() };
         for pair in [
             ("origin", "null"),
             ("origin", "http://evil.example"),
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn in_production_strangers_see_the_open_routes_only() {
-        let production = Settings { production: true, ..settings() };
+        let production = ServerSettings { production: true, ..settings() };
         let ask = |access| asked_of(&production, "10.0.0.1", &[("host", "x")], access);
         assert_eq!(ask(Access::Open), Ok(()));
         assert_eq!(ask(Access::Sensitive), Err(Refusal::NotTrusted));
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn lifecycle_opens_changes_to_all() {
-        let open = Settings { lifecycle: true, ..settings() };
+        let open = ServerSettings { lifecycle: true, ..settings() };
         assert_eq!(asked_of(&open, "10.0.0.1", &[], Access::Change), Ok(()));
     }
 }

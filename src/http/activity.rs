@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::settings::Limits;
+use super::settings::HttpLimits;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Activity {
     }
 
     /// Waits until it has done the same for too long.
-    pub(super) async fn expired(&self, limits: &Limits) {
+    pub(super) async fn expired(&self, limits: &HttpLimits) {
         loop {
             let deadline = self.deadline(limits);
             tokio::select! {
@@ -92,7 +92,7 @@ impl Activity {
         }
     }
 
-    fn deadline(&self, limits: &Limits) -> Instant {
+    fn deadline(&self, limits: &HttpLimits) -> Instant {
         let (phase, since) = self.now();
         since
             + match phase {
@@ -218,7 +218,7 @@ mod tests {
 
     async fn seconds_until_expired(activity: &Activity) -> u64 {
         let from = Instant::now();
-        activity.expired(&Limits::default()).await;
+        activity.expired(&HttpLimits::default()).await;
         from.elapsed().as_secs()
     }
 
@@ -226,7 +226,7 @@ mod tests {
     async fn a_header_has_ten_seconds_from_its_first_byte() {
         let activity = Arc::new(Activity::new());
         activity.established(false);
-        let _ = timeout(Duration::from_secs(60), activity.expired(&Limits::default())).await;
+        let _ = timeout(Duration::from_secs(60), activity.expired(&HttpLimits::default())).await;
         activity.received();
         tokio::time::advance(Duration::from_secs(4)).await;
         activity.received();

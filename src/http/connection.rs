@@ -22,7 +22,7 @@ use super::begun::Begun;
 use super::listener::Stream;
 use super::roster::Place;
 use super::service::{Held, Sender, Service};
-use super::settings::Limits;
+use super::settings::HttpLimits;
 use super::web::Web;
 
 /// A connection that is ready for requests.
@@ -121,7 +121,7 @@ impl Surroundings {
         }
     }
 
-    fn limits(&self) -> &Limits {
+    fn limits(&self) -> &HttpLimits {
         &self.service.settings().limits
     }
 }

@@ -83,19 +83,19 @@ const EDGES: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The counters and histograms of the web side, and how its own configuration was last read.
-pub struct Instruments {
+pub struct HttpInstruments {
     requests: PairCounters<Handler, Code>,
     durations: Histograms<Handler>,
-    web_config: Mutex<WebConfig>,
+    web_config: Mutex<WebConfigReads>,
 }
 
 #[derive(Default)]
-struct WebConfig {
+struct WebConfigReads {
     successful: Option<bool>,
     last_success: Option<Duration>,
 }
 
-impl Instruments {
+impl HttpInstruments {
     /// All at zero.
     pub fn new() -> Self {
         let requests = PairCounters::new(["handler", "code"]);
@@ -123,19 +123,19 @@ impl Instruments {
         }
     }
 
-    fn web_config(&self) -> MutexGuard<'_, WebConfig> {
+    fn web_config(&self) -> MutexGuard<'_, WebConfigReads> {
         self.web_config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Instruments {
+impl Default for HttpInstruments {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// The families of [`Instruments`]; read at each scrape.
-pub const READINGS: &[Reading<Instruments>] = &[
+/// The families of [`HttpInstruments`]; read at each scrape.
+pub const READINGS: &[Reading<HttpInstruments>] = &[
     Reading {
         name: "db_pool_exporter_http_requests_total",
         help: "HTTP requests answered, by route and status.",

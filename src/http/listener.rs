@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::access::Peer;
-use super::settings::{Listen, Settings};
+use super::settings::{Listen, ServerSettings};
 
 /// A byte stream to a client.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -106,7 +106,7 @@ impl Listener {
 ///
 /// # Errors
 /// The first address that cannot be bound; those before it are free again.
-pub fn bind(settings: &Settings, inherited: ListenFd) -> Result<Vec<Listener>, BindError> {
+pub fn bind(settings: &ServerSettings, inherited: ListenFd) -> Result<Vec<Listener>, BindError> {
     if settings.systemd_socket {
         return take_over(inherited);
     }

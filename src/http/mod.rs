@@ -25,14 +25,14 @@ pub mod web;
 
 pub use access::{Access, Client, Peer};
 pub use answer::Answer;
-pub use instruments::{Instruments, READINGS};
+pub use instruments::{HttpInstruments, READINGS};
 pub use listener::{Address, BindError, Listener, bind};
 pub use negotiate::accepts;
 pub use request::Request;
 pub use routes::{Answering, ROUTES, Route, TELEMETRY, Verb};
 pub use serve::serve;
 pub use service::{Context, Reload, Service, StartError, State};
-pub use settings::{ExternalUrl, Limits, Listen, NotAllowed, Settings};
+pub use settings::{ExternalUrl, HttpLimits, Listen, NotAllowed, ServerSettings};
 
 /// The sockets of systemd's socket activation: `Inherited::from_env()`, before any thread runs.
 pub use listenfd::ListenFd as Inherited;

@@ -13,7 +13,7 @@ use super::answer::Answer;
 use super::instruments::Handler;
 use super::request::Request;
 use super::service::Context;
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use super::{api, exposition, landing, lifecycle};
 
 /// An answer on its way.
@@ -164,7 +164,7 @@ impl Found {
 }
 
 /// Looks a method and a path up.
-pub(super) fn find(settings: &Settings, method: &Method, path: &str) -> Found {
+pub(super) fn find(settings: &ServerSettings, method: &Method, path: &str) -> Found {
     if *method == Method::OPTIONS && path == "*" {
         return Found::Allow("GET, HEAD, POST, OPTIONS".to_owned());
     }
@@ -185,7 +185,7 @@ pub(super) fn find(settings: &Settings, method: &Method, path: &str) -> Found {
     }
 }
 
-fn path_of<'a>(settings: &'a Settings, route: &Route) -> &'a str {
+fn path_of<'a>(settings: &'a ServerSettings, route: &Route) -> &'a str {
     if route.path == TELEMETRY { &settings.telemetry_path } else { route.path }
 }
 

@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout};
 use super::access::{self, Client, Peer};
 use super::activity::Busy;
 use super::answer::Answer;
-use super::instruments::Instruments;
+use super::instruments::HttpInstruments;
 use super::request::Request;
 use super::roster::Roster;
 use super::routes::{self, Found, HEALTHY, Route};
-use super::settings::Settings;
+use super::settings::ServerSettings;
 use super::web::{Gate, Live, Load};
 use crate::metrics::Page;
 use crate::probe;
@@ -31,7 +31,7 @@ pub type Reload = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
 
 /// What the rest of the daemon gives to the web side.
 pub struct State {
-    /// Writes all families of `/metrics`, those of [`Instruments`] among them.
+    /// Writes all families of `/metrics`, those of [`HttpInstruments`] among them.
     pub exposition: Arc<dyn Fn(&mut Page<'_>) + Send + Sync>,
     /// Whether every target was probed once.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -40,13 +40,13 @@ pub struct State {
     /// `None`: nothing can be reloaded.
     pub reload: Option<Reload>,
     /// What the web side counts.
-    pub instruments: Arc<Instruments>,
+    pub instruments: Arc<HttpInstruments>,
 }
 
 /// What an answer is made from.
 pub struct Context {
     /// As given at start.
-    pub settings: Settings,
+    pub settings: ServerSettings,
     /// As given at start.
     pub state: State,
 }
@@ -89,7 +89,7 @@ impl Service {
     /// # Errors
     /// All problems of the web configuration.
     pub fn new(
-        settings: Settings,
+        settings: ServerSettings,
         state: State,
         load: Option<Load>,
     ) -> Result<Arc<Self>, StartError> {
@@ -101,7 +101,7 @@ impl Service {
         Ok(Arc::new(Self { context: Context { settings, state }, live, gate, in_flight, roster }))
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &ServerSettings {
         &self.context.settings
     }
 

@@ -107,7 +107,7 @@ impl ExternalUrl {
 
 /// Time and size limits against abuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct HttpLimits {
     /// From the first byte of a request to the end of its header.
     pub header: Duration,
     /// Between two requests of one connection, and before the first.
@@ -123,7 +123,7 @@ pub struct Limits {
     pub connections: usize,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             header: Duration::from_secs(10),
@@ -138,7 +138,7 @@ impl Default for Limits {
 
 /// Everything that flags and environment say about the web side.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServerSettings {
     /// `--web.listen-address`, repeatable.
     pub listen: Vec<Listen>,
     /// `--web.systemd-socket`: the sockets that systemd hands over, instead of `listen`.
@@ -160,10 +160,10 @@ pub struct Settings {
     /// `--timeout-offset`: taken off the scraper's time-out.
     pub timeout_offset: Duration,
     /// Not options, but shorter in tests.
-    pub limits: Limits,
+    pub limits: HttpLimits,
 }
 
-impl Default for Settings {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: vec![Listen::Tcp { host: None, port: 9956 }],
@@ -176,12 +176,12 @@ impl Default for Settings {
             lifecycle: false,
             production: false,
             timeout_offset: Duration::from_millis(500),
-            limits: Limits::default(),
+            limits: HttpLimits::default(),
         }
     }
 }
 
-impl Settings {
+impl ServerSettings {
     /// What stands before every path that we answer: empty, or a slash and more.
     pub fn prefix(&self) -> String {
         match &self.route_prefix {
@@ -221,9 +221,9 @@ mod tests {
 
     #[test]
     fn prefixes_come_from_the_external_url_unless_given() {
-        let mut settings = Settings {
+        let mut settings = ServerSettings {
             external_url: Some("https://proxy/pools/".parse().unwrap()),
-            ..Settings::default()
+            ..ServerSettings::default()
         };
         assert_eq!(
             (settings.prefix(), settings.outside_prefix()),

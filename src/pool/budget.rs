@@ -8,12 +8,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use strum::{IntoStaticStr, VariantArray};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Gauge;
 
 /// What a connection is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Purpose {
     /// To be kept in the pool.
     Pool,

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::budget::{Budget, Permit, Purpose};
 use super::error::{ConnectError, Phase, Reason};
-use super::instruments::Instruments;
+use super::instruments::PoolInstruments;
 use super::login::{self, Failed, Live};
 use super::password::{Credentials, Keychain, Proof};
 use super::policy::Warned;
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a target is reached.
 #[derive(Clone, PartialEq)]
-pub struct Settings {
+pub struct ConnectSettings {
     /// Where, as whom, how.
     pub dsn: Arc<Dsn>,
     /// To open a connection, all hosts and phases together.
@@ -45,7 +45,7 @@ pub struct Settings {
     pub console: bool,
 }
 
-impl Settings {
+impl ConnectSettings {
     /// The sslmode in force, as libpq calls it.
     pub fn sslmode(&self) -> &'static str {
         self.dsn.tls.mode.unwrap_or(SslMode::Prefer).label()
@@ -54,9 +54,9 @@ impl Settings {
 
 /// Opens the connections of one target, and counts and times them.
 pub struct Connector {
-    settings: Settings,
+    settings: ConnectSettings,
     budget: Arc<Budget>,
-    instruments: Arc<Instruments>,
+    instruments: Arc<PoolInstruments>,
     keychain: Arc<Keychain>,
     warned: Arc<Warned>,
     connecting: Gauge,
@@ -67,9 +67,9 @@ pub struct Connector {
 impl Connector {
     /// `tasks` and `stop`: where the connections' tasks are tracked, and what ends them at once.
     pub fn new(
-        settings: Settings,
+        settings: ConnectSettings,
         budget: Arc<Budget>,
-        instruments: Arc<Instruments>,
+        instruments: Arc<PoolInstruments>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
@@ -86,7 +86,7 @@ impl Connector {
     }
 
     /// How the target is reached.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &ConnectSettings {
         &self.settings
     }
 

@@ -7,13 +7,15 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
 use crate::metrics::Label;
 
 /// A step of opening a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Phase {
     /// The host's addresses are looked up.
     Dns,
@@ -28,23 +30,9 @@ pub enum Phase {
     Startup,
 }
 
-impl Label for Phase {
-    const ALL: &'static [Self] =
-        &[Self::Dns, Self::Tcp, Self::SslRequest, Self::Tls, Self::Startup];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Tcp => "tcp",
-            Self::SslRequest => "ssl_request",
-            Self::Tls => "tls",
-            Self::Startup => "startup",
-        }
-    }
-}
-
 /// Why a connect or a probe failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Took longer than its limit.
     Timeout,
@@ -83,52 +71,6 @@ pub enum Reason {
     Disconnected,
     /// Anything else; the log has it.
     Other,
-}
-
-impl Label for Reason {
-    const ALL: &'static [Self] = &[
-        Self::Timeout,
-        Self::Refused,
-        Self::Unreachable,
-        Self::Tls,
-        Self::Auth,
-        Self::TooManyConnections,
-        Self::NoDatabase,
-        Self::StartingUp,
-        Self::WrongSession,
-        Self::Budget,
-        Self::NoPrivilege,
-        Self::NoTable,
-        Self::NoExtension,
-        Self::ReadOnly,
-        Self::DiskFull,
-        Self::Query,
-        Self::Disconnected,
-        Self::Other,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Tls => "tls",
-            Self::Auth => "auth",
-            Self::TooManyConnections => "too_many_connections",
-            Self::NoDatabase => "no_database",
-            Self::StartingUp => "starting_up",
-            Self::WrongSession => "wrong_session",
-            Self::Budget => "budget",
-            Self::NoPrivilege => "no_privilege",
-            Self::NoTable => "no_table",
-            Self::NoExtension => "no_extension",
-            Self::ReadOnly => "read_only",
-            Self::DiskFull => "disk_full",
-            Self::Query => "query",
-            Self::Disconnected => "disconnected",
-            Self::Other => "other",
-        }
-    }
 }
 
 /// A connection that could not be opened.

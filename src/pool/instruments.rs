@@ -3,15 +3,16 @@
 //! The edges of the buckets are the same for all targets: `sum by (le)` over edges that differ is
 //! wrong. They hold the usual limits (10 s to connect, 30 s to check out) as edges.
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::budget::Purpose;
 use super::error::{Phase, Reason};
-use crate::metrics::{
-    Counter, Counters, Histogram, Histograms, Kind, Label, PairCounters, Reading,
-};
+use crate::metrics::{Counter, Counters, Histogram, Histograms, Kind, PairCounters, Reading};
 
 /// How a check-out ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum CheckOutOutcome {
     /// With a connection.
     Ok,
     /// No slot within `DB_POOL_TIMEOUT`.
@@ -22,21 +23,9 @@ pub enum Outcome {
     Cancelled,
 }
 
-impl Label for Outcome {
-    const ALL: &'static [Self] = &[Self::Ok, Self::Timeout, Self::ConnectError, Self::Cancelled];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Timeout => "timeout",
-            Self::ConnectError => "connect_error",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
 /// Why a pooled connection was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum CloseReason {
     /// At check-in, when the pool already kept its size.
     Overflow,
@@ -50,39 +39,6 @@ pub enum CloseReason {
     Broken,
     /// With the pool.
     Shutdown,
-}
-
-impl Label for CloseReason {
-    const ALL: &'static [Self] = &[
-        Self::Overflow,
-        Self::Recycled,
-        Self::Invalidated,
-        Self::PingFailed,
-        Self::Broken,
-        Self::Shutdown,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Overflow => "overflow",
-            Self::Recycled => "recycled",
-            Self::Invalidated => "invalidated",
-            Self::PingFailed => "ping_failed",
-            Self::Broken => "broken",
-            Self::Shutdown => "shutdown",
-        }
-    }
-}
-
-impl Label for Purpose {
-    const ALL: &'static [Self] = &[Self::Pool, Self::Fresh];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Pool => "pool",
-            Self::Fresh => "fresh",
-        }
-    }
 }
 
 /// Seconds; connecting and its phases. 1, 3 and 7 s are where a lost SYN is sent again.
@@ -102,8 +58,8 @@ pub const QUERY: &[f64] = &[
 ];
 
 /// The counters and histograms of one pool.
-pub struct Instruments {
-    pub(super) checkouts: Counters<Outcome>,
+pub struct PoolInstruments {
+    pub(super) checkouts: Counters<CheckOutOutcome>,
     pub(super) checkins: Counter,
     pub(super) opened: Counter,
     pub(super) closed: Counters<CloseReason>,
@@ -121,7 +77,7 @@ pub(super) struct Times {
     pub(super) ping: Histogram,
 }
 
-impl Instruments {
+impl PoolInstruments {
     /// All at zero.
     pub fn new() -> Self {
         let connect_errors = PairCounters::new(["phase", "reason"]);
@@ -151,17 +107,17 @@ impl Instruments {
     /// The events so far, as the specification's pool status names them.
     pub fn totals(&self) -> Totals {
         Totals {
-            checkouts: self.checkouts.count(Outcome::Ok),
+            checkouts: self.checkouts.count(CheckOutOutcome::Ok),
             checkins: self.checkins.count(),
             connects: self.opened.count(),
             disconnects: self.closed.sum(),
             failed: self.connect_errors.sum(),
-            timeouts: self.checkouts.count(Outcome::Timeout),
+            timeouts: self.checkouts.count(CheckOutOutcome::Timeout),
         }
     }
 }
 
-impl Default for Instruments {
+impl Default for PoolInstruments {
     fn default() -> Self {
         Self::new()
     }
@@ -184,8 +140,8 @@ pub struct Totals {
     pub timeouts: u64,
 }
 
-/// The families of [`Instruments`]; read at each scrape.
-pub const READINGS: &[Reading<Instruments>] = &[
+/// The families of [`PoolInstruments`]; read at each scrape.
+pub const READINGS: &[Reading<PoolInstruments>] = &[
     Reading {
         name: "db_pool_checkouts_total",
         help: "Check-outs from the exporter's own probe pool, by how they ended.",

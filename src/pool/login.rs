@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::budget::{Budget, Permit};
-use super::connect::Settings;
+use super::connect::ConnectSettings;
 use super::error::{ConnectError, Phase, Reason};
 use super::policy::{Policy, Privacy, Warned};
 use super::reach::Peer;
@@ -61,7 +61,7 @@ pub struct Server {
 
 /// What a login needs.
 pub(super) struct Job {
-    pub(super) settings: Settings,
+    pub(super) settings: ConnectSettings,
     /// The role, if it is not the URL's.
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,

@@ -18,9 +18,9 @@ use tracing::{debug, info};
 use super::budget::Purpose;
 use super::connect::Connector;
 use super::error::{ConnectError, Phase, Reason};
-use super::instruments::{CloseReason, Instruments};
+use super::instruments::{CloseReason, PoolInstruments};
 use super::login::Live;
-use super::settings::Limits;
+use super::settings::PoolLimits;
 use crate::metrics::{Gauge, Held};
 
 /// How often a check-out pings before its last reconnect, as in SQLAlchemy.
@@ -43,7 +43,7 @@ enum State {
 pub(super) struct Open {
     pub(super) live: Live,
     pub(super) end: CloseReason,
-    instruments: Arc<Instruments>,
+    instruments: Arc<PoolInstruments>,
     _counted: Held,
 }
 
@@ -80,8 +80,8 @@ pub(super) struct Manager(Arc<Rules>);
 
 struct Rules {
     connector: Arc<Connector>,
-    limits: Limits,
-    instruments: Arc<Instruments>,
+    limits: PoolLimits,
+    instruments: Arc<PoolInstruments>,
     open: Gauge,
     invalidated: Mutex<Option<Instant>>,
 }
@@ -89,8 +89,8 @@ struct Rules {
 impl Manager {
     pub(super) fn new(
         connector: Arc<Connector>,
-        limits: Limits,
-        instruments: Arc<Instruments>,
+        limits: PoolLimits,
+        instruments: Arc<PoolInstruments>,
     ) -> Self {
         let (open, invalidated) = (Gauge::new(), Mutex::new(None));
         Self(Arc::new(Rules { connector, limits, instruments, open, invalidated }))

@@ -30,14 +30,14 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 pub use budget::{Budget, Purpose};
 pub use checkout::{Access, Checkout};
-pub use connect::{Connector, Settings};
+pub use connect::{ConnectSettings, Connector};
 pub use error::{CheckoutError, ConnectError, Phase, QueryError, Reason};
 pub use hint::hint;
-pub use instruments::{CloseReason, Instruments, Outcome, QUERY, READINGS, Totals};
+pub use instruments::{CheckOutOutcome, CloseReason, PoolInstruments, QUERY, READINGS, Totals};
 pub use login::Server;
 pub use password::{Command, Credentials, Source};
 pub use reach::Peer;
-pub use settings::Limits;
+pub use settings::PoolLimits;
 pub use state::{STATE_READINGS, State};
 pub use timings::Timings;
 pub use tls::Tls;
@@ -50,8 +50,8 @@ pub struct Pool {
     bb8: bb8::Pool<Manager>,
     manager: Manager,
     slots: Arc<Semaphore>,
-    limits: Limits,
-    instruments: Arc<Instruments>,
+    limits: PoolLimits,
+    instruments: Arc<PoolInstruments>,
     gauges: Gauges,
     /// Whether a connection is one too many is decided and done by one check-in at a time.
     check_in: Mutex<()>,
@@ -67,8 +67,8 @@ impl Pool {
     /// A pool that opens its connections with `connector`. Must be called within a tokio runtime.
     pub fn new(
         connector: Arc<Connector>,
-        limits: Limits,
-        instruments: Arc<Instruments>,
+        limits: PoolLimits,
+        instruments: Arc<PoolInstruments>,
     ) -> Arc<Self> {
         let max = limits.max().unwrap_or(u32::MAX).max(1);
         // bb8's own limit covers waiting, opening and pinging: a net that nothing should reach.
@@ -103,7 +103,7 @@ impl Pool {
     }
 
     /// The limits that it obeys.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &PoolLimits {
         &self.limits
     }
 
@@ -113,7 +113,7 @@ impl Pool {
     }
 
     /// What it counts and times.
-    pub fn instruments(&self) -> &Arc<Instruments> {
+    pub fn instruments(&self) -> &Arc<PoolInstruments> {
         &self.instruments
     }
 
@@ -134,13 +134,14 @@ impl Pool {
     ///
     /// Cancel safe: nothing is lost, and a connection whose ping was under way is closed.
     pub async fn check_out(self: &Arc<Self>) -> Result<Checkout, CheckoutError> {
-        let mut counted = Counted { instruments: &self.instruments, outcome: Outcome::Cancelled };
+        let mut counted =
+            Counted { instruments: &self.instruments, outcome: CheckOutOutcome::Cancelled };
         let start = Instant::now();
         let result = self.attempt(start).await;
         counted.outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(CheckoutError::Timeout { .. }) => Outcome::Timeout,
-            Err(CheckoutError::Connect(_) | CheckoutError::Closed) => Outcome::ConnectError,
+            Ok(_) => CheckOutOutcome::Ok,
+            Err(CheckoutError::Timeout { .. }) => CheckOutOutcome::Timeout,
+            Err(CheckoutError::Connect(_) | CheckoutError::Closed) => CheckOutOutcome::ConnectError,
         };
         if result.is_ok() {
             self.instruments.times.checkout.observe(start.elapsed());
@@ -185,8 +186,8 @@ impl Pool {
 
 /// Counts a check-out's end, also when its future is dropped.
 struct Counted<'a> {
-    instruments: &'a Instruments,
-    outcome: Outcome,
+    instruments: &'a PoolInstruments,
+    outcome: CheckOutOutcome,
 }
 
 impl Drop for Counted<'_> {

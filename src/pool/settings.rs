@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The limits and habits of a pool.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
+pub struct PoolLimits {
     /// Connections that the pool keeps; 0 means no limit at all, as in SQLAlchemy.
     pub size: u32,
     /// Connections beyond it, closed at check-in; `None` means no limit.
@@ -25,7 +25,7 @@ pub struct Limits {
     pub echo_statements: bool,
 }
 
-impl Limits {
+impl PoolLimits {
     /// Connections that there may be at a time; `None` without a limit.
     pub fn max(&self) -> Option<u32> {
         let overflow = self.max_overflow?;

@@ -8,24 +8,25 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Connected, Kind, Published, Queried, Schedule, Settings, Snapshot, Target, Thresholds, Window,
+    Connected, Published, Queried, Schedule, Snapshot, Target, TargetKind, TargetSettings,
+    Thresholds, Window,
 };
 use crate::dsn::Dsn;
-use crate::pool::{self, Limits, Peer, Server, Timings, Totals};
+use crate::pool::{self, Peer, PoolLimits, Server, Timings, Totals};
 use crate::view::{self, Source, Usage, Views};
 
 /// The time of a snapshot's fresh connect.
 pub(crate) const CONNECT: Duration = Duration::from_micros(12_500);
 
 /// A target of this name, as the specification's defaults make it.
-pub(crate) fn settings(name: &str) -> Settings {
+pub(crate) fn settings(name: &str) -> TargetSettings {
     let interval = Duration::from_secs(10);
     let mut dsn = Dsn::default();
     dsn.database = Some("orders".to_owned());
-    Settings {
+    TargetSettings {
         name: name.to_owned(),
         labels: vec![("team".to_owned(), "payments".to_owned())],
-        kind: Kind::Postgres,
+        kind: TargetKind::Postgres,
         schedule: Schedule {
             interval,
             timeout: interval,
@@ -35,14 +36,14 @@ pub(crate) fn settings(name: &str) -> Settings {
         query: "SELECT 1".to_owned(),
         slow_threshold: Duration::from_secs(1),
         command_timeout: None,
-        connect: pool::Settings {
+        connect: pool::ConnectSettings {
             dsn: Arc::new(dsn),
             timeout: interval,
             credentials: pool::Credentials::default(),
             application_name: "db_pool_exporter".to_owned(),
             console: false,
         },
-        limits: Limits {
+        limits: PoolLimits {
             size: 20,
             max_overflow: Some(10),
             timeout: Duration::from_secs(30),
@@ -53,7 +54,7 @@ pub(crate) fn settings(name: &str) -> Settings {
             echo: false,
             echo_statements: false,
         },
-        views: view::Settings::default(),
+        views: view::ViewSettings::default(),
         write: None,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),

@@ -1,5 +1,7 @@
 //! What a target's probes count and time, event by event.
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::snapshot::Part;
 use crate::metrics::{
     Counter, Counters, Histogram, Histograms, Kind, Label, PairCounters, Reading,
@@ -34,7 +36,8 @@ impl Label for Statement {
 }
 
 /// A step of the write probe; the label `step`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Step {
     /// The rows are put in.
     Insert,
@@ -44,19 +47,6 @@ pub enum Step {
     Delete,
     /// The transaction ends: the server's disk, and its synchronous standbys, have it.
     Commit,
-}
-
-impl Label for Step {
-    const ALL: &'static [Self] = &[Self::Insert, Self::Read, Self::Delete, Self::Commit];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Read => "read",
-            Self::Delete => "delete",
-            Self::Commit => "commit",
-        }
-    }
 }
 
 /// The counters and histograms of one target's probes.

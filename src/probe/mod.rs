@@ -27,7 +27,7 @@ pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement, S
 pub use once::once;
 pub use roster::Roster;
 pub use run::publish_once;
-pub use settings::{Kind, Schedule, Settings, Thresholds};
+pub use settings::{Schedule, TargetKind, TargetSettings, Thresholds};
 pub use snapshot::{
     Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE, Snapshot,
 };

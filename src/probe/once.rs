@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::history::History;
 use super::instruments::Statement;
-use super::settings::Kind;
+use super::settings::TargetKind;
 use super::snapshot::{Connected, Failure, Part, Queried, Snapshot};
 use super::target::Target;
 use super::views;
@@ -142,7 +142,7 @@ async fn ask(
     let left = deadline.saturating_duration_since(Instant::now());
     let limit = settings.command_timeout.map_or(left, |command| command.min(left));
     // PgBouncer's console knows no transactions.
-    let in_transaction = settings.kind == Kind::Postgres;
+    let in_transaction = settings.kind == TargetKind::Postgres;
     if in_transaction {
         connection.begin(Access::ReadOnly, limit).await?;
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::run::run;
-use super::settings::Settings;
+use super::settings::TargetSettings;
 use super::target::Target;
 use crate::pool::Budget;
 
@@ -62,10 +62,11 @@ impl Roster {
 
     /// Makes the targets be these. Equal ones go on with their pools and counters; the others end,
     /// with their connections, or begin.
-    pub fn apply(&self, settings: Vec<Settings>) {
+    pub fn apply(&self, settings: Vec<TargetSettings>) {
         let (before, probing) = (self.targets.load_full(), self.is_probing());
-        let is_same = |e: &Entry, s: &Settings| e.is_probed == probing && e.target.settings() == s;
-        let kept = |s: &Settings| before.iter().find(|e| is_same(e, s)).cloned();
+        let is_same =
+            |e: &Entry, s: &TargetSettings| e.is_probed == probing && e.target.settings() == s;
+        let kept = |s: &TargetSettings| before.iter().find(|e| is_same(e, s)).cloned();
         let after: Vec<Entry> = settings
             .into_iter()
             .map(|s| kept(&s).unwrap_or_else(|| self.start(s, &before)))
@@ -75,7 +76,7 @@ impl Roster {
         self.targets.store(Arc::new(after));
     }
 
-    fn start(&self, settings: Settings, before: &[Entry]) -> Entry {
+    fn start(&self, settings: TargetSettings, before: &[Entry]) -> Entry {
         let stop = self.stop.child_token();
         let predecessor = before.iter().find(|entry| entry.target.name() == settings.name);
         let budget = predecessor.map(|entry| Arc::clone(entry.target.pool().connector().budget()));

@@ -8,7 +8,7 @@ use crate::view;
 
 /// What kind of server a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TargetKind {
     /// A PostgreSQL database.
     Postgres,
     /// PgBouncer's console.
@@ -46,13 +46,13 @@ impl Default for Thresholds {
 
 /// A target, and how it is probed. Two that are equal are the same target after a reload.
 #[derive(Clone, PartialEq)]
-pub struct Settings {
+pub struct TargetSettings {
     /// The label `target`.
     pub name: String,
     /// The user's own labels, for `db_pool_target_info`.
     pub labels: Vec<(String, String)>,
     /// What kind of server it is.
-    pub kind: Kind,
+    pub kind: TargetKind,
     /// When it is probed.
     pub schedule: Schedule,
     /// The statement of the probe, `DB_MONITOR_QUERY`.
@@ -62,13 +62,13 @@ pub struct Settings {
     /// The limit of one statement; `None`: the probe's deadline is the limit.
     pub command_timeout: Option<Duration>,
     /// How it is reached.
-    pub connect: pool::Settings,
+    pub connect: pool::ConnectSettings,
     /// How our own pool to it behaves.
-    pub limits: pool::Limits,
+    pub limits: pool::PoolLimits,
     /// Which views are looked at, and whose pools are inferred from them.
-    pub views: view::Settings,
+    pub views: view::ViewSettings,
     /// The write probe; `None`: off.
-    pub write: Option<write::Settings>,
+    pub write: Option<write::WriteProbeSettings>,
     /// By what it is judged.
     pub thresholds: Thresholds,
     /// `APP_ENV`, as `db_pool_config_info` shows it.

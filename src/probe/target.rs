@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::baseline::Baseline;
 use super::instruments::{Instruments, Statement};
-use super::settings::Settings;
+use super::settings::TargetSettings;
 use super::snapshot::Published;
 use crate::dsn::{Address, Host};
 use crate::metrics::{Kind, Reading, base_label};
@@ -18,7 +18,7 @@ use crate::view::Memory;
 
 /// A target that runs. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
-    settings: Settings,
+    settings: TargetSettings,
     base: String,
     pool: Arc<Pool>,
     instruments: Instruments,
@@ -32,12 +32,12 @@ impl Target {
     /// takes over, so that both together open no more than one; `tasks` and `stop`: for their tasks.
     /// Must be called within a tokio runtime.
     pub fn new(
-        settings: Settings,
+        settings: TargetSettings,
         budget: Arc<Budget>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let instruments = Arc::new(pool::Instruments::new());
+        let instruments = Arc::new(pool::PoolInstruments::new());
         let connect = connect_settings(&settings);
         let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
@@ -53,7 +53,7 @@ impl Target {
     }
 
     /// What it was made of.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &TargetSettings {
         &self.settings
     }
 
@@ -137,10 +137,10 @@ impl Target {
 
 /// A connect ends a little before the probe's deadline, which by default is as long as its own limit:
 /// cut off by the deadline, it could not tell in which phase it hung.
-fn connect_settings(settings: &Settings) -> pool::Settings {
+fn connect_settings(settings: &TargetSettings) -> pool::ConnectSettings {
     let most = settings.schedule.timeout.mul_f64(0.95);
     let connect = settings.connect.clone();
-    pool::Settings { timeout: connect.timeout.min(most), ..connect }
+    pool::ConnectSettings { timeout: connect.timeout.min(most), ..connect }
 }
 
 fn show_host(host: &Host) -> String {

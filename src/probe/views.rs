@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::instruments::Statement;
-use super::settings::Kind;
+use super::settings::TargetKind;
 use super::snapshot::{Failure, Part};
 use super::target::Target;
 use super::write;
@@ -61,8 +61,8 @@ pub(super) async fn sample(target: &Target, deadline: Instant) {
 fn wanted(target: &Target) -> Vec<Part> {
     let settings = target.settings();
     match settings.kind {
-        Kind::PgBouncer => Vec::new(),
-        Kind::Postgres => {
+        TargetKind::PgBouncer => Vec::new(),
+        TargetKind::Postgres => {
             let views = Name::ALL.iter().copied().filter(|name| settings.views.wants(*name));
             let write = settings.write.iter().map(|_| Part::Write);
             views.map(Part::View).chain(write).collect()

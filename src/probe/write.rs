@@ -17,7 +17,7 @@ use crate::pool::{Access, Checkout, Reason};
 
 /// How it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct WriteProbeSettings {
     /// Where to.
     pub table: Table,
     /// How many rows a probe.
@@ -119,7 +119,7 @@ impl Steps<'_> {
         Ok(self.connection.begin(Access::ReadWrite, limit).await?)
     }
 
-    async fn insert(&mut self, settings: &Settings) -> Result<(), Failure> {
+    async fn insert(&mut self, settings: &WriteProbeSettings) -> Result<(), Failure> {
         let start = Instant::now();
         let all: Vec<u32> = (0..settings.rows).collect();
         let at_once = if settings.use_insertmanyvalues { all.len() } else { 1 };

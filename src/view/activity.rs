@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -20,7 +21,8 @@ use crate::metrics::{Kind, Label, Reading, Samples};
 pub const OURSELVES: &str = "db_pool_exporter";
 
 /// What a session does; the label `state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// Runs a statement, waits for a lock, or for its client to take the answer.
     Active,
@@ -38,32 +40,6 @@ pub enum State {
     Starting,
     /// The exporter's role may not see it: it needs pg_read_all_stats.
     Unknown,
-}
-
-impl Label for State {
-    const ALL: &'static [Self] = &[
-        Self::Active,
-        Self::Idle,
-        Self::IdleInTransaction,
-        Self::IdleInTransactionAborted,
-        Self::Fastpath,
-        Self::Disabled,
-        Self::Starting,
-        Self::Unknown,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Idle => "idle",
-            Self::IdleInTransaction => "idle_in_transaction",
-            Self::IdleInTransactionAborted => "idle_in_transaction_aborted",
-            Self::Fastpath => "fastpath",
-            Self::Disabled => "disabled",
-            Self::Starting => "starting",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 impl State {

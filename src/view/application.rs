@@ -17,7 +17,7 @@ use crate::metrics::{Kind, Reading, Samples};
 
 /// An application whose pool is watched, and what its pool may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ApplicationSettings {
     /// The label `application`.
     pub name: String,
     /// Which sessions are its.
@@ -30,7 +30,7 @@ pub struct Settings {
     pub instances: u32,
 }
 
-impl Default for Settings {
+impl Default for ApplicationSettings {
     /// The sessions of the exporter's own role in its own database.
     fn default() -> Self {
         Self {
@@ -213,7 +213,7 @@ impl std::iter::Sum for Seen {
 
 /// The applications that have settings, by label set; what belongs to them is taken out of `groups`.
 pub(super) fn select<'g>(
-    settings: &[Settings],
+    settings: &[ApplicationSettings],
     groups: &mut Vec<&'g Group>,
 ) -> BTreeMap<Key, Application> {
     let mut found = BTreeMap::new();
@@ -238,7 +238,7 @@ pub(super) fn select<'g>(
 }
 
 /// The pool behind the sessions; `names`: those of each application_name.
-pub(super) fn infer(settings: &Settings, key: Key, names: &[Seen]) -> Application {
+pub(super) fn infer(settings: &ApplicationSettings, key: Key, names: &[Seen]) -> Application {
     let processes = match settings.sessions.names_processes() {
         true => u32::try_from(names.len()).unwrap_or(u32::MAX),
         false => 0,
@@ -357,15 +357,20 @@ pub const LEAK: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
 
-    fn settings(size: u32, overflow: Option<u32>, instances: u32) -> Settings {
-        Settings { pool_size: size, max_overflow: overflow, instances, ..Settings::default() }
+    fn settings(size: u32, overflow: Option<u32>, instances: u32) -> ApplicationSettings {
+        ApplicationSettings {
+            pool_size: size,
+            max_overflow: overflow,
+            instances,
+            ..ApplicationSettings::default()
+        }
     }
 
     fn seen(open: u64, busy: u64) -> Seen {
         Seen { open, busy, hidden: 0, leaked: 0 }
     }
 
-    fn infer(settings: &Settings, names: &[Seen]) -> Application {
+    fn infer(settings: &ApplicationSettings, names: &[Seen]) -> Application {
         super::infer(settings, Key::new("db", "app", "x"), names)
     }
 
@@ -459,14 +464,14 @@ mod tests {
 
     #[test]
     fn sessions_belong_to_the_first_application_that_they_match() {
-        let named = |name: &str, pattern: &str| Settings {
+        let named = |name: &str, pattern: &str| ApplicationSettings {
             name: name.to_owned(),
             sessions: Match {
                 application_name: Some(Pattern::new(pattern)),
                 user: Who::Any,
                 database: Who::Like(Pattern::new("d*")),
             },
-            ..Settings::default()
+            ..ApplicationSettings::default()
         };
         let rows = [
             group("u", "a-1", false),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::Views;
 use super::activity::Group;
-use super::limits::Limits;
+use super::limits::ServerLimits;
 use crate::metrics::{Kind, Reading};
 
 /// What can still be opened.
@@ -30,7 +30,7 @@ pub(super) fn used(groups: &[Group], ourselves: u64) -> u64 {
 
 impl Headroom {
     /// From the sessions of a scan; `ourselves` as for `used`.
-    pub fn new(limits: &Limits, groups: &[Group], ourselves: u64) -> Self {
+    pub fn new(limits: &ServerLimits, groups: &[Group], ourselves: u64) -> Self {
         let own = &limits.own;
         let free = limits.max.saturating_sub(used(groups, ourselves));
         let unreserved = free.saturating_sub(limits.superuser_reserved);
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    fn limits(superuser: bool, uses_reserved: bool) -> Limits {
+    fn limits(superuser: bool, uses_reserved: bool) -> ServerLimits {
         let own = Own {
             role: "monitor".to_owned(),
             database: "db".to_owned(),
@@ -139,14 +139,14 @@ mod tests {
             uses_reserved,
             sees_all: true,
         };
-        Limits {
+        ServerLimits {
             max: 20,
             superuser_reserved: 3,
             reserved: 2,
             own,
             roles: vec![("app".to_owned(), 6)],
             databases: vec![("db".to_owned(), 9), ("closed".to_owned(), 0)],
-            ..Limits::default()
+            ..ServerLimits::default()
         }
     }
 

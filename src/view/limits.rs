@@ -12,7 +12,7 @@ use crate::metrics::{Kind, Reading};
 
 /// What limits connections.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// As the server names it: `15.18 (Debian 15.18-0+deb12u1)`.
     pub version: String,
     /// As a number: 150018.
@@ -78,13 +78,13 @@ pub fn parameters(most: &i64) -> [(&(dyn ToSql + Sync), Type); 1] {
 ///
 /// # Errors
 /// No row, or a column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<Limits, Error> {
+pub fn read(rows: &[Row]) -> Result<ServerLimits, Error> {
     let row = rows.first().ok_or(Error::Empty)?;
     let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
     let roles = limited(row, 12)?;
     let databases = limited(row, 14)?;
     let told = (roles.len() + databases.len()) as u64;
-    Ok(Limits {
+    Ok(ServerLimits {
         version: column(row, 0)?,
         version_number: column(row, 1)?,
         started: column(row, 2)?,
@@ -113,7 +113,7 @@ fn limited(row: &Row, first: usize) -> Result<Vec<(String, u64)>, Error> {
     Ok(names.into_iter().zip(limits).collect())
 }
 
-/// The families of [`Limits`].
+/// The families of [`ServerLimits`].
 pub(super) const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_info",

@@ -11,10 +11,10 @@ use super::application::{self, Application};
 use super::databases::Databases;
 use super::headroom::{self, Headroom};
 use super::key::Key;
-use super::limits::Limits;
+use super::limits::ServerLimits;
 use super::name::Family;
 use super::series::{Labels, RETAINED, Series};
-use super::settings::Settings;
+use super::settings::ViewSettings;
 use super::slow::Seen;
 use super::statements::{Members, Statement};
 
@@ -26,7 +26,7 @@ pub struct Answers {
     /// How many connections of the exporter's own that scan has left out.
     pub ourselves: u64,
     /// What limits connections.
-    pub limits: Option<Limits>,
+    pub limits: Option<ServerLimits>,
     /// pg_stat_database.
     pub databases: Option<Databases>,
     /// pg_stat_statements.
@@ -50,7 +50,7 @@ pub struct Memory {
 
 impl Memory {
     /// Knows nothing yet.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &ViewSettings) -> Self {
         Self {
             series: Series::new(settings.series_limit),
             slow: Seen::new(settings.query_cache_size),
@@ -73,7 +73,7 @@ impl Memory {
     }
 
     /// Takes in what one probe was answered, and tells what its snapshot shows.
-    pub fn digest(&mut self, settings: &Settings, answers: Answers) -> Views {
+    pub fn digest(&mut self, settings: &ViewSettings, answers: Answers) -> Views {
         let Answers { activity: groups, ourselves, limits, databases, statements } = answers;
         let headroom = limits.as_ref().zip(groups.as_ref());
         let headroom = headroom.map(|(limits, groups)| Headroom::new(limits, groups, ourselves));
@@ -143,7 +143,7 @@ impl Memory {
 
     fn applications(
         &mut self,
-        settings: &Settings,
+        settings: &ViewSettings,
         groups: &[Group],
         labels: &Labels,
     ) -> Vec<Application> {
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn who_is_gone_is_told_as_zero_for_a_while() {
-        let settings = Settings::default();
+        let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
         memory.digest(&settings, scan(vec![group("web", State::Idle, 4)]));
         for _ in 0..RETAINED {
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn an_application_without_settings_is_told_beside_the_others() {
-        let mut settings = Settings::default();
+        let mut settings = ViewSettings::default();
         settings.applications[0].sessions.application_name = Some(crate::view::Pattern::new("w*"));
         let mut memory = Memory::new(&settings);
         let groups = vec![group("web", State::Active, 4), group("psql", State::Idle, 1)];
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn no_two_rows_have_the_same_labels() {
-        let mut settings = Settings::default();
+        let mut settings = ViewSettings::default();
         settings.applications[0].sessions.application_name = Some(crate::view::Pattern::new("w*"));
         let mut memory = Memory::new(&settings);
         let groups = vec![group("web", State::Idle, 1), group("default", State::Idle, 1)];
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_application_that_may_not_be_seen_has_no_slow_queries_told() {
-        let settings = Settings::default();
+        let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
         let groups = vec![group("web", State::Unknown, 1), group("psql", State::Idle, 1)];
         let views = memory.digest(&settings, scan(groups));
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_failed_scan_leaves_no_number_but_the_counters() {
-        let settings = Settings::default();
+        let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
         memory.digest(&settings, scan(vec![group("web", State::Idle, 4)]));
         let views = memory.digest(&settings, Answers::default());

@@ -28,11 +28,11 @@ pub use databases::Databases;
 pub use error::Error;
 pub use headroom::Headroom;
 pub use key::Key;
-pub use limits::Limits;
+pub use limits::ServerLimits;
 pub use memory::{Answers, Memory};
 pub use name::{Family, Name};
 pub use pattern::Pattern;
-pub use settings::Settings;
+pub use settings::ViewSettings;
 pub use usage::{Source, Usage};
 
 use crate::metrics::{Kind, Label, Reading};
@@ -43,7 +43,7 @@ pub struct Views {
     /// Who is connected and does what.
     pub activity: Option<Activity>,
     /// What limits connections.
-    pub limits: Option<Limits>,
+    pub limits: Option<ServerLimits>,
     /// What can still be opened; needs activity and limits.
     pub headroom: Option<Headroom>,
     /// Sessions over time.

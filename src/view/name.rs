@@ -1,9 +1,10 @@
 //! The views by name, as labels tell them.
 
-use crate::metrics::Label;
+use strum::{IntoStaticStr, VariantArray};
 
 /// A view; the labels `probe`, `query` and `view`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Name {
     /// Who is connected and does what: pg_stat_activity.
     Activity,
@@ -15,41 +16,19 @@ pub enum Name {
     Statements,
 }
 
-impl Label for Name {
-    const ALL: &'static [Self] = &[Self::Activity, Self::Limits, Self::Databases, Self::Statements];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Activity => "activity",
-            Self::Limits => "limits",
-            Self::Databases => "databases",
-            Self::Statements => "statements",
-        }
-    }
-}
-
 /// A family that has at most so many label sets; the label `family`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 pub enum Family {
     /// `db_pool_server_connections`, and all that have its label sets.
+    #[strum(serialize = "db_pool_server_connections")]
     Server,
     /// `db_pool_app_active_connections`, and all that have its label sets.
+    #[strum(serialize = "db_pool_app_active_connections")]
     Applications,
     /// `db_pool_server_sessions_total`, and all that have its label sets.
+    #[strum(serialize = "db_pool_server_sessions_total")]
     Databases,
     /// `db_pool_server_role_connection_limit`, and all that have its label sets.
+    #[strum(serialize = "db_pool_server_role_connection_limit")]
     Roles,
-}
-
-impl Label for Family {
-    const ALL: &'static [Self] = &[Self::Server, Self::Applications, Self::Databases, Self::Roles];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Server => "db_pool_server_connections",
-            Self::Applications => "db_pool_app_active_connections",
-            Self::Databases => "db_pool_server_sessions_total",
-            Self::Roles => "db_pool_server_role_connection_limit",
-        }
-    }
 }

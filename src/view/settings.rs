@@ -8,7 +8,7 @@ use super::statements;
 
 /// Which views are looked at, and how. The default is what holds without any configuration.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct ViewSettings {
     /// pg_stat_activity: connections, slow queries, applications, and with `limits` headroom.
     pub activity: bool,
     /// What limits connections.
@@ -16,7 +16,7 @@ pub struct Settings {
     /// pg_stat_database, from PostgreSQL 14 on.
     pub databases: bool,
     /// pg_stat_statements; `None`: off.
-    pub statements: Option<statements::Settings>,
+    pub statements: Option<statements::StatementsSettings>,
     /// A query that runs for longer is slow: DB_MONITOR_SLOW_QUERY_THRESHOLD.
     pub slow_threshold: Duration,
     /// A session idle in transaction for longer is a leak.
@@ -26,12 +26,12 @@ pub struct Settings {
     /// Whether slow queries are shown with their texts.
     pub show_query_text: bool,
     /// The applications whose pools are watched. Who matches several is of the first.
-    pub applications: Vec<application::Settings>,
+    pub applications: Vec<application::ApplicationSettings>,
     /// At most so many label sets of database, user and application.
     pub series_limit: usize,
 }
 
-impl Default for Settings {
+impl Default for ViewSettings {
     fn default() -> Self {
         Self {
             activity: true,
@@ -42,13 +42,13 @@ impl Default for Settings {
             leak_threshold: application::LEAK,
             query_cache_size: 1200,
             show_query_text: false,
-            applications: vec![application::Settings::default()],
+            applications: vec![application::ApplicationSettings::default()],
             series_limit: 100,
         }
     }
 }
 
-impl Settings {
+impl ViewSettings {
     /// None at all.
     pub fn off() -> Self {
         Self { activity: false, limits: false, databases: false, ..Self::default() }

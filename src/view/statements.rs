@@ -17,14 +17,14 @@ use crate::metrics::{Kind, Reading};
 
 /// How statements are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct StatementsSettings {
     /// How many are taken in, by their total time.
     pub top: u32,
     /// Whether their texts are told, in `_statement_info`.
     pub show_text: bool,
 }
 
-impl Default for Settings {
+impl Default for StatementsSettings {
     fn default() -> Self {
         Self { top: 20, show_text: false }
     }

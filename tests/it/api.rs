@@ -6,7 +6,7 @@ use std::time::Duration;
 use db_pool_exporter::http::api::{
     Asked, Endpoint, health, pool_health, pool_status, reset_metrics,
 };
-use db_pool_exporter::probe::{Kind, Roster, Schedule, Settings, Snapshot, Thresholds};
+use db_pool_exporter::probe::{Roster, Schedule, Snapshot, TargetKind, TargetSettings, Thresholds};
 use db_pool_exporter::view;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -17,11 +17,11 @@ use crate::support::pools::{SOON, cluster, connect, counted, limits};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-fn settings(port: u16) -> Settings {
-    Settings {
+fn settings(port: u16) -> TargetSettings {
+    TargetSettings {
         name: "default".to_owned(),
         labels: Vec::new(),
-        kind: Kind::Postgres,
+        kind: TargetKind::Postgres,
         schedule: Schedule {
             interval: INTERVAL,
             timeout: Duration::from_secs(2),
@@ -33,7 +33,7 @@ fn settings(port: u16) -> Settings {
         command_timeout: None,
         connect: connect(port),
         limits: limits(20, 10),
-        views: view::Settings::off(),
+        views: view::ViewSettings::off(),
         write: None,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use db_pool_exporter::dsn::{Address, Host, SessionAttrs, SslMode};
 use db_pool_exporter::pool::{
-    Access, Budget, CheckoutError, Limits, Phase, Pool, QueryError, Reason,
+    Access, Budget, CheckoutError, Phase, Pool, PoolLimits, QueryError, Reason,
 };
 use tokio::time::Instant;
 
@@ -93,7 +93,7 @@ async fn size_zero_keeps_everything_and_overflow_without_limit_keeps_the_size() 
     let cluster = cluster();
     let settings = connect(cluster.port());
     for (size, overflow, kept) in [(0, Some(3), 5), (2, None, 2), (2, Some(3), 2)] {
-        let limits = Limits { size, max_overflow: overflow, ..limits(0, 0) };
+        let limits = PoolLimits { size, max_overflow: overflow, ..limits(0, 0) };
         let pool = pool(settings.clone(), limits);
         let mut held = Vec::new();
         for _ in 0..5 {
@@ -120,7 +120,7 @@ async fn turns(pool: &Arc<Pool>, n: usize) -> Vec<i32> {
 async fn lifo_takes_the_last_one_and_fifo_takes_turns() {
     let cluster = cluster();
     for (use_lifo, different) in [(true, 1), (false, 3)] {
-        let limits = Limits { use_lifo, ..limits(3, 0) };
+        let limits = PoolLimits { use_lifo, ..limits(3, 0) };
         let pool = pool(connect(cluster.port()), limits);
         let mut held = Vec::new();
         for _ in 0..3 {
@@ -138,7 +138,7 @@ async fn lifo_takes_the_last_one_and_fifo_takes_turns() {
 async fn an_old_connection_is_replaced_at_check_out_and_not_before() {
     let cluster = cluster();
     let recycle = Some(Duration::from_millis(400));
-    let pool = pool(connect(cluster.port()), Limits { recycle, ..limits(2, 0) });
+    let pool = pool(connect(cluster.port()), PoolLimits { recycle, ..limits(2, 0) });
     let held = pool.check_out().await.expect("a slot is free");
     let old = held.server().pid;
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -174,7 +174,7 @@ async fn the_pre_ping_replaces_a_dead_connection_and_invalidates_the_others() {
 #[tokio::test]
 async fn without_the_pre_ping_a_dead_connection_goes_out_as_the_application_would_see_it() {
     let cluster = cluster();
-    let pool = pool(connect(cluster.port()), Limits { pre_ping: false, ..limits(2, 0) });
+    let pool = pool(connect(cluster.port()), PoolLimits { pre_ping: false, ..limits(2, 0) });
     let pid = turns(&pool, 1).await[0];
     cluster.psql(&format!("SELECT pg_terminate_backend({pid})"));
     wait_for("the session to end", || sessions(&cluster) == 0).await;
@@ -311,7 +311,7 @@ async fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 #[tokio::test]
 async fn a_hung_ping_costs_its_limit_and_its_connection_never_comes_back() {
     let cluster = cluster();
-    let quick = Limits { ping_timeout: Duration::from_millis(200), ..limits(1, 0) };
+    let quick = PoolLimits { ping_timeout: Duration::from_millis(200), ..limits(1, 0) };
     let pool = pool(connect(cluster.port()), quick);
     let old = turns(&pool, 1).await;
     cluster.freeze();

@@ -136,10 +136,10 @@ async fn a_probe_publishes_the_certificates_end() {
     let url = url(&cluster, "localhost", &[("sslmode", "require")]);
     let connect = pool(&url, at_home(&scene.home)).connector().settings().clone();
     assert_eq!(connect.sslmode(), "require");
-    let settings = probe::Settings {
+    let settings = probe::TargetSettings {
         name: "orders".to_owned(),
         labels: Vec::new(),
-        kind: probe::Kind::Postgres,
+        kind: probe::TargetKind::Postgres,
         schedule: probe::Schedule {
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
@@ -151,7 +151,7 @@ async fn a_probe_publishes_the_certificates_end() {
         command_timeout: None,
         connect,
         limits: pools::limits(1, 0),
-        views: view::Settings::off(),
+        views: view::ViewSettings::off(),
         write: None,
         thresholds: probe::Thresholds::default(),
         app_env: "test".to_owned(),

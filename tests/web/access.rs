@@ -1,4 +1,4 @@
-use db_pool_exporter::http::Settings;
+use db_pool_exporter::http::ServerSettings;
 
 use crate::support::{Folder, run, settings, start};
 
@@ -7,7 +7,7 @@ async fn reload(server: &crate::support::Server, headers: &[&str]) -> u16 {
     server.ask("POST", "/-/reload", headers).await.status
 }
 
-fn without_reload(settings: Settings) -> crate::support::Server {
+fn without_reload(settings: ServerSettings) -> crate::support::Server {
     let mut server = start(settings);
     server.reload.close();
     server
@@ -41,7 +41,7 @@ async fn changes_are_for_direct_clients_of_this_host() {
 
 #[tokio::test]
 async fn lifecycle_lets_everyone_change_but_other_sites() {
-    let server = without_reload(Settings { lifecycle: true, ..settings() });
+    let server = without_reload(ServerSettings { lifecycle: true, ..settings() });
     assert_eq!(reload(&server, &["X-Forwarded-For: 10.0.0.1"]).await, 503);
     assert_eq!(reload(&server, &["Origin: http://evil.example"]).await, 403);
 }
@@ -52,7 +52,7 @@ async fn a_password_lets_change_through_a_proxy() {
     let user = run("htpasswd", &["-nbB", "-C", "4", "u", "p"], &folder.path("")).await;
     let (name, hash) = user.trim().split_once(':').unwrap();
     let file = folder.write("web.yml", &format!("basic_auth_users: {{ {name}: {hash} }}\n"));
-    let server = without_reload(Settings { web_config_file: Some(file), ..settings() });
+    let server = without_reload(ServerSettings { web_config_file: Some(file), ..settings() });
     assert_eq!(reload(&server, &[]).await, 401);
     let password = "Authorization: Basic dTpw";
     assert_eq!(reload(&server, &[password, "X-Forwarded-For: 10.0.0.1"]).await, 503);
@@ -61,7 +61,7 @@ async fn a_password_lets_change_through_a_proxy() {
 
 #[tokio::test]
 async fn in_production_strangers_see_three_paths() {
-    let server = start(Settings { production: true, ..settings() });
+    let server = start(ServerSettings { production: true, ..settings() });
     let stranger = ["X-Forwarded-For: 10.0.0.1"];
     for (target, here, away) in [
         ("/metrics", 200, 200),

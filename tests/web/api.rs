@@ -1,28 +1,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_pool_exporter::http::Settings;
-use db_pool_exporter::pool::Limits;
+use db_pool_exporter::http::ServerSettings;
+use db_pool_exporter::pool::PoolLimits;
 use db_pool_exporter::{dsn, pool, probe, view};
 use serde_json::Value;
 
 use crate::support::{Server, settings, start};
 
 /// A server with a target that is not there.
-fn server(settings: Settings) -> Server {
+fn server(settings: ServerSettings) -> Server {
     let server = start(settings);
     server.targets.apply(vec![target()]);
     server
 }
 
-fn target() -> probe::Settings {
+fn target() -> probe::TargetSettings {
     let mut dsn = dsn::parse("postgresql://app@127.0.0.1:1/orders?sslmode=disable").ok().unwrap();
     assert!(dsn.resolve(None).is_empty());
     let (interval, size) = (Duration::from_secs(10), 20);
-    probe::Settings {
+    probe::TargetSettings {
         name: "orders".to_owned(),
         labels: Vec::new(),
-        kind: probe::Kind::Postgres,
+        kind: probe::TargetKind::Postgres,
         schedule: probe::Schedule {
             interval,
             timeout: interval,
@@ -32,14 +32,14 @@ fn target() -> probe::Settings {
         query: "SELECT 1".to_owned(),
         slow_threshold: interval,
         command_timeout: None,
-        connect: pool::Settings {
+        connect: pool::ConnectSettings {
             dsn: Arc::new(dsn),
             timeout: interval,
             credentials: pool::Credentials::default(),
             application_name: "db_pool_exporter".to_owned(),
             console: false,
         },
-        limits: Limits {
+        limits: PoolLimits {
             size,
             max_overflow: Some(10),
             timeout: interval,
@@ -50,7 +50,7 @@ fn target() -> probe::Settings {
             echo: false,
             echo_statements: false,
         },
-        views: view::Settings::default(),
+        views: view::ViewSettings::default(),
         write: None,
         thresholds: probe::Thresholds::default(),
         app_env: "production".to_owned(),
@@ -83,7 +83,7 @@ async fn the_endpoints_answer_json_for_the_target_that_is_asked_for() {
 
 #[tokio::test]
 async fn in_production_a_stranger_sees_the_bare_status_only() {
-    let server = server(Settings { production: true, ..settings() });
+    let server = server(ServerSettings { production: true, ..settings() });
     let (status, bare) = json(&server, "GET", "/api/v1/health", &[STRANGER]).await;
     assert_eq!((status, bare.to_string().as_str()), (503, "{\"status\":\"unhealthy\"}"));
     let (status, whole) = json(&server, "GET", "/api/v1/health", &[]).await;

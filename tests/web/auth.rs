@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use db_pool_exporter::http::Settings;
+use db_pool_exporter::http::ServerSettings;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Folder, Server, run, settings, start};
@@ -14,7 +14,7 @@ async fn with_user(cost: &str) -> (Folder, Server) {
          http_server_config: {{ headers: {{ X-Frame-Options: deny, Content-Security-Policy: default-src 'none' }} }}\n"
     );
     let file = folder.write("web.yml", &text);
-    (folder, start(Settings { web_config_file: Some(file), ..settings() }))
+    (folder, start(ServerSettings { web_config_file: Some(file), ..settings() }))
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
 async fn over_the_rate_is_429() {
     let folder = Folder::new();
     let file = folder.write("web.yml", "rate_limit: { interval: 1h, burst: 2 }\n");
-    let server = start(Settings { web_config_file: Some(file), ..settings() });
+    let server = start(ServerSettings { web_config_file: Some(file), ..settings() });
     for status in [200, 200, 429] {
         assert_eq!(server.get("/metrics").await.status, status);
     }

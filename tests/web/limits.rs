@@ -1,17 +1,17 @@
 use std::time::Duration;
 
-use db_pool_exporter::http::{Limits, Settings};
+use db_pool_exporter::http::{HttpLimits, ServerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{read_all, settings, short, start};
 
-fn quick() -> Limits {
-    Limits {
+fn quick() -> HttpLimits {
+    HttpLimits {
         header: Duration::from_millis(300),
         idle: Duration::from_millis(900),
         request: Duration::from_millis(600),
-        ..Limits::default()
+        ..HttpLimits::default()
     }
 }
 
@@ -96,7 +96,7 @@ async fn a_request_that_takes_too_long_is_503() {
 
 #[tokio::test]
 async fn too_many_in_flight_are_503_but_health_answers() {
-    let server = start(Settings { max_requests: 1, ..settings() });
+    let server = start(ServerSettings { max_requests: 1, ..settings() });
     let mut waiting = server.connect().await;
     waiting.write_all(b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     sleep(Duration::from_millis(100)).await;
@@ -110,7 +110,7 @@ async fn too_many_in_flight_are_503_but_health_answers() {
 
 #[tokio::test]
 async fn the_oldest_idle_connection_makes_room() {
-    let server = start(short(Limits { connections: 20, ..Limits::default() }));
+    let server = start(short(HttpLimits { connections: 20, ..HttpLimits::default() }));
     let mut open = Vec::new();
     for _ in 0..20 {
         open.push(server.connect().await);
@@ -157,7 +157,7 @@ async fn stopping_finishes_what_is_being_answered() {
 
 #[tokio::test]
 async fn stopping_waits_no_longer_than_the_grace_period() {
-    let limits = Limits { grace: Duration::from_millis(300), ..Limits::default() };
+    let limits = HttpLimits { grace: Duration::from_millis(300), ..HttpLimits::default() };
     let server = start(short(limits));
     let mut stuck = server.connect().await;
     stuck.write_all(b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();

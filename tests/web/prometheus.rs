@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use db_pool_exporter::http::Settings;
+use db_pool_exporter::http::ServerSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -56,7 +56,7 @@ async fn a_real_prometheus_scrapes_gzip_plain_and_over_tls_with_a_password() {
     );
     let file = folder.write("web.yml", &web);
     let plain = start(settings());
-    let secure = start(Settings { web_config_file: Some(file), ..settings() });
+    let secure = start(ServerSettings { web_config_file: Some(file), ..settings() });
     let (listener, seen) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::default());
     let relayed = listener.local_addr().unwrap().port();
     plain.tasks.spawn(relay(listener, plain.address, Arc::clone(&seen)));

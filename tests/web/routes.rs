@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use db_pool_exporter::http::Settings;
+use db_pool_exporter::http::ServerSettings;
 
 use crate::support::{settings, start};
 
@@ -45,7 +45,7 @@ async fn errors_are_json_under_api_and_text_elsewhere() {
 
 #[tokio::test]
 async fn everything_moves_under_the_prefix() {
-    let server = start(Settings {
+    let server = start(ServerSettings {
         external_url: Some("https://proxy.example/pools/".parse().unwrap()),
         telemetry_path: "/m".to_owned(),
         ..settings()

@@ -1,11 +1,11 @@
 use std::os::unix::fs::FileTypeExt;
 
-use db_pool_exporter::http::{BindError, Inherited, Listen, Settings, bind};
+use db_pool_exporter::http::{BindError, Inherited, Listen, ServerSettings, bind};
 
 use crate::support::{Folder, curl, settings, start};
 
-fn unix(path: std::path::PathBuf) -> Settings {
-    Settings { listen: vec![Listen::Unix(path)], ..Settings::default() }
+fn unix(path: std::path::PathBuf) -> ServerSettings {
+    ServerSettings { listen: vec![Listen::Unix(path)], ..ServerSettings::default() }
 }
 
 #[tokio::test]
@@ -42,7 +42,8 @@ async fn a_busy_port_is_told_and_port_zero_is_free() {
     let server = start(settings());
     let port = server.address.port();
     let busy = Listen::Tcp { host: Some("127.0.0.1".to_owned()), port };
-    let error = bind(&Settings { listen: vec![busy], ..settings() }, Inherited::empty()).err();
+    let error =
+        bind(&ServerSettings { listen: vec![busy], ..settings() }, Inherited::empty()).err();
     assert_eq!(
         error.unwrap().to_string(),
         format!("127.0.0.1:{port} is in use by another program")
@@ -53,7 +54,7 @@ async fn a_busy_port_is_told_and_port_zero_is_free() {
 #[tokio::test]
 async fn without_a_host_both_families_answer() {
     let listen = vec![":0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
-    let server = start(Settings { listen, ..Settings::default() });
+    let server = start(ServerSettings { listen, ..ServerSettings::default() });
     let port = server.address.port();
     for host in ["127.0.0.1", "[::1]"] {
         let answer = curl([format!("http://{host}:{port}/metrics")]).await;
@@ -119,6 +120,6 @@ async fn without_descriptors_idle_connections_make_room() {
 
 #[tokio::test]
 async fn without_systemd_that_is_told() {
-    let settings = Settings { systemd_socket: true, ..Settings::default() };
+    let settings = ServerSettings { systemd_socket: true, ..ServerSettings::default() };
     assert!(matches!(bind(&settings, Inherited::empty()), Err(BindError::NoneInherited)));
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use db_pool_exporter::config::web::loader;
 use db_pool_exporter::http::{
-    self, Address, Inherited, Instruments, Limits, Listen, Service, Settings, State, bind, serve,
+    self, Address, HttpInstruments, HttpLimits, Inherited, Listen, ServerSettings, Service, State,
+    bind, serve,
 };
 use db_pool_exporter::metrics::{Kind, Page, Reading};
 use db_pool_exporter::probe::Roster;
@@ -80,31 +81,31 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn settings() -> Settings {
+pub(crate) fn settings() -> ServerSettings {
     let listen = vec![Listen::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 }];
-    Settings { listen, ..Settings::default() }
+    ServerSettings { listen, ..ServerSettings::default() }
 }
 
-pub(crate) fn short(limits: Limits) -> Settings {
-    Settings { limits, ..settings() }
+pub(crate) fn short(limits: HttpLimits) -> ServerSettings {
+    ServerSettings { limits, ..settings() }
 }
 
-pub(crate) fn start(settings: Settings) -> Server {
+pub(crate) fn start(settings: ServerSettings) -> Server {
     try_start(settings).unwrap()
 }
 
-pub(crate) fn try_start(settings: Settings) -> Result<Server, http::StartError> {
+pub(crate) fn try_start(settings: ServerSettings) -> Result<Server, http::StartError> {
     let listeners = bind(&settings, Inherited::empty()).unwrap();
     start_on(settings, listeners)
 }
 
 fn start_on(
-    settings: Settings,
+    settings: ServerSettings,
     listeners: Vec<http::Listener>,
 ) -> Result<Server, http::StartError> {
     let (send, reload) = tokio::sync::mpsc::channel(1);
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let (instruments, is_ready) = (Arc::new(Instruments::new()), Arc::clone(&ready));
+    let (instruments, is_ready) = (Arc::new(HttpInstruments::new()), Arc::clone(&ready));
     let shown = Arc::clone(&instruments);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), true));

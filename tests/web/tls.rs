@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use db_pool_exporter::http::Settings;
+use db_pool_exporter::http::ServerSettings;
 use tokio::time::sleep;
 
 use crate::support::{Curl, Folder, Server, run, settings, start, try_start};
@@ -38,9 +38,9 @@ pub(crate) async fn certificates() -> Folder {
 
 const SERVER: &str = "cert_file: server.pem, key_file: server.key";
 
-fn with(folder: &Folder, tls: &str) -> Settings {
+fn with(folder: &Folder, tls: &str) -> ServerSettings {
     let file = folder.write("web.yml", &format!("tls_server_config: {{ {tls} }}\n"));
-    Settings { web_config_file: Some(file), ..settings() }
+    ServerSettings { web_config_file: Some(file), ..settings() }
 }
 
 async fn ask(server: &Server, folder: &Folder, client: Option<&str>, more: &[&str]) -> Curl {
@@ -108,7 +108,7 @@ async fn versions_and_http2_are_as_told() {
          http_server_config: {{ http2: false }}\n"
     );
     let file = folder.write("web.yml", &text);
-    let server = start(Settings { web_config_file: Some(file), ..settings() });
+    let server = start(ServerSettings { web_config_file: Some(file), ..settings() });
     assert_eq!(ask(&server, &folder, None, &[]).await.status, "200 1.1");
     assert_ne!(ask(&server, &folder, None, &["--curves", "X25519"]).await.exit, 0);
 }
@@ -165,7 +165,7 @@ async fn a_verified_certificate_authenticates() {
         ("RequestClientCert", Some("client"), "403 2"),
     ] {
         let tls = with(&folder, &format!("{SERVER}, client_auth_type: {auth}"));
-        let server = start(Settings { production: true, ..tls });
+        let server = start(ServerSettings { production: true, ..tls });
         assert_eq!(ask(&server, &folder, client, &forwarded).await.status, status, "{auth}");
     }
 }
@@ -185,7 +185,7 @@ pub(crate) async fn certificates_may_stand_in_the_file() {
         block("client_ca", "ca.pem"),
     );
     let file = folder.write("web.yml", &text);
-    let server = start(Settings { web_config_file: Some(file), ..settings() });
+    let server = start(ServerSettings { web_config_file: Some(file), ..settings() });
     assert_eq!(ask(&server, &folder, Some("client"), &[]).await.status, "200 2");
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Asked, Reply, moment, ms, seconds, usage};
-use crate::pool::{Limits, Totals};
+use crate::pool::{PoolLimits, Totals};
 use crate::probe::{Baseline, Since, Snapshot};
 use crate::view::Usage;
 
@@ -137,7 +137,7 @@ fn metrics(usage: &Usage, since: &Since) -> Metrics {
 }
 
 /// As the variables have it: a size of 0, an overflow and a recycle of -1 mean no limit.
-fn config(usage: &Usage, limits: &Limits) -> Config {
+fn config(usage: &Usage, limits: &PoolLimits) -> Config {
     let whole = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     Config {
         size: usage.size.unwrap_or(limits.size),

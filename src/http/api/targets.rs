@@ -6,7 +6,7 @@ use super::health::Checks;
 use super::{Asked, Reply, last, moment, ms, rounded, seconds};
 use crate::metrics::Label;
 use crate::pool::Timings;
-use crate::probe::{Connected, Failure, Kind, Queried, SPAN, Snapshot, Target};
+use crate::probe::{Connected, Failure, Queried, SPAN, Snapshot, Target, TargetKind};
 use crate::view::Usage;
 
 #[derive(Serialize)]
@@ -133,10 +133,10 @@ fn shown(asked: &Asked<'_>, target: &Target) -> Shown {
 }
 
 /// The word for a kind of server.
-pub(super) fn kind(kind: Kind) -> &'static str {
+pub(super) fn kind(kind: TargetKind) -> &'static str {
     match kind {
-        Kind::Postgres => "postgres",
-        Kind::PgBouncer => "pgbouncer",
+        TargetKind::Postgres => "postgres",
+        TargetKind::PgBouncer => "pgbouncer",
     }
 }
 

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::rate::Bucket;
 use super::tls::Server;
 use super::users::Users;
-use super::{Header, RateLimit, Settings};
-use crate::http::Instruments;
+use super::{Header, RateLimit, WebConfig};
+use crate::http::HttpInstruments;
 
 /// Reads the file; `config` knows how.
 pub type Load = Box<dyn Fn() -> Loaded + Send + Sync>;
@@ -28,7 +28,7 @@ pub struct Loaded {
     /// The files that were looked at, also when that failed.
     pub files: Files,
     /// The settings, or all that is wrong.
-    pub outcome: Result<Settings, Vec<String>>,
+    pub outcome: Result<WebConfig, Vec<String>>,
 }
 
 /// Files that were read, and what they looked like just before.
@@ -72,8 +72,8 @@ pub(in super::super) struct Web {
 }
 
 impl Web {
-    fn new(settings: Settings) -> Result<Self, Vec<String>> {
-        let Settings { tls, http2, headers, users, rate_limit } = settings;
+    fn new(settings: WebConfig) -> Result<Self, Vec<String>> {
+        let WebConfig { tls, http2, headers, users, rate_limit } = settings;
         let tls = tls.map(|tls| Server::new(tls, http2)).transpose().map_err(|e| vec![e])?;
         let rate = rate_limit.map(|limit| Arc::new(Bucket::new(limit)));
         let (users, retired) = (Users::new(users), CancellationToken::new());
@@ -100,7 +100,7 @@ impl Web {
 ///
 /// # Errors
 /// All that is wrong with them.
-pub fn check(settings: Settings) -> Result<(), Vec<String>> {
+pub fn check(settings: WebConfig) -> Result<(), Vec<String>> {
     Web::new(settings).map(|_| ())
 }
 
@@ -112,7 +112,7 @@ pub(in super::super) struct Live {
     load: Option<Load>,
     current: ArcSwap<Web>,
     seen: Mutex<Seen>,
-    instruments: Arc<Instruments>,
+    instruments: Arc<HttpInstruments>,
 }
 
 struct Seen {
@@ -124,11 +124,11 @@ impl Live {
     /// Reads the file for the first time.
     pub(in super::super) fn start(
         load: Option<Load>,
-        instruments: Arc<Instruments>,
+        instruments: Arc<HttpInstruments>,
     ) -> Result<Self, Vec<String>> {
         let loaded = match &load {
             Some(load) => load(),
-            None => Loaded { files: Files::default(), outcome: Ok(Settings::default()) },
+            None => Loaded { files: Files::default(), outcome: Ok(WebConfig::default()) },
         };
         let web = loaded.outcome.and_then(Web::new)?;
         if load.is_some() {
@@ -154,7 +154,7 @@ impl Live {
         self.current.load_full()
     }
 
-    fn take_over(&self, outcome: Result<Settings, Vec<String>>) {
+    fn take_over(&self, outcome: Result<WebConfig, Vec<String>>) {
         let before = self.current.load_full();
         let web = outcome.and_then(Web::new).and_then(|web| web.succeed(&before));
         self.instruments.web_config_read(web.is_ok());
@@ -178,10 +178,10 @@ mod tests {
 
     use super::*;
 
-    fn with_user() -> Settings {
+    fn with_user() -> WebConfig {
         let hash = bcrypt::hash("x", 4).unwrap();
         let users = vec![("u".to_owned(), super::super::password_hash(&hash).unwrap())];
-        Settings { users, ..Settings::default() }
+        WebConfig { users, ..WebConfig::default() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -195,12 +195,12 @@ mod tests {
             let mut files = Files::default();
             let outcome = match files.read(&file).unwrap().as_slice() {
                 b"u" => Ok(with_user()),
-                b"" => Ok(Settings::default()),
+                b"" => Ok(WebConfig::default()),
                 _ => Err(vec!["broken".to_owned()]),
             };
             Loaded { files, outcome }
         });
-        let live = Live::start(Some(load), Arc::new(Instruments::new())).unwrap();
+        let live = Live::start(Some(load), Arc::new(HttpInstruments::new())).unwrap();
         for content in ["broken", "", "u"] {
             fs::write(&path, content).unwrap();
             live.current();

@@ -1,6 +1,6 @@
 //! The web configuration: TLS, passwords, headers and rate, in the Prometheus exporter toolkit's terms.
 //!
-//! `config` reads the file and makes [`Settings`]; `live` makes them again when it changes.
+//! `config` reads the file and makes [`WebConfig`]; `live` makes them again when it changes.
 
 mod live;
 mod names;
@@ -27,7 +27,7 @@ pub(super) use live::{Live, Web};
 pub(super) use users::Gate;
 
 /// What the file says. Every part may be absent: without any it is plain HTTP for everybody.
-pub struct Settings {
+pub struct WebConfig {
     /// `tls_server_config`.
     pub tls: Option<Tls>,
     /// `http_server_config.http2`: offered over TLS.
@@ -40,7 +40,7 @@ pub struct Settings {
     pub rate_limit: Option<RateLimit>,
 }
 
-impl Default for Settings {
+impl Default for WebConfig {
     fn default() -> Self {
         Self { tls: None, http2: true, headers: Vec::new(), users: Vec::new(), rate_limit: None }
     }

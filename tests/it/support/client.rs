@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use db_pool_exporter::dsn;
-use db_pool_exporter::pool::{ConnectError, Credentials, Pool, Server, Settings};
+use db_pool_exporter::pool::{ConnectError, ConnectSettings, Credentials, Pool, Server};
 use tokio::process::Command;
 
 use super::{installed, pools};
@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
 pub(crate) fn pool(url: &str, credentials: Credentials) -> Arc<Pool> {
     let mut dsn = dsn::parse(url).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(dsn.resolve(Some("nobody")), [], "the URL says everything");
-    let settings = Settings {
+    let settings = ConnectSettings {
         dsn: Arc::new(dsn),
         timeout: Duration::from_secs(10),
         credentials,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use db_pool_exporter::dsn;
 use db_pool_exporter::metrics::{Filter, Format, Page};
-use db_pool_exporter::pool::{self, Budget, Connector, Instruments, Limits, Pool};
+use db_pool_exporter::pool::{self, Budget, Connector, Pool, PoolInstruments, PoolLimits};
 use db_pool_exporter::secret::Secret;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,9 +18,9 @@ pub(crate) const ROLE: (&str, &str) = ("app", "correct horse");
 /// A time for everything that should be quick.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-/// Limits with which nothing special happens.
-pub(crate) fn limits(size: u32, overflow: u32) -> Limits {
-    Limits {
+/// PoolLimits with which nothing special happens.
+pub(crate) fn limits(size: u32, overflow: u32) -> PoolLimits {
+    PoolLimits {
         size,
         max_overflow: Some(overflow),
         timeout: Duration::from_millis(300),
@@ -34,13 +34,13 @@ pub(crate) fn limits(size: u32, overflow: u32) -> Limits {
 }
 
 /// How the role reaches a cluster, over TCP.
-pub(crate) fn connect(port: u16) -> pool::Settings {
+pub(crate) fn connect(port: u16) -> pool::ConnectSettings {
     let url = format!("postgresql://127.0.0.1:{port}/postgres?sslmode=disable");
     let mut dsn = dsn::parse(&url).unwrap_or_else(|_| panic!("a plain URL"));
     dsn.user = Some(ROLE.0.to_owned());
     dsn.password = Some(Secret::new(ROLE.1));
     assert!(dsn.resolve(None).is_empty(), "a plain URL is whole");
-    pool::Settings {
+    pool::ConnectSettings {
         dsn: Arc::new(dsn),
         timeout: Duration::from_secs(2),
         credentials: pool::Credentials::default(),
@@ -50,17 +50,17 @@ pub(crate) fn connect(port: u16) -> pool::Settings {
 }
 
 /// A pool that may open as many connections as its limits say.
-pub(crate) fn pool(connect: pool::Settings, limits: Limits) -> Arc<Pool> {
+pub(crate) fn pool(connect: pool::ConnectSettings, limits: PoolLimits) -> Arc<Pool> {
     with_budget(connect, limits, Budget::new(100))
 }
 
 /// A pool with permits of its own.
 pub(crate) fn with_budget(
-    connect: pool::Settings,
-    limits: Limits,
+    connect: pool::ConnectSettings,
+    limits: PoolLimits,
     budget: Arc<Budget>,
 ) -> Arc<Pool> {
-    let instruments = Arc::new(Instruments::new());
+    let instruments = Arc::new(PoolInstruments::new());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
     Pool::new(connector, limits, instruments)

@@ -8,8 +8,8 @@ use std::time::Duration;
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::pool::Budget;
 use db_pool_exporter::probe::{
-    self, Kind, Part, Published, Roster, SNAPSHOT_READINGS, Schedule, Settings, Snapshot, Target,
-    Thresholds,
+    self, Part, Published, Roster, SNAPSHOT_READINGS, Schedule, Snapshot, Target, TargetKind,
+    TargetSettings, Thresholds,
 };
 use db_pool_exporter::secret::Secret;
 use db_pool_exporter::{pool, view};
@@ -42,16 +42,16 @@ pub(crate) fn monitor(cluster: &Cluster, privilege: Privilege) {
 }
 
 /// How a cluster is watched, by [`MONITOR`].
-pub(crate) fn settings(cluster: &Cluster, views: view::Settings) -> Settings {
+pub(crate) fn settings(cluster: &Cluster, views: view::ViewSettings) -> TargetSettings {
     let mut connect = connect(cluster.port());
     let mut dsn = connect.dsn.as_ref().clone();
     dsn.user = Some(MONITOR.0.to_owned());
     dsn.password = Some(Secret::new(MONITOR.1));
     connect.dsn = Arc::new(dsn);
-    Settings {
+    TargetSettings {
         name: "watched".to_owned(),
         labels: Vec::new(),
-        kind: Kind::Postgres,
+        kind: TargetKind::Postgres,
         schedule: Schedule {
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
@@ -62,7 +62,7 @@ pub(crate) fn settings(cluster: &Cluster, views: view::Settings) -> Settings {
         slow_threshold: Duration::from_secs(1),
         command_timeout: None,
         connect,
-        limits: pool::Limits { timeout: Duration::from_secs(5), ..limits(20, 10) },
+        limits: pool::PoolLimits { timeout: Duration::from_secs(5), ..limits(20, 10) },
         views,
         write: None,
         thresholds: Thresholds::default(),
@@ -76,7 +76,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(settings: Settings) -> Watch {
+    pub(crate) fn new(settings: TargetSettings) -> Watch {
         Watch {
             target: Target::new(
                 settings,
@@ -128,7 +128,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(settings: Settings) -> Running {
+    pub(crate) fn start(settings: TargetSettings) -> Running {
         let stop = CancellationToken::new();
         let roster = Roster::new(TaskTracker::new(), stop.clone(), true);
         roster.apply(vec![settings]);

@@ -55,7 +55,7 @@ async fn privileges_decide_what_is_seen(version: Option<u32>) {
         let cluster = builder(version).start();
         monitor(&cluster, privilege);
         let _sessions = four_sessions(&cluster).await;
-        let watch = Watch::new(settings(&cluster, view::Settings::default()));
+        let watch = Watch::new(settings(&cluster, view::ViewSettings::default()));
         let lines = watch.lines().await;
         let all = [
             ("active", Some(1.0)),
@@ -83,7 +83,7 @@ async fn who_has_gone_is_told_as_zero(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::ReadAllStats);
     let sessions = four_sessions(&cluster).await;
-    let watch = Watch::new(settings(&cluster, view::Settings::default()));
+    let watch = Watch::new(settings(&cluster, view::ViewSettings::default()));
     watch.good().await;
     drop(sessions);
     cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
@@ -112,7 +112,7 @@ async fn ten_names_are_all_that_ten_sets_hold(version: Option<u32>) {
         client.batch_execute(&name).await.expect("it is let to");
         clients.push(client);
     }
-    let views = view::Settings { series_limit: 10, ..view::Settings::default() };
+    let views = view::ViewSettings { series_limit: 10, ..view::ViewSettings::default() };
     let watch = Watch::new(settings(&cluster, views));
     let lines = watch.lines().await;
     assert_eq!(lines.family("server_oldest_query_seconds").len(), 10);
@@ -127,7 +127,7 @@ async fn databases_count_how_sessions_ended(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::None);
     cluster.role(ROLE.0, ROLE.1);
-    let watch = Watch::new(settings(&cluster, view::Settings::default()));
+    let watch = Watch::new(settings(&cluster, view::ViewSettings::default()));
     let killed = "server_sessions_ended_total{database=\"postgres\",reason=\"killed\"}";
     let before = watch.lines().await.get(killed);
     assert_eq!(before.is_some(), cluster.version() >= 14);
@@ -157,8 +157,8 @@ async fn statements_are_counted_and_stay(version: Option<u32>) {
     run("SELECT pg_sleep(0.05)").await;
     // At top level, and inside of a function: the same statement.
     run("SELECT pg_sleep(0.07); DO $$ BEGIN PERFORM pg_sleep(0.01); END $$").await;
-    let statements = Some(statements::Settings { top: 2, show_text: true });
-    let views = view::Settings { statements, ..view::Settings::default() };
+    let statements = Some(statements::StatementsSettings { top: 2, show_text: true });
+    let views = view::ViewSettings { statements, ..view::ViewSettings::default() };
     let watch = Watch::new(settings(&cluster, views));
     let lines = watch.lines().await;
     let sleeping = |lines: &Lines| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db_pool_exporter::view::application::{Match, Settings, Who};
+use db_pool_exporter::view::application::{ApplicationSettings, Match, Who};
 use db_pool_exporter::view::{self, Pattern, Usage};
 
 use super::builder;
@@ -20,13 +20,13 @@ on_versions! {
 }
 
 /// The application of these tests, as SQLAlchemy's pool is set there.
-fn application(pattern: &str, instances: u32) -> view::Settings {
+fn application(pattern: &str, instances: u32) -> view::ViewSettings {
     let sessions = Match {
         application_name: Some(Pattern::new(pattern)),
         user: Who::Like(Pattern::new(ROLE.0)),
         database: Who::Own,
     };
-    let orders = Settings {
+    let orders = ApplicationSettings {
         name: "orders".to_owned(),
         sessions,
         pool_size: 5,
@@ -34,7 +34,11 @@ fn application(pattern: &str, instances: u32) -> view::Settings {
         instances,
     };
     let leak_threshold = Duration::from_millis(200);
-    view::Settings { applications: vec![orders], leak_threshold, ..view::Settings::default() }
+    view::ViewSettings {
+        applications: vec![orders],
+        leak_threshold,
+        ..view::ViewSettings::default()
+    }
 }
 
 fn start(version: Option<u32>) -> Cluster {
@@ -168,7 +172,7 @@ async fn two_processes_under_one_name_share_the_limits(version: Option<u32>) {
 async fn by_default_the_own_role_is_the_application(version: Option<u32>) {
     let cluster = start(version);
     cluster.psql("ALTER ROLE app CONNECTION LIMIT 10");
-    let mut settings = settings(&cluster, view::Settings::default());
+    let mut settings = settings(&cluster, view::ViewSettings::default());
     settings.connect = crate::support::pools::connect(cluster.port());
     let watch = Watch::new(settings);
     assert_eq!(watch.good().await.views.usage(None), None, "our own sessions are not its");

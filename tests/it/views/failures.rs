@@ -16,9 +16,9 @@ on_versions! {
     a_full_server_still_shows_who_has_the_connections,
 }
 
-fn with_statements() -> view::Settings {
-    let statements = Some(statements::Settings::default());
-    view::Settings { statements, ..view::Settings::default() }
+fn with_statements() -> view::ViewSettings {
+    let statements = Some(statements::StatementsSettings::default());
+    view::ViewSettings { statements, ..view::ViewSettings::default() }
 }
 
 async fn a_missing_extension_fails_its_view_alone(version: Option<u32>) {
@@ -59,7 +59,7 @@ async fn a_view_that_hangs_leaves_the_others_their_time(version: Option<u32>) {
 async fn a_probe_statement_that_hangs_leaves_the_views_theirs(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::ReadAllStats);
-    let mut settings = settings(&cluster, view::Settings::default());
+    let mut settings = settings(&cluster, view::ViewSettings::default());
     settings.schedule.timeout = Duration::from_millis(1500);
     settings.query = "SELECT pg_sleep(60)".to_owned();
     let snapshot = Watch::new(settings).probe().await;
@@ -71,7 +71,7 @@ async fn a_full_server_still_shows_who_has_the_connections(version: Option<u32>)
     let cluster = builder(version).setting("max_connections", "10").start();
     monitor(&cluster, Privilege::ReadAllStats);
     cluster.role("greedy", "secret");
-    let watch = Watch::new(settings(&cluster, view::Settings::default()));
+    let watch = Watch::new(settings(&cluster, view::ViewSettings::default()));
     watch.good().await;
     let mut held = Vec::new();
     while let Ok(client) = cluster.client("greedy", "secret").await {

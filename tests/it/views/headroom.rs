@@ -28,7 +28,7 @@ async fn open_until_refused(cluster: &Cluster, role: &str, database: &str) -> Ve
 }
 
 async fn look(cluster: &Cluster) -> (Watch, Lines) {
-    let watch = Watch::new(settings(cluster, view::Settings::default()));
+    let watch = Watch::new(settings(cluster, view::ViewSettings::default()));
     // The first probe's connection stays open, and is counted.
     watch.good().await;
     let lines = watch.lines().await;

@@ -35,7 +35,7 @@ async fn a_thousand_sessions_cost_less_than_ten_milliseconds(version: Option<u32
     monitor(&cluster, Privilege::ReadAllStats);
     cluster.role(ROLE.0, ROLE.1);
     let held = sessions(&cluster, 1000).await;
-    let watch = Watch::new(settings(&cluster, view::Settings::default()));
+    let watch = Watch::new(settings(&cluster, view::ViewSettings::default()));
     let pid = watch.good().await.query.expect("it was good").server.pid;
     let (mut times, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..41 {
@@ -61,7 +61,7 @@ async fn a_thousand_sessions_cost_less_than_ten_milliseconds(version: Option<u32
 async fn three_connections_are_all_it_ever_takes(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::ReadAllStats);
-    let mut settings = settings(&cluster, view::Settings::default());
+    let mut settings = settings(&cluster, view::ViewSettings::default());
     settings.schedule.interval = Duration::from_millis(500);
     settings.schedule.timeout = Duration::from_millis(500);
     settings.schedule.sampling = Duration::from_millis(50);

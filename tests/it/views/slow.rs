@@ -29,7 +29,7 @@ async fn sleep(cluster: &Cluster, seconds: f64, times: u32) {
 /// A watch with a threshold of 0.3 s and a sample each 0.2 s, after its first probe.
 async fn sampled(cluster: &Cluster) -> Running {
     let slow_threshold = Duration::from_millis(300);
-    let views = view::Settings { slow_threshold, ..view::Settings::default() };
+    let views = view::ViewSettings { slow_threshold, ..view::ViewSettings::default() };
     let mut settings = settings(cluster, views);
     settings.schedule.interval = Duration::from_secs(1);
     settings.schedule.timeout = Duration::from_secs(1);
@@ -100,7 +100,8 @@ async fn those_running_are_listed(version: Option<u32>) {
     cluster.role(ROLE.0, ROLE.1);
     let slow_threshold = Duration::from_millis(100);
     for show_query_text in [false, true] {
-        let views = view::Settings { slow_threshold, show_query_text, ..view::Settings::default() };
+        let views =
+            view::ViewSettings { slow_threshold, show_query_text, ..view::ViewSettings::default() };
         let watch = Watch::new(settings(&cluster, views));
         let client = cluster.client(ROLE.0, ROLE.1).await.expect("the role gets in");
         let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("it").get(0);

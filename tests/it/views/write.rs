@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use db_pool_exporter::pool::Reason;
-use db_pool_exporter::probe::write::{Settings, Table};
+use db_pool_exporter::probe::write::{Table, WriteProbeSettings};
 use db_pool_exporter::probe::{self, Part};
 use db_pool_exporter::view;
 
@@ -24,10 +24,10 @@ fn make_table(cluster: &Cluster) {
     cluster.psql(&format!("\\set role monitor\n{TABLE}"));
 }
 
-fn writing(cluster: &Cluster, rows: u32, use_insertmanyvalues: bool) -> probe::Settings {
+fn writing(cluster: &Cluster, rows: u32, use_insertmanyvalues: bool) -> probe::TargetSettings {
     let table = Table::new("db_pool_exporter_heartbeat").expect("a name");
-    let write = Some(Settings { table, rows, use_insertmanyvalues });
-    probe::Settings { write, ..settings(cluster, view::Settings::off()) }
+    let write = Some(WriteProbeSettings { table, rows, use_insertmanyvalues });
+    probe::TargetSettings { write, ..settings(cluster, view::ViewSettings::off()) }
 }
 
 async fn rows_at_once_and_one_by_one_are_the_same_rows(version: Option<u32>) {
@@ -114,7 +114,7 @@ async fn a_hot_standby_is_read_only(version: Option<u32>) {
     make_table(&primary);
     let standby = primary.standby();
     let write = writing(&standby, 3, true);
-    let watch = Watch::new(probe::Settings { views: view::Settings::default(), ..write });
+    let watch = Watch::new(probe::TargetSettings { views: view::ViewSettings::default(), ..write });
     wait_for("the standby to have it all", Duration::from_secs(20), || {
         let replayed = "SELECT pg_last_wal_replay_lsn() >= ";
         let lsn = primary.psql("SELECT pg_current_wal_lsn()");

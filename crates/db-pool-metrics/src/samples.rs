@@ -226,7 +226,7 @@ fn write_edge(out: &mut String, edge: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Histogram, Reading};
+    use crate::{Histogram, Reading};
 
     fn text(reading: &Reading<()>, base: &str) -> String {
         let mut out = String::new();

@@ -9,15 +9,30 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
+use strum::VariantArray;
 
 use super::Samples;
 
 /// A closed set of label values.
+///
+/// An enum without data gets it from `strum`: derive [`VariantArray`] and `IntoStaticStr` with
+/// `#[strum(serialize_all = "snake_case")]`. Its list of values is complete by construction then.
 pub trait Label: Copy + 'static {
     /// Every value.
     const ALL: &'static [Self];
     /// The value's text in a sample.
     fn label(self) -> &'static str;
+}
+
+impl<T: VariantArray + Into<&'static str>> Label for T
+where
+    T: Copy + 'static,
+{
+    const ALL: &'static [Self] = T::VARIANTS;
+
+    fn label(self) -> &'static str {
+        self.into()
+    }
 }
 
 const VALID: &str = "a fixed, valid name, and edges that grow";
@@ -216,21 +231,11 @@ impl<L: Label> Histograms<L> {
 mod tests {
     use super::*;
 
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, VariantArray, strum::IntoStaticStr)]
+    #[strum(serialize_all = "snake_case")]
     enum Side {
         Left,
         Right,
-    }
-
-    impl Label for Side {
-        const ALL: &'static [Self] = &[Self::Left, Self::Right];
-
-        fn label(self) -> &'static str {
-            match self {
-                Self::Left => "left",
-                Self::Right => "right",
-            }
-        }
     }
 
     #[test]
