@@ -3,6 +3,8 @@
 mod check;
 mod daemon;
 mod exposition;
+#[cfg(test)]
+mod golden;
 mod logfmt;
 pub mod logging;
 mod notify;

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Connected, Published, Queried, Schedule, Snapshot, Target, TargetKind, TargetSettings,
-    Thresholds, Window,
+    Connected, Failure, Part, Published, Queried, Schedule, Snapshot, Target, TargetKind,
+    TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
 use crate::pool::{self, Peer, PoolLimits, Server, Timings, Totals};
-use crate::view::{self, Source, Usage, Views};
+use crate::view::{self, Name, Source, Usage, Views};
 
 /// The time of a snapshot's fresh connect.
 pub(crate) const CONNECT: Duration = Duration::from_micros(12_500);
@@ -127,6 +127,27 @@ pub(crate) fn application(name: &str, open: u64) -> view::Application {
             overflow: open.saturating_sub(5),
             is_exceeded: false,
         }),
+    }
+}
+
+/// A probe of everything that a probe can do: each family of the exposition has a sample, but for those
+/// that count events.
+pub(crate) fn rich_snapshot() -> Snapshot {
+    let expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let failed = Err(Failure::deadline(Duration::from_secs(10)));
+    Snapshot {
+        views: view::fixture::views(),
+        extras: vec![
+            (Part::Write, Ok(())),
+            (Part::View(Name::Activity), Ok(())),
+            (Part::View(Name::Databases), failed),
+        ],
+        tls: Some(pool::Tls {
+            version: "TLSv1.3".to_owned(),
+            cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+            not_after: Some(expiry),
+        }),
+        ..snapshot()
     }
 }
 

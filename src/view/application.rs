@@ -356,6 +356,7 @@ pub const LEAK: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::fixture;
 
     fn settings(size: u32, overflow: Option<u32>, instances: u32) -> ApplicationSettings {
         ApplicationSettings {
@@ -442,14 +443,7 @@ mod tests {
             key: Key::new("db", user, application),
             own_database: own,
             own_role: own,
-            state: State::Idle,
-            waits_for: None,
-            sessions: 2,
-            transaction: None,
-            query: None,
-            idle_in_transaction: None,
-            leaked: 0,
-            slow: None,
+            ..fixture::group("", State::Idle, 2)
         }
     }
 

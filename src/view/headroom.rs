@@ -112,23 +112,12 @@ pub(super) const READINGS: &[Reading<Views>] = &[
 mod tests {
     use super::*;
     use crate::view::activity::State;
+    use crate::view::fixture;
     use crate::view::key::Key;
     use crate::view::limits::Own;
 
     fn group(user: &str, database: &str, sessions: u64) -> Group {
-        Group {
-            key: Key::new(database, user, ""),
-            own_database: false,
-            own_role: false,
-            state: State::Idle,
-            waits_for: None,
-            sessions,
-            transaction: None,
-            query: None,
-            idle_in_transaction: None,
-            leaked: 0,
-            slow: None,
-        }
+        Group { key: Key::new(database, user, ""), ..fixture::group("", State::Idle, sessions) }
     }
 
     fn limits(superuser: bool, uses_reserved: bool) -> ServerLimits {

@@ -210,22 +210,7 @@ fn label<'l>(labels: &'l Labels, group: &'l Group) -> &'l Key {
 mod tests {
     use super::*;
     use crate::view::activity::State;
-
-    fn group(application: &str, state: State, sessions: u64) -> Group {
-        Group {
-            key: Key::new("db", "app", application),
-            own_database: true,
-            own_role: true,
-            state,
-            waits_for: None,
-            sessions,
-            transaction: None,
-            query: None,
-            idle_in_transaction: None,
-            leaked: 0,
-            slow: None,
-        }
-    }
+    use crate::view::fixture::group;
 
     fn scan(groups: Vec<Group>) -> Answers {
         Answers { activity: Some(groups), ourselves: 1, ..Answers::default() }

@@ -12,6 +12,8 @@ pub mod limits;
 pub mod statements;
 
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod headroom;
 mod key;
 mod memory;

@@ -116,23 +116,10 @@ pub(super) const READINGS: &[Reading<Views>] = &[Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::activity::{Slow, State};
+    use crate::view::fixture;
 
     fn scan(queries: &[Query]) -> Vec<Group> {
-        let group = |(pid, started): &Query| Group {
-            key: Key::new("db", "app", ""),
-            own_database: true,
-            own_role: true,
-            state: State::Active,
-            waits_for: None,
-            sessions: 1,
-            transaction: None,
-            query: None,
-            idle_in_transaction: None,
-            leaked: 0,
-            slow: Some(Slow { pid: *pid, started: *started, wait_event: None, text: None }),
-        };
-        queries.iter().map(group).collect()
+        queries.iter().map(|(pid, started)| fixture::slow(*pid, *started)).collect()
     }
 
     /// What is counted after each of the scans.

@@ -1,0 +1,120 @@
+//! Rows of the views for tests: of this room and of the rooms above.
+
+use std::time::Duration;
+
+use super::activity::{Group, Slow, State};
+use super::databases::{Database, Databases};
+use super::key::Key;
+use super::limits::{Own, ServerLimits};
+use super::memory::{Answers, Memory};
+use super::settings::ViewSettings;
+use super::statements::{Id, Statement};
+use super::{Pattern, Views};
+
+/// Sessions of the role `app` in the database `db`, which are the exporter's own.
+pub(crate) fn group(application: &str, state: State, sessions: u64) -> Group {
+    Group {
+        key: Key::new("db", "app", application),
+        own_database: true,
+        own_role: true,
+        state,
+        waits_for: None,
+        sessions,
+        transaction: None,
+        query: None,
+        idle_in_transaction: None,
+        leaked: 0,
+        slow: None,
+    }
+}
+
+/// A session whose query is slow.
+pub(crate) fn slow(pid: i32, started: i64) -> Group {
+    let slow = Slow { pid, started, wait_event: None, text: None };
+    Group { slow: Some(slow), ..group("", State::Active, 1) }
+}
+
+/// What the views of a probe show when every family of theirs has a sample.
+pub(crate) fn views() -> Views {
+    let mut settings = ViewSettings::default();
+    settings.applications[0].sessions.application_name = Some(Pattern::new("web-*"));
+    Memory::new(&settings).digest(&settings, answers())
+}
+
+fn answers() -> Answers {
+    let seconds = |s: u64| Some(Duration::from_millis(s * 1000 + 250));
+    let in_transaction = Group {
+        transaction: seconds(90),
+        idle_in_transaction: seconds(61),
+        leaked: 1,
+        ..group("web-1", State::IdleInTransaction, 1)
+    };
+    let waiting = Group {
+        waits_for: Some("Lock".to_owned()),
+        transaction: seconds(2),
+        query: seconds(2),
+        ..slow(4_711, 1_750_000_000_000_000)
+    };
+    let groups = vec![
+        group("web-1", State::Active, 3),
+        in_transaction,
+        group("web-2", State::Idle, 18),
+        group("psql \"7\"\\\n", State::Idle, 2),
+        group("hidden", State::Unknown, 2),
+        waiting,
+    ];
+    Answers {
+        activity: Some(groups),
+        ourselves: 2,
+        limits: Some(limits()),
+        databases: Some(Databases { told: vec![database()], left_out: 1 }),
+        statements: Some(vec![statement()]),
+    }
+}
+
+fn limits() -> ServerLimits {
+    let own = Own {
+        role: "monitor".to_owned(),
+        database: "db".to_owned(),
+        superuser: false,
+        uses_reserved: true,
+        sees_all: true,
+    };
+    ServerLimits {
+        version: "16.4".to_owned(),
+        version_number: 160_004,
+        started: 1_749_000_000.5,
+        in_recovery: false,
+        max: 100,
+        superuser_reserved: 3,
+        reserved: 2,
+        own,
+        roles: vec![("app".to_owned(), 40)],
+        databases: vec![("db".to_owned(), 60)],
+        left_out: 3,
+    }
+}
+
+fn database() -> Database {
+    Database {
+        name: "db".to_owned(),
+        sessions: 1_000,
+        abandoned: 3,
+        fatal: 2,
+        killed: 1,
+        session_time: Duration::from_secs(86_400),
+        active_time: Duration::from_secs(3_600),
+        idle_in_transaction_time: Duration::from_millis(1_500),
+    }
+}
+
+fn statement() -> Statement {
+    Statement {
+        id: Id { database: "db".to_owned(), user: "app".to_owned(), query: -42 },
+        calls: 7,
+        time: Duration::from_millis(350),
+        rows: 70,
+        text: Some("SELECT $1".to_owned()),
+        is_top: true,
+    }
+}
