@@ -3,6 +3,12 @@
 //! The rooms, from the lowest to the highest; each imports only those before it in this list
 //! (ARCHITECTURE.md has the table, `tests/layering.rs` holds it).
 
+pub mod duration;
+
+pub mod files;
+
+pub mod problem;
+
 pub mod secret;
 
 pub use db_pool_metrics as metrics;

@@ -9,7 +9,7 @@ use std::path::Path;
 use config::{Config, FileFormat, Format, Map, Value};
 
 use super::environment::Variables;
-use super::problem::Problem;
+use crate::problem::Problem;
 
 /// A parsed file.
 #[derive(Clone, Default)]

@@ -11,8 +11,8 @@ use config::{Map, Value, ValueKind};
 
 use super::environment;
 use super::listing::{Entry, Origin};
-use super::problem::{Problem, Problems};
 use super::unit::{Given, Grammar, Switch, Unit};
+use crate::problem::{Problem, Problems};
 
 /// What a run over the configuration writes down.
 #[derive(Default)]

@@ -8,13 +8,11 @@ mod application;
 mod auth;
 mod database;
 mod document;
-mod duration;
 mod environment;
 mod label;
 mod layers;
 mod listing;
 mod password;
-mod problem;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -28,10 +26,10 @@ use std::path::{Path, PathBuf};
 
 use ::config::{Map, Value, ValueKind};
 
+pub use crate::problem::{Problem, Problems};
 pub use application::{Application, Select};
 pub use auth::{Allowed, AuthModule};
 pub use listing::{Entry, Origin, render};
-pub use problem::{Problem, Problems};
 pub use target::Details;
 pub use unit::quote;
 pub use view::{Statements, Views, WriteProbe};

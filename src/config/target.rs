@@ -167,7 +167,7 @@ fn schedule(layers: &Layers<'_>) -> Schedule {
     within(layers, "slow_query_sampling", &sampling, interval);
     let connect = layers.said("connect_interval", &CONNECT_INTERVAL);
     let shown = match &connect {
-        Some(Said { value: Some(every), .. }) => super::duration::show(*every),
+        Some(Said { value: Some(every), .. }) => crate::duration::show(*every),
         Some(Said { value: None, .. }) => "never".to_owned(),
         None => "each probe".to_owned(),
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-use super::duration;
+use crate::duration;
 use crate::secret::Secret;
 
 /// A value as it was given.

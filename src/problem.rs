@@ -1,18 +1,18 @@
-//! What is wrong with a configuration: where, and what is allowed there. Never the value.
+//! Configuration problems: a place and the values allowed there. The value itself is never kept.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// A problem at one place of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The variable, the flag, or the path in the file.
     pub place: String,
-    /// What is allowed there.
+    /// The rule that the value breaks, without the value.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem at a place.
+    /// Creates a problem from a place and the rule that is broken there.
     pub fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self { place: place.into(), message: message.into() }
     }
@@ -24,40 +24,34 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, each problem once, in the order in which they were found.
+/// All problems found in one pass, each once, in the order in which they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Adds a problem, unless it is there already.
+    /// Adds a problem unless an equal one is present.
     pub fn add(&mut self, problem: Problem) {
         if !self.0.contains(&problem) {
             self.0.push(problem);
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Reports whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The problems.
+    /// Iterates over the problems in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
 
-    /// `Ok` if nothing is wrong.
+    /// Returns `Ok` if there is no problem.
     ///
     /// # Errors
-    /// Itself, when something is.
+    /// The problems, if there are any.
     pub fn into_result(self) -> Result<(), Self> {
         if self.is_empty() { Ok(()) } else { Err(self) }
-    }
-}
-
-impl Extend<Problem> for Problems {
-    fn extend<I: IntoIterator<Item = Problem>>(&mut self, problems: I) {
-        problems.into_iter().for_each(|problem| self.add(problem));
     }
 }
 

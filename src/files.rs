@@ -1,0 +1,259 @@
+//! Reading files that others own: regular files only, with a size limit and a time limit.
+//!
+//! A read can hang for ever (a dead NFS server, a stuck FUSE mount), and no thread can be taken out of it.
+//! So each read runs in a thread of its own, never on the runtime's, and the caller stops waiting at a
+//! limit. While a read of a path hangs, further reads of that path fail at once: one stuck file costs
+//! one thread, however often it is asked for.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::secret::Secret;
+
+/// How long a reader waits for one file unless it is made with another limit.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The largest file taken for a secret, in bytes.
+pub const LARGEST_SECRET: u64 = 64 * 1024;
+
+/// Why a file was not read. The text names no path: it follows the name of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FileError {
+    /// Opening or reading failed.
+    #[error("cannot be read: {}", reason(*.0))]
+    Io(std::io::ErrorKind),
+    /// A folder, a named pipe, a socket or a device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// Larger than the caller's limit in bytes.
+    #[error("is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The read did not end within the reader's limit.
+    #[error("could not be read within {} s: its file system does not answer", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// An earlier read of the same path has not ended yet.
+    #[error("an earlier read of it still hangs: its file system does not answer")]
+    Hanging,
+    /// Not UTF-8.
+    #[error("is not UTF-8 text")]
+    NotText,
+    /// A file for a secret without any text.
+    #[error("is empty")]
+    Empty,
+    /// The system could not start a thread.
+    #[error("cannot be read: no thread could be started")]
+    NoThread,
+}
+
+/// Names an error's kind; `NotFound` reads "entity not found" otherwise.
+fn reason(kind: std::io::ErrorKind) -> String {
+    if kind == std::io::ErrorKind::NotFound { "no such file".to_owned() } else { kind.to_string() }
+}
+
+/// Reads files; clones share the record of reads that hang.
+#[derive(Clone, Debug)]
+pub struct FileReader {
+    timeout: Duration,
+    running: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl Default for FileReader {
+    fn default() -> Self {
+        Self::new(TIMEOUT)
+    }
+}
+
+type Outcome = Result<Vec<u8>, FileError>;
+
+impl FileReader {
+    /// Creates a reader that waits at most `timeout` for each file.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, running: Arc::default() }
+    }
+
+    /// Reads a file of at most `largest` bytes; blocks the calling thread up to the time-out.
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub fn read(&self, path: &Path, largest: u64) -> Outcome {
+        let (sender, receiver) = mpsc::channel();
+        self.start(path, largest, move |outcome| drop(sender.send(outcome)))?;
+        receiver.recv_timeout(self.timeout).unwrap_or(Err(FileError::TimedOut(self.timeout)))
+    }
+
+    /// Reads a file of at most `largest` bytes without blocking the runtime.
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub async fn read_async(&self, path: &Path, largest: u64) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        self.start(path, largest, move |outcome| drop(sender.send(outcome)))?;
+        match tokio::time::timeout(self.timeout, receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(FileError::TimedOut(self.timeout)),
+        }
+    }
+
+    /// Reads a secret, without one line break at its end; blocks like [`Self::read`].
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub fn read_secret(&self, path: &Path) -> Result<Secret, FileError> {
+        secret(self.read(path, LARGEST_SECRET)?)
+    }
+
+    /// Reads a secret like [`Self::read_secret`], without blocking the runtime.
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub async fn read_secret_async(&self, path: &Path) -> Result<Secret, FileError> {
+        secret(self.read_async(path, LARGEST_SECRET).await?)
+    }
+
+    /// Starts the thread that reads, and hands the outcome over when it ends.
+    fn start(
+        &self,
+        path: &Path,
+        largest: u64,
+        deliver: impl FnOnce(Outcome) + Send + 'static,
+    ) -> Result<(), FileError> {
+        let running = Running::enter(&self.running, path).ok_or(FileError::Hanging)?;
+        let work = move || {
+            let outcome = read_regular(&running.path, largest);
+            // Before the caller hears of it: it may read the path again at once.
+            drop(running);
+            deliver(outcome);
+        };
+        // Detached on purpose: nothing can end a thread that hangs in the kernel.
+        match std::thread::Builder::new().name("file".to_owned()).spawn(work) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(FileError::NoThread),
+        }
+    }
+}
+
+/// A path whose read has begun; removed from the record when dropped.
+struct Running {
+    path: PathBuf,
+    all: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl Running {
+    fn enter(all: &Arc<Mutex<BTreeSet<PathBuf>>>, path: &Path) -> Option<Self> {
+        let is_new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        is_new.then(|| Self { path: path.to_owned(), all: Arc::clone(all) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+    }
+}
+
+fn read_regular(path: &Path, largest: u64) -> Outcome {
+    // O_NONBLOCK: opening a named pipe would otherwise wait for a writer. No effect on regular files.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular);
+    }
+    let mut content = Vec::new();
+    // One byte more than allowed, because a file of /proc has no length and others can grow meanwhile.
+    file.take(largest.saturating_add(1)).read_to_end(&mut content).map_err(io)?;
+    if u64::try_from(content.len()).unwrap_or(u64::MAX) > largest {
+        return Err(FileError::TooLarge(largest));
+    }
+    Ok(content)
+}
+
+fn secret(content: Vec<u8>) -> Result<Secret, FileError> {
+    // Kept as a secret from here on, so that the buffer is overwritten.
+    let content = Secret::new(String::from_utf8(content).map_err(|_| FileError::NotText)?);
+    let text = content.reveal();
+    let text = text.strip_suffix("\r\n").or(text.strip_suffix('\n')).unwrap_or(text);
+    if text.is_empty() { Err(FileError::Empty) } else { Ok(Secret::new(text)) }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` takes")]
+fn io(error: std::io::Error) -> FileError {
+    FileError::Io(error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fifo(folder: &Path) -> PathBuf {
+        let path = folder.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        path
+    }
+
+    #[test]
+    fn a_regular_file_is_read_up_to_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        let reader = FileReader::default();
+        assert_eq!(reader.read(&path, 5), Ok(b"12345".to_vec()));
+        assert_eq!(reader.read(&path, 4), Err(FileError::TooLarge(4)));
+        let missing = reader.read(&folder.path().join("none"), 5).unwrap_err();
+        assert_eq!(missing.to_string(), "cannot be read: no such file");
+    }
+
+    #[test]
+    fn pipes_folders_and_devices_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = FileReader::new(Duration::from_secs(60));
+        for path in [fifo(folder.path()).as_path(), folder.path(), "/dev/zero".as_ref()] {
+            assert_eq!(reader.read(path, 5), Err(FileError::NotRegular), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn one_line_break_at_the_end_of_a_secret_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let reader = FileReader::default();
+        for (content, expected) in [
+            ("a\n", Ok("a")),
+            (" a \n\n", Ok(" a \n")),
+            ("a\r\n", Ok("a")),
+            ("\n", Err(FileError::Empty)),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let secret = reader.read_secret(&path);
+            assert_eq!(
+                secret.as_ref().map(|s| s.reveal()).map_err(|e| *e),
+                expected,
+                "{content:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_hangs_is_not_read_a_second_time() {
+        let reader = FileReader::new(Duration::from_millis(50));
+        let path = Path::new("/some/where");
+        let hanging = Running::enter(&reader.running, path).unwrap();
+        assert_eq!(reader.read(path, 5), Err(FileError::Hanging));
+        assert_eq!(reader.clone().read_async(path, 5).await, Err(FileError::Hanging));
+        drop(hanging);
+        let missing = Err(FileError::Io(std::io::ErrorKind::NotFound));
+        assert_eq!(reader.read_async(path, 5).await, missing);
+    }
+}
