@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::{Command, answer, tell};
 use crate::app::{self, Finding};
 use crate::config;
-use crate::health::Status;
+use crate::health::HealthStatus;
 use crate::metrics::Label;
 use crate::pool::{Phase, Timings};
-use crate::probe::{Part, hint};
+use crate::probe::{ProbePart, hint};
 
 /// The exit code for what could not be judged.
 const UNKNOWN: u8 = 3;
@@ -54,15 +54,15 @@ pub(super) fn run(
     ExitCode::from(code(worst(&checked.findings)))
 }
 
-fn worst(findings: &[Finding]) -> Status {
-    findings.iter().map(|f| f.verdict.status).max().unwrap_or(Status::Healthy)
+fn worst(findings: &[Finding]) -> HealthStatus {
+    findings.iter().map(|f| f.verdict.status).max().unwrap_or(HealthStatus::Healthy)
 }
 
-fn code(status: Status) -> u8 {
+fn code(status: HealthStatus) -> u8 {
     match status {
-        Status::Healthy => 0,
-        Status::Degraded => 1,
-        Status::Unhealthy => 2,
+        HealthStatus::Healthy => 0,
+        HealthStatus::Degraded => 1,
+        HealthStatus::Unhealthy => 2,
     }
 }
 
@@ -103,7 +103,7 @@ const HEADS: [&str; 10] = [
 
 /// The line that a Nagios server shows.
 fn head(findings: &[Finding]) -> String {
-    let healthy = findings.iter().filter(|f| f.verdict.status == Status::Healthy).count();
+    let healthy = findings.iter().filter(|f| f.verdict.status == HealthStatus::Healthy).count();
     let status = worst(findings).label().to_ascii_uppercase();
     format!("{status}: {healthy} of {} targets are healthy\n", findings.len())
 }
@@ -148,10 +148,10 @@ fn advice(text: &mut String, finding: &Finding) {
         }
         told.push(failure.message.clone());
         let what = match part {
-            Part::Connect => "a new connection",
-            Part::Query => "a statement through the pool",
-            Part::Write => "writing",
-            Part::View(name) => name.label(),
+            ProbePart::Connect => "a new connection",
+            ProbePart::Query => "a statement through the pool",
+            ProbePart::Write => "writing",
+            ProbePart::View(name) => name.label(),
         };
         // Writing to a String cannot fail.
         let _ = write!(

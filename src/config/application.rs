@@ -7,7 +7,7 @@ use crate::dsn::Dsn;
 use crate::pool;
 use crate::probe::TargetKind;
 use crate::view::Pattern;
-use crate::view::application::{ApplicationSettings, Match, Who};
+use crate::view::application::{ApplicationSettings, NameMatch, SessionMatch};
 
 /// An application whose pool is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +30,16 @@ impl Application {
     /// As its sessions are looked for.
     pub(super) fn watched(&self) -> ApplicationSettings {
         let like = |name: &Option<String>, otherwise| {
-            name.as_ref().map_or(otherwise, |name| Who::Like(Pattern::new(name)))
+            name.as_ref().map_or(otherwise, |name| NameMatch::Like(Pattern::new(name)))
         };
         let by_name = self.select.application_name.is_some();
-        let sessions = Match {
+        let sessions = SessionMatch {
             application_name: self.select.application_name.as_ref().map(Pattern::new),
-            user: like(&self.select.user, if by_name { Who::Any } else { Who::Own }),
-            database: like(&self.select.database, Who::Own),
+            user: like(
+                &self.select.user,
+                if by_name { NameMatch::Any } else { NameMatch::SameAsExporter },
+            ),
+            database: like(&self.select.database, NameMatch::SameAsExporter),
         };
         ApplicationSettings {
             name: self.name.clone(),

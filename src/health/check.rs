@@ -6,7 +6,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
-use crate::probe::{Failure, Part, SPAN, STALE, Snapshot};
+use crate::probe::{Failure, ProbePart, SPAN, STALE, Snapshot};
 
 /// So many probes in a row that found every slot in use are a failure.
 const SATURATED: usize = 3;
@@ -69,7 +69,7 @@ pub(super) fn connection(snapshot: Option<&Snapshot>, clock: &Clock) -> Check {
         }
         Some(good) if good.is_up() => (CheckOutcome::Pass, None),
         Some(failed) => {
-            let tell = |(part, failure): (Part, &Failure)| {
+            let tell = |(part, failure): (ProbePart, &Failure)| {
                 format!("{}: {}", part.label(), failure.message)
             };
             (CheckOutcome::Fail, failed.failure().map(tell))
@@ -133,12 +133,12 @@ mod tests {
 
     use super::*;
     use crate::pool::Reason;
-    use crate::probe::{Sample, fixture};
+    use crate::probe::{ProbeSample, fixture};
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
-    fn sample() -> Sample {
-        Sample {
+    fn sample() -> ProbeSample {
+        ProbeSample {
             at: Instant::now(),
             ok: true,
             query: Some(Duration::from_millis(1)),
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    fn with(samples: impl IntoIterator<Item = Sample>) -> Snapshot {
+    fn with(samples: impl IntoIterator<Item = ProbeSample>) -> Snapshot {
         Snapshot { window: Arc::new(samples.into_iter().collect()), ..fixture::snapshot() }
     }
 
@@ -195,8 +195,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pool_saturation_warns_near_the_size_and_fails_at_the_limit() {
         let check = |active, saturated: usize, timeouts, expected| {
-            let calm = [Sample { checkout_timeouts: timeouts, ..sample() }];
-            let full = std::iter::repeat_n(Sample { saturated: true, ..sample() }, saturated);
+            let calm = [ProbeSample { checkout_timeouts: timeouts, ..sample() }];
+            let full = std::iter::repeat_n(ProbeSample { saturated: true, ..sample() }, saturated);
             let mut snapshot = with(calm.into_iter().chain(full));
             snapshot.usage = fixture::usage(active);
             let check = pool_saturation(Some(&snapshot), &Thresholds::default());
@@ -228,7 +228,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn slow_queries_warn_from_the_threshold_and_never_fail() {
         let check = |slow: usize, of: usize, limit, expected, rate| {
-            let samples = (0..of).map(|n| Sample { slow: n < slow, ..sample() });
+            let samples = (0..of).map(|n| ProbeSample { slow: n < slow, ..sample() });
             let thresholds = Thresholds { slow_rate_percent: limit, ..Thresholds::default() };
             let check = slow_queries(Some(&with(samples)), &thresholds);
             let expected = (expected, Measured::Rate(rate));

@@ -1,6 +1,6 @@
 //! What we think of a target: pure functions of its last snapshot.
 //!
-//! Each [`Check`] looks at one thing; the worst decides the [`Status`]. The thresholds and the names
+//! Each [`Check`] looks at one thing; the worst decides the [`HealthStatus`]. The thresholds and the names
 //! are the specification's own. A snapshot that is too old fails the connection check by itself.
 
 mod check;
@@ -10,7 +10,7 @@ mod verdict;
 pub use crate::probe::Thresholds;
 pub use check::{Check, CheckName, CheckOutcome, Measured};
 pub use readings::READINGS;
-pub use verdict::{Status, Verdict, judge, of};
+pub use verdict::{HealthStatus, Verdict, judge, of};
 
 /// When a snapshot is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The verdict as metrics: one of each set of samples is 1, the others 0.
 
 use super::check::CheckOutcome;
-use super::verdict::{Status, Verdict};
+use super::verdict::{HealthStatus, Verdict};
 use crate::metrics::{Kind, Label, Reading, Samples};
 
 /// The families of [`Verdict`]; read at each scrape, because a snapshot grows old by itself. Absent
@@ -32,7 +32,7 @@ fn checks(verdict: &Verdict, out: &mut Samples<'_>) {
 }
 
 fn status(verdict: &Verdict, out: &mut Samples<'_>) {
-    for status in Status::ALL.iter().filter(|_| verdict.age.is_some()) {
+    for status in HealthStatus::ALL.iter().filter(|_| verdict.age.is_some()) {
         out.push([status.label()], verdict.status == *status);
     }
 }

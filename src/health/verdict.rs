@@ -13,7 +13,7 @@ use crate::probe::{Snapshot, Target};
 /// What we think of a target, from best to worst; the label `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum Status {
+pub enum HealthStatus {
     /// Every check passes.
     Healthy,
     /// It works, with a warning.
@@ -26,10 +26,10 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// As the worst check decides.
-    pub status: Status,
+    pub status: HealthStatus,
     /// For people: `Database is healthy`, or why it is not.
     pub message: String,
-    /// Every check, in the order of [`Kind::ALL`](super::Kind).
+    /// Every check, in the order of [`CheckName`](super::CheckName).
     pub checks: [Check; 3],
     /// How old the snapshot is; `None` before the first.
     pub age: Option<Duration>,
@@ -52,15 +52,15 @@ pub fn judge(snapshot: Option<&Snapshot>, clock: &Clock, thresholds: &Thresholds
     ];
     let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(CheckOutcome::Pass);
     let status = match worst {
-        CheckOutcome::Pass => Status::Healthy,
-        CheckOutcome::Warn => Status::Degraded,
-        CheckOutcome::Fail => Status::Unhealthy,
+        CheckOutcome::Pass => HealthStatus::Healthy,
+        CheckOutcome::Warn => HealthStatus::Degraded,
+        CheckOutcome::Fail => HealthStatus::Unhealthy,
     };
     let message = summary(status, &checks);
     Verdict { status, message, checks, age: snapshot.map(|snapshot| snapshot.age(clock.now)) }
 }
 
-fn summary(status: Status, checks: &[Check]) -> String {
+fn summary(status: HealthStatus, checks: &[Check]) -> String {
     let reasons: Vec<&str> = checks.iter().filter_map(|check| check.message.as_deref()).collect();
     let head = format!("Database is {}", status.label());
     if reasons.is_empty() { head } else { format!("{head}: {}", reasons.join("; ")) }
@@ -71,7 +71,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::probe::{Failure, Sample, fixture};
+    use crate::probe::{Failure, ProbeSample, fixture};
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -80,8 +80,8 @@ mod tests {
         judge(snapshot, &Clock { now, interval: INTERVAL }, &Thresholds::default())
     }
 
-    fn slow() -> Sample {
-        Sample {
+    fn slow() -> ProbeSample {
+        ProbeSample {
             at: Instant::now(),
             ok: true,
             query: Some(Duration::from_secs(2)),
@@ -101,18 +101,18 @@ mod tests {
             assert_eq!((verdict.status, verdict.message.as_str()), (status, message));
         };
         let mut snapshot = fixture::snapshot();
-        check(&snapshot, Status::Healthy, "Database is healthy");
+        check(&snapshot, HealthStatus::Healthy, "Database is healthy");
         snapshot.usage = fixture::usage(18);
         let near = "90.0 % of the pool size in use, 90 % is the limit";
-        check(&snapshot, Status::Degraded, &format!("Database is degraded: {near}"));
+        check(&snapshot, HealthStatus::Degraded, &format!("Database is degraded: {near}"));
         snapshot.window = Arc::new([slow()].into_iter().collect());
         let slow = "100.0 % of the queries were slow, 5 % is the limit";
-        check(&snapshot, Status::Degraded, &format!("Database is degraded: {near}; {slow}"));
+        check(&snapshot, HealthStatus::Degraded, &format!("Database is degraded: {near}; {slow}"));
         snapshot.query = Err(Failure::deadline(INTERVAL));
         let failed = "query: not done at the probe's deadline of 10 s";
         check(
             &snapshot,
-            Status::Unhealthy,
+            HealthStatus::Unhealthy,
             &format!("Database is unhealthy: {failed}; {near}; {slow}"),
         );
     }
@@ -120,15 +120,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_old_snapshot_is_unhealthy_by_itself() {
         let snapshot = fixture::snapshot();
-        assert_eq!(verdict(Some(&snapshot), 30).status, Status::Healthy);
+        assert_eq!(verdict(Some(&snapshot), 30).status, HealthStatus::Healthy);
         let old = verdict(Some(&snapshot), 31);
-        assert_eq!((old.status, old.age), (Status::Unhealthy, Some(Duration::from_secs(31))));
+        assert_eq!((old.status, old.age), (HealthStatus::Unhealthy, Some(Duration::from_secs(31))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn before_the_first_probe_nothing_is_known_to_work() {
         let unknown = verdict(None, 0);
-        assert_eq!((unknown.status, unknown.age), (Status::Unhealthy, None));
+        assert_eq!((unknown.status, unknown.age), (HealthStatus::Unhealthy, None));
         assert_eq!(unknown.message, "Database is unhealthy: not probed yet");
     }
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Connected, Failure, Part, Published, Queried, Schedule, Snapshot, Target, TargetKind,
+    Connected, Failure, ProbePart, Published, Queried, Schedule, Snapshot, Target, TargetKind,
     TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
 use crate::pool::{self, Peer, PoolLimits, Server, Timings, Totals};
-use crate::view::{self, Name, Source, Usage, Views};
+use crate::view::{self, Source, Usage, ViewName, Views};
 
 /// The time of a snapshot's fresh connect.
 pub(crate) const CONNECT: Duration = Duration::from_micros(12_500);
@@ -115,12 +115,12 @@ pub(crate) fn usage(active: u64) -> Usage {
 pub(crate) fn application(name: &str, open: u64) -> view::Application {
     let (database, user) = ("orders".to_owned(), "app".to_owned());
     view::Application {
-        key: view::Key { database, user, application: name.to_owned() },
+        key: view::SessionKey { database, user, application: name.to_owned() },
         open,
         active: Some(open),
         idle: Some(0),
         leaked: Some(0),
-        allowed: Some(view::application::Allowed {
+        allowed: Some(view::application::AllowedConnections {
             instances: 1,
             size: Some(5),
             max_overflow: Some(3),
@@ -138,9 +138,9 @@ pub(crate) fn rich_snapshot() -> Snapshot {
     Snapshot {
         views: view::fixture::views(),
         extras: vec![
-            (Part::Write, Ok(())),
-            (Part::View(Name::Activity), Ok(())),
-            (Part::View(Name::Databases), failed),
+            (ProbePart::Write, Ok(())),
+            (ProbePart::View(ViewName::Activity), Ok(())),
+            (ProbePart::View(ViewName::Databases), failed),
         ],
         tls: Some(pool::Tls {
             version: "TLSv1.3".to_owned(),

@@ -20,7 +20,7 @@ pub const CAPACITY: usize = 1_000;
 
 /// What one probe adds to the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub struct ProbeSample {
     /// When the probe ended.
     pub at: Instant,
     /// Whether every part of it succeeded.
@@ -44,12 +44,12 @@ pub struct Sample {
 /// The samples of the last [`SPAN`], oldest first; immutable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Window {
-    samples: Vec<Sample>,
+    samples: Vec<ProbeSample>,
 }
 
 impl Window {
     /// The samples, oldest first.
-    pub fn samples(&self) -> &[Sample] {
+    pub fn samples(&self) -> &[ProbeSample] {
         &self.samples
     }
 
@@ -76,9 +76,9 @@ impl Window {
 
     /// The same samples, with an application's pool as the judged one.
     pub(super) fn of_application(&self, name: &str) -> Self {
-        let judged = |sample: &Sample| {
+        let judged = |sample: &ProbeSample| {
             let saturated = sample.saturated_applications.iter().any(|other| other == name);
-            Sample { saturated, ..sample.clone() }
+            ProbeSample { saturated, ..sample.clone() }
         };
         self.samples.iter().map(judged).collect()
     }
@@ -103,13 +103,13 @@ impl Window {
         mean(self.later(since).filter_map(|sample| sample.connect))
     }
 
-    fn later(&self, since: Option<Instant>) -> impl Iterator<Item = &Sample> {
+    fn later(&self, since: Option<Instant>) -> impl Iterator<Item = &ProbeSample> {
         self.samples.iter().filter(move |sample| since.is_none_or(|since| sample.at > since))
     }
 }
 
-impl FromIterator<Sample> for Window {
-    fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
+impl FromIterator<ProbeSample> for Window {
+    fn from_iter<I: IntoIterator<Item = ProbeSample>>(samples: I) -> Self {
         Self { samples: samples.into_iter().collect() }
     }
 }
@@ -117,7 +117,7 @@ impl FromIterator<Sample> for Window {
 /// The samples of a target, kept from one probe to the next.
 #[derive(Debug, Default)]
 pub struct History {
-    samples: VecDeque<Sample>,
+    samples: VecDeque<ProbeSample>,
     totals: Totals,
 }
 
@@ -134,7 +134,7 @@ impl History {
         let before = std::mem::replace(&mut self.totals, new.totals);
         let query = new.query.as_ref().ok().map(|queried| queried.query);
         let connect = new.connect.as_ref().filter(|_| with_connect).and_then(|c| c.as_ref().ok());
-        self.samples.push_back(Sample {
+        self.samples.push_back(ProbeSample {
             at: new.taken,
             ok: new.is_up(),
             query,
@@ -150,7 +150,7 @@ impl History {
     }
 
     fn prune(&mut self, now: Instant) {
-        let is_old = |sample: &Sample| now.saturating_duration_since(sample.at) > SPAN;
+        let is_old = |sample: &ProbeSample| now.saturating_duration_since(sample.at) > SPAN;
         while self.samples.len() > CAPACITY || self.samples.front().is_some_and(is_old) {
             self.samples.pop_front();
         }

@@ -2,29 +2,29 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-use super::snapshot::Part;
+use super::snapshot::ProbePart;
 use crate::metrics::{
     Counter, Counters, Histogram, Histograms, Kind, Label, PairCounters, Reading,
 };
 use crate::pool::{QUERY, Reason};
-use crate::view::Name;
+use crate::view::ViewName;
 
 /// A statement that the exporter sends; the label `query`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statement {
+pub enum OwnQuery {
     /// `DB_MONITOR_QUERY`.
     Probe,
     /// A view's.
-    View(Name),
+    View(ViewName),
 }
 
-impl Label for Statement {
+impl Label for OwnQuery {
     const ALL: &'static [Self] = &[
         Self::Probe,
-        Self::View(Name::Activity),
-        Self::View(Name::Limits),
-        Self::View(Name::Databases),
-        Self::View(Name::Statements),
+        Self::View(ViewName::Activity),
+        Self::View(ViewName::Limits),
+        Self::View(ViewName::Databases),
+        Self::View(ViewName::Statements),
     ];
 
     fn label(self) -> &'static str {
@@ -38,7 +38,7 @@ impl Label for Statement {
 /// A step of the write probe; the label `step`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum Step {
+pub enum WriteStep {
     /// The rows are put in.
     Insert,
     /// They are counted.
@@ -50,23 +50,23 @@ pub enum Step {
 }
 
 /// The counters and histograms of one target's probes.
-pub struct Instruments {
+pub struct ProbeInstruments {
     pub(super) duration: Histogram,
-    pub(super) failures: PairCounters<Part, Reason>,
+    pub(super) failures: PairCounters<ProbePart, Reason>,
     pub(super) missed: Counter,
-    pub(super) queries: Histograms<Statement>,
-    pub(super) slow: Counters<Statement>,
-    pub(super) views: Histograms<Name>,
-    pub(super) writes: Histograms<Step>,
+    pub(super) queries: Histograms<OwnQuery>,
+    pub(super) slow: Counters<OwnQuery>,
+    pub(super) views: Histograms<ViewName>,
+    pub(super) writes: Histograms<WriteStep>,
 }
 
-impl Instruments {
+impl ProbeInstruments {
     /// All at zero.
     pub fn new() -> Self {
         let failures = PairCounters::new(["probe", "reason"]);
-        for part in Part::ALL {
+        for part in ProbePart::ALL {
             failures.start(*part, Reason::Timeout);
-            if matches!(part, Part::Connect | Part::Query) {
+            if matches!(part, ProbePart::Connect | ProbePart::Query) {
                 failures.start(*part, Reason::Refused);
                 failures.start(*part, Reason::Auth);
                 failures.start(*part, Reason::TooManyConnections);
@@ -84,14 +84,14 @@ impl Instruments {
     }
 }
 
-impl Default for Instruments {
+impl Default for ProbeInstruments {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// The families of [`Instruments`]; read at each scrape.
-pub const READINGS: &[Reading<Instruments>] = &[
+/// The families of [`ProbeInstruments`]; read at each scrape.
+pub const READINGS: &[Reading<ProbeInstruments>] = &[
     Reading {
         name: "db_pool_probe_duration_seconds",
         help: "Time of whole probes.",

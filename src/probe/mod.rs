@@ -22,14 +22,15 @@ mod views;
 pub mod write;
 
 pub use baseline::{Baseline, Since};
-pub use history::{CAPACITY, History, SPAN, Sample, Window};
-pub use instruments::{Instruments, READINGS as INSTRUMENT_READINGS, Statement, Step};
+pub use history::{CAPACITY, History, ProbeSample, SPAN, Window};
+pub use instruments::{OwnQuery, ProbeInstruments, READINGS as INSTRUMENT_READINGS, WriteStep};
 pub use once::once;
 pub use roster::Roster;
 pub use run::publish_once;
 pub use settings::{Schedule, TargetKind, TargetSettings, Thresholds};
 pub use snapshot::{
-    Connected, Failure, Part, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE, Snapshot,
+    Connected, Failure, ProbePart, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE,
+    Snapshot,
 };
 pub use target::{READINGS as TARGET_READINGS, Target};
 pub use tell::hint;

@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::history::History;
-use super::instruments::Statement;
+use super::instruments::OwnQuery;
 use super::settings::TargetKind;
-use super::snapshot::{Connected, Failure, Part, Queried, Snapshot};
+use super::snapshot::{Connected, Failure, ProbePart, Queried, Snapshot};
 use super::target::Target;
 use super::views;
 use crate::pool::Access;
@@ -77,7 +77,7 @@ pub(super) async fn pass(target: &Target, with_connect: bool, history: &mut Hist
         last_success_at: before.and_then(|snapshot| snapshot.last_success_at),
         usage,
         totals: target.pool().instruments().totals(),
-        slow: target.instruments().slow.count(Statement::Probe),
+        slow: target.instruments().slow.count(OwnQuery::Probe),
         window: Arc::default(),
     };
     if snapshot.is_up() {
@@ -92,7 +92,7 @@ fn count(target: &Target, snapshot: &Snapshot, with_connect: bool) {
     let instruments = target.instruments();
     instruments.duration.observe(snapshot.took);
     for (part, result) in snapshot.parts() {
-        let was_tried = with_connect || part != Part::Connect;
+        let was_tried = with_connect || part != ProbePart::Connect;
         if let (true, Err(failure)) = (was_tried, result) {
             instruments.failures.inc(part, failure.reason);
         }
@@ -149,9 +149,9 @@ async fn ask(
     let sent = Instant::now();
     connection.simple(&settings.query, limit).await?;
     let query = sent.elapsed();
-    target.instruments().queries.observe(Statement::Probe, query);
+    target.instruments().queries.observe(OwnQuery::Probe, query);
     if query > settings.slow_threshold {
-        target.instruments().slow.inc(Statement::Probe);
+        target.instruments().slow.inc(OwnQuery::Probe);
     }
     let server = connection.server().clone();
     connection.release(limit).await;

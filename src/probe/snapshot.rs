@@ -10,14 +10,14 @@ use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
     CheckoutError, ConnectError, Phase, QueryError, Reason, Server, State, Timings, Tls, Totals,
 };
-use crate::view::{self, Name, Source, Usage, Views};
+use crate::view::{self, Source, Usage, ViewName, Views};
 
 /// So many intervals after its end a snapshot says nothing about now.
 pub const STALE: u32 = 3;
 
 /// A part of a probe; the label `probe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum ProbePart {
     /// Opening a connection that is not of the pool.
     Connect,
     /// A check-out through the pool, and the probe's statement.
@@ -25,18 +25,18 @@ pub enum Part {
     /// Rows written and taken out again.
     Write,
     /// A view of the server's.
-    View(Name),
+    View(ViewName),
 }
 
-impl Label for Part {
+impl Label for ProbePart {
     const ALL: &'static [Self] = &[
         Self::Connect,
         Self::Query,
         Self::Write,
-        Self::View(Name::Activity),
-        Self::View(Name::Limits),
-        Self::View(Name::Databases),
-        Self::View(Name::Statements),
+        Self::View(ViewName::Activity),
+        Self::View(ViewName::Limits),
+        Self::View(ViewName::Databases),
+        Self::View(ViewName::Statements),
     ];
 
     fn label(self) -> &'static str {
@@ -127,7 +127,7 @@ pub struct Snapshot {
     /// What the server told, as far as it did.
     pub views: Views,
     /// The views and the write probe that were tried, and how that ended.
-    pub extras: Vec<(Part, Result<(), Failure>)>,
+    pub extras: Vec<(ProbePart, Result<(), Failure>)>,
     /// What TLS came to at the last connect that succeeded; `None` without TLS.
     pub tls: Option<Tls>,
     /// When a probe last succeeded, by the wall.
@@ -178,26 +178,26 @@ impl Snapshot {
     }
 
     /// Each part of the probe and whether it succeeded.
-    pub fn parts(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
+    pub fn parts(&self) -> impl Iterator<Item = (ProbePart, Result<(), &Failure>)> {
         let extras = self.extras.iter().map(|(part, r)| (*part, r.as_ref().copied()));
         self.essentials().chain(extras)
     }
 
     /// The first failure that makes the target be down.
-    pub fn failure(&self) -> Option<(Part, &Failure)> {
+    pub fn failure(&self) -> Option<(ProbePart, &Failure)> {
         self.essentials().find_map(|(part, result)| Some((part, result.err()?)))
     }
 
     /// Whether the write probe succeeded; `None` when it was not tried.
     pub fn is_writable(&self) -> Option<bool> {
-        let write = self.extras.iter().find(|(part, _)| *part == Part::Write);
+        let write = self.extras.iter().find(|(part, _)| *part == ProbePart::Write);
         write.map(|(_, result)| result.is_ok())
     }
 
     /// The parts that decide whether the target is up.
-    fn essentials(&self) -> impl Iterator<Item = (Part, Result<(), &Failure>)> {
-        let connect = self.connect.as_ref().map(|c| (Part::Connect, c.as_ref().map(|_| ())));
-        connect.into_iter().chain([(Part::Query, self.query.as_ref().map(|_| ()))])
+    fn essentials(&self) -> impl Iterator<Item = (ProbePart, Result<(), &Failure>)> {
+        let connect = self.connect.as_ref().map(|c| (ProbePart::Connect, c.as_ref().map(|_| ())));
+        connect.into_iter().chain([(ProbePart::Query, self.query.as_ref().map(|_| ()))])
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::baseline::Baseline;
-use super::instruments::{Instruments, Statement};
+use super::instruments::{OwnQuery, ProbeInstruments};
 use super::settings::TargetSettings;
 use super::snapshot::Published;
 use crate::dsn::{Address, Host};
@@ -21,7 +21,7 @@ pub struct Target {
     settings: TargetSettings,
     base: String,
     pool: Arc<Pool>,
-    instruments: Instruments,
+    instruments: ProbeInstruments,
     memory: Mutex<Memory>,
     published: watch::Sender<Option<Arc<Published>>>,
     baseline: Mutex<Baseline>,
@@ -46,7 +46,7 @@ impl Target {
             memory: Mutex::new(Memory::new(&settings.views)),
             settings,
             pool,
-            instruments: Instruments::new(),
+            instruments: ProbeInstruments::new(),
             published: watch::Sender::new(None),
             baseline: Mutex::default(),
         })
@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// What its probes count and time.
-    pub fn instruments(&self) -> &Instruments {
+    pub fn instruments(&self) -> &ProbeInstruments {
         &self.instruments
     }
 
@@ -118,7 +118,7 @@ impl Target {
         let baseline = Baseline {
             at: Some(now),
             totals: self.pool.instruments().totals(),
-            slow: self.instruments.slow.count(Statement::Probe),
+            slow: self.instruments.slow.count(OwnQuery::Probe),
         };
         *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
     }

@@ -2,7 +2,7 @@
 
 use tracing::{debug, info, warn};
 
-use super::snapshot::{Failure, Part, Snapshot};
+use super::snapshot::{Failure, ProbePart, Snapshot};
 use super::target::Target;
 use crate::metrics::Label;
 use crate::pool::{self, Reason};
@@ -14,7 +14,7 @@ pub(super) fn tell(target: &Target, snapshot: &Snapshot) {
     let before = before.as_deref().map(|published| published.snapshot.as_ref());
     let name = target.name();
     tell_extras(name, snapshot, before);
-    let key = |failure: (Part, &Failure)| (failure.0, cause(failure.1.reason));
+    let key = |failure: (ProbePart, &Failure)| (failure.0, cause(failure.1.reason));
     match (snapshot.failure(), before.and_then(Snapshot::failure)) {
         (Some(now), Some(then)) if key(now) == key(then) => {
             debug!(target = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
@@ -40,7 +40,7 @@ fn cause(reason: Reason) -> Reason {
 
 /// The views and the write probe: each by itself, with what can be done about it.
 fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
-    let then = |part: Part| {
+    let then = |part: ProbePart| {
         let extras = before.iter().flat_map(|snapshot| &snapshot.extras);
         extras.filter(move |(p, _)| *p == part).find_map(|(_, result)| result.as_ref().err())
     };
@@ -71,19 +71,19 @@ fn tell_extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
 }
 
 /// What to do first about a part that failed.
-pub fn hint(part: Part, failure: &Failure) -> &'static str {
+pub fn hint(part: ProbePart, failure: &Failure) -> &'static str {
     match (part, failure.reason) {
-        (Part::Query, Reason::ReadOnly) => {
+        (ProbePart::Query, Reason::ReadOnly) => {
             "DB_MONITOR_QUERY runs in a read-only transaction: it must not write"
         }
-        (Part::Write, Reason::NoTable) => "make the table with deploy/sql/heartbeat.sql",
-        (Part::Write, Reason::NoPrivilege) => {
+        (ProbePart::Write, Reason::NoTable) => "make the table with deploy/sql/heartbeat.sql",
+        (ProbePart::Write, Reason::NoPrivilege) => {
             "GRANT SELECT, INSERT, DELETE on the table to the exporter's role"
         }
-        (Part::View(_), Reason::NoPrivilege) => {
+        (ProbePart::View(_), Reason::NoPrivilege) => {
             "GRANT pg_read_all_stats (and USAGE on the schema of pg_stat_statements) to the exporter's role, or switch the view off"
         }
-        (Part::Connect | Part::Query | Part::Write | Part::View(_), _) => {
+        (ProbePart::Connect | ProbePart::Query | ProbePart::Write | ProbePart::View(_), _) => {
             pool::hint(failure.phase, failure.reason)
         }
     }

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::instruments::Statement;
+use super::instruments::OwnQuery;
 use super::settings::TargetKind;
-use super::snapshot::{Failure, Part};
+use super::snapshot::{Failure, ProbePart};
 use super::target::Target;
 use super::write;
 use crate::metrics::Label;
 use crate::pool::{Access, Checkout, QueryError, Reason};
-use crate::view::{self, Answers, Name, Views, activity, databases, limits, statements};
+use crate::view::{self, Answers, ViewName, Views, activity, databases, limits, statements};
 
 /// What was looked at, and how that ended.
-pub(super) type Extras = Vec<(Part, Result<(), Failure>)>;
+pub(super) type Extras = Vec<(ProbePart, Result<(), Failure>)>;
 
 /// Looks at all views that are wanted, and writes if that is wanted. `refused`: why there was no
 /// connection a moment ago; then no more is tried.
@@ -42,7 +42,7 @@ pub(super) async fn look(
 /// Looks at activity alone, between two probes.
 pub(super) async fn sample(target: &Target, deadline: Instant) {
     let mut visit = Visit::new(target, deadline);
-    visit.part(Part::View(Name::Activity), 1).await;
+    visit.part(ProbePart::View(ViewName::Activity), 1).await;
     if let Some(connection) = visit.connection.take() {
         connection.release(visit.limit(1)).await;
     }
@@ -58,14 +58,14 @@ pub(super) async fn sample(target: &Target, deadline: Instant) {
 }
 
 /// PgBouncer's console has none of these.
-fn wanted(target: &Target) -> Vec<Part> {
+fn wanted(target: &Target) -> Vec<ProbePart> {
     let settings = target.settings();
     match settings.kind {
         TargetKind::PgBouncer => Vec::new(),
         TargetKind::Postgres => {
-            let views = Name::ALL.iter().copied().filter(|name| settings.views.wants(*name));
-            let write = settings.write.iter().map(|_| Part::Write);
-            views.map(Part::View).chain(write).collect()
+            let views = ViewName::ALL.iter().copied().filter(|name| settings.views.wants(*name));
+            let write = settings.write.iter().map(|_| ProbePart::Write);
+            views.map(ProbePart::View).chain(write).collect()
         }
     }
 }
@@ -100,7 +100,7 @@ impl<'t> Visit<'t> {
         self.target.settings().command_timeout.map_or(fair, |command| command.min(fair))
     }
 
-    async fn part(&mut self, part: Part, left: usize) {
+    async fn part(&mut self, part: ProbePart, left: usize) {
         let start = Instant::now();
         let result = match self.connected().await {
             Ok(connection) => {
@@ -117,7 +117,7 @@ impl<'t> Visit<'t> {
             }
             Err(failure) => Err(failure),
         };
-        if let Part::View(name) = part {
+        if let ProbePart::View(name) = part {
             self.target.instruments().views.observe(name, start.elapsed());
         }
         self.extras.push((part, result));
@@ -126,14 +126,14 @@ impl<'t> Visit<'t> {
     /// Does a part; keeps the connection if it is still good.
     async fn visit(
         &mut self,
-        part: Part,
+        part: ProbePart,
         mut connection: Checkout,
         limit: Duration,
     ) -> Result<(), Failure> {
         let result = match part {
-            Part::View(name) => self.view(name, &mut connection, limit).await,
-            Part::Write => write::once(self.target, &mut connection, limit).await,
-            Part::Connect | Part::Query => Ok(()),
+            ProbePart::View(name) => self.view(name, &mut connection, limit).await,
+            ProbePart::Write => write::once(self.target, &mut connection, limit).await,
+            ProbePart::Connect | ProbePart::Query => Ok(()),
         };
         let is_usable = !matches!(&result, Err(f) if f.reason == Reason::Timeout);
         if is_usable && connection.rollback(limit).await.is_ok() {
@@ -159,16 +159,16 @@ impl<'t> Visit<'t> {
 
     async fn view(
         &mut self,
-        name: Name,
+        name: ViewName,
         connection: &mut Checkout,
         limit: Duration,
     ) -> Result<(), Failure> {
         connection.begin(Access::ReadOnly, limit).await?;
         match name {
-            Name::Activity => self.activity(connection, limit).await,
-            Name::Limits => self.limits(connection, limit).await,
-            Name::Databases => self.databases(connection, limit).await,
-            Name::Statements => self.statements(connection, limit).await,
+            ViewName::Activity => self.activity(connection, limit).await,
+            ViewName::Limits => self.limits(connection, limit).await,
+            ViewName::Databases => self.databases(connection, limit).await,
+            ViewName::Statements => self.statements(connection, limit).await,
         }
     }
 
@@ -187,7 +187,7 @@ impl<'t> Visit<'t> {
         let sql = activity::sql(settings.show_query_text);
         let sent = Instant::now();
         let rows = connection.query(&sql, &question.parameters(), limit).await?;
-        self.time(Name::Activity, sent);
+        self.time(ViewName::Activity, sent);
         self.answers.activity = Some(activity::read(&rows)?);
         self.answers.ourselves = pool.state().open;
         Ok(())
@@ -197,7 +197,7 @@ impl<'t> Visit<'t> {
         let most = self.target.settings().views.most();
         let sent = Instant::now();
         let rows = connection.query(limits::SQL, &limits::parameters(&most), limit).await?;
-        self.time(Name::Limits, sent);
+        self.time(ViewName::Limits, sent);
         self.answers.limits = Some(limits::read(&rows)?);
         Ok(())
     }
@@ -210,7 +210,7 @@ impl<'t> Visit<'t> {
         let most = self.target.settings().views.most();
         let sent = Instant::now();
         let rows = connection.query(databases::SQL, &databases::parameters(&most), limit).await?;
-        self.time(Name::Databases, sent);
+        self.time(ViewName::Databases, sent);
         self.answers.databases = Some(databases::read(&rows)?);
         Ok(())
     }
@@ -231,26 +231,27 @@ impl<'t> Visit<'t> {
         let sent = Instant::now();
         let rows = connection.query(&sql, &statements::parameters(&top, &members), limit).await;
         let rows = rows.map_err(not_loaded)?;
-        self.time(Name::Statements, sent);
+        self.time(ViewName::Statements, sent);
         self.answers.statements = Some(statements::read(&rows)?);
         Ok(())
     }
 
-    fn time(&self, name: Name, sent: Instant) {
+    fn time(&self, name: ViewName, sent: Instant) {
         let (took, instruments) = (sent.elapsed(), self.target.instruments());
-        instruments.queries.observe(Statement::View(name), took);
+        instruments.queries.observe(OwnQuery::View(name), took);
         if took > self.target.settings().slow_threshold {
-            instruments.slow.inc(Statement::View(name));
+            instruments.slow.inc(OwnQuery::View(name));
         }
     }
 }
 
 /// Whether the server's version has this view at all.
-fn exists(part: Part, connection: &Checkout) -> bool {
+fn exists(part: ProbePart, connection: &Checkout) -> bool {
     let version = &connection.server().version;
     let digits = version.split(|c: char| !c.is_ascii_digit()).next();
     let major: Option<u32> = digits.and_then(|digits| digits.parse().ok());
-    part != Part::View(Name::Databases) || major.is_none_or(|major| major >= databases::SINCE)
+    part != ProbePart::View(ViewName::Databases)
+        || major.is_none_or(|major| major >= databases::SINCE)
 }
 
 fn not_installed() -> Failure {
@@ -266,8 +267,8 @@ fn not_loaded(error: QueryError) -> Failure {
     if is_unloaded { Failure { reason: Reason::NoExtension, ..failure } } else { failure }
 }
 
-impl From<view::Error> for Failure {
-    fn from(error: view::Error) -> Self {
+impl From<view::ViewError> for Failure {
+    fn from(error: view::ViewError) -> Self {
         Self { reason: Reason::Other, message: error.to_string(), phase: None }
     }
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::instruments::{Instruments, Step};
+use super::instruments::{ProbeInstruments, WriteStep};
 use super::snapshot::Failure;
 use super::target::Target;
 use crate::pool::{Access, Checkout, Reason};
@@ -77,12 +77,12 @@ pub(super) async fn once(
     steps.begin().await?;
     steps.insert(settings).await?;
     let count = format!("SELECT count(*) FROM {table} WHERE probe = $1");
-    let read = steps.count(Step::Read, &count).await?;
+    let read = steps.count(WriteStep::Read, &count).await?;
     check("read back", read, settings.rows)?;
     let delete = format!(
         "WITH gone AS (DELETE FROM {table} WHERE probe = $1 RETURNING 1) SELECT count(*) FROM gone"
     );
-    let deleted = steps.count(Step::Delete, &delete).await?;
+    let deleted = steps.count(WriteStep::Delete, &delete).await?;
     check("deleted", deleted, settings.rows)?;
     steps.commit().await
 }
@@ -104,7 +104,7 @@ fn check(what: &str, rows: i64, expected: u32) -> Result<(), Failure> {
 /// The connection on which the steps go, with one deadline for all.
 struct Steps<'a> {
     connection: &'a mut Checkout,
-    instruments: &'a Instruments,
+    instruments: &'a ProbeInstruments,
     probe: &'a String,
     deadline: Instant,
 }
@@ -130,11 +130,11 @@ impl Steps<'_> {
                 .query(&sql, &[(self.probe as &(dyn ToSql + Sync), Type::TEXT)], limit)
                 .await?;
         }
-        self.instruments.writes.observe(Step::Insert, start.elapsed());
+        self.instruments.writes.observe(WriteStep::Insert, start.elapsed());
         Ok(())
     }
 
-    async fn count(&mut self, step: Step, sql: &str) -> Result<i64, Failure> {
+    async fn count(&mut self, step: WriteStep, sql: &str) -> Result<i64, Failure> {
         let (start, limit) = (Instant::now(), self.left());
         let rows = self
             .connection
@@ -147,7 +147,7 @@ impl Steps<'_> {
     async fn commit(&mut self) -> Result<(), Failure> {
         let (start, limit) = (Instant::now(), self.left());
         self.connection.commit(limit).await?;
-        self.instruments.writes.observe(Step::Commit, start.elapsed());
+        self.instruments.writes.observe(WriteStep::Commit, start.elapsed());
         Ok(())
     }
 }

@@ -13,8 +13,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::Views;
-use super::error::{Error, column};
-use super::key::Key;
+use super::error::{ViewError, column};
+use super::key::SessionKey;
 use crate::metrics::{Kind, Label, Reading, Samples};
 
 /// The application_name that the exporter gives itself.
@@ -23,7 +23,7 @@ pub const OURSELVES: &str = "db_pool_exporter";
 /// What a session does; the label `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum State {
+pub enum SessionState {
     /// Runs a statement, waits for a lock, or for its client to take the answer.
     Active,
     /// Waits for the client's next command, outside of a transaction.
@@ -42,7 +42,7 @@ pub enum State {
     Unknown,
 }
 
-impl State {
+impl SessionState {
     /// As the server writes it; NULL is what the role may not see.
     fn new(text: Option<&str>) -> Self {
         match text {
@@ -71,15 +71,15 @@ impl State {
 
 /// Sessions that are alike, or one whose query is slow: a row of the scan.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
+pub struct SessionGroup {
     /// Whose they are.
-    pub key: Key,
+    pub key: SessionKey,
     /// Whether they are in the database that the exporter is connected to.
     pub own_database: bool,
     /// Whether they have the role that the exporter has.
     pub own_role: bool,
     /// What they do.
-    pub state: State,
+    pub state: SessionState,
     /// What kind of thing active ones wait for.
     pub waits_for: Option<String>,
     /// How many they are.
@@ -93,12 +93,12 @@ pub struct Group {
     /// How many are idle in transaction beyond the threshold.
     pub leaked: u64,
     /// The one query that is slow.
-    pub slow: Option<Slow>,
+    pub slow: Option<SlowQuery>,
 }
 
 /// A query that is slow: still running, and started long ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slow {
+pub struct SlowQuery {
     /// Its backend's process id.
     pub pid: i32,
     /// When it began, in microseconds since 1970 by the server's clock.
@@ -166,17 +166,17 @@ pub fn sql(show_query_text: bool) -> String {
 ///
 /// # Errors
 /// A column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<Vec<Group>, Error> {
+pub fn read(rows: &[Row]) -> Result<Vec<SessionGroup>, ViewError> {
     rows.iter().map(group).collect()
 }
 
-fn group(row: &Row) -> Result<Group, Error> {
+fn group(row: &Row) -> Result<SessionGroup, ViewError> {
     let name = |n| Ok(column::<Option<&str>>(row, n)?.unwrap_or_default().to_owned());
     let age = |n| Ok(column::<Option<f64>>(row, n)?.map(seconds));
     let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
-    let key = Key { database: name(0)?, user: name(1)?, application: name(2)? };
+    let key = SessionKey { database: name(0)?, user: name(1)?, application: name(2)? };
     let slow = match column::<Option<i32>>(row, 7)? {
-        Some(pid) => Some(Slow {
+        Some(pid) => Some(SlowQuery {
             pid,
             started: column::<Option<i64>>(row, 13)?.unwrap_or_default(),
             wait_event: column(row, 14)?,
@@ -184,11 +184,11 @@ fn group(row: &Row) -> Result<Group, Error> {
         }),
         None => None,
     };
-    Ok(Group {
+    Ok(SessionGroup {
         key,
         own_database: column(row, 3)?,
         own_role: column(row, 4)?,
-        state: State::new(column(row, 5)?),
+        state: SessionState::new(column(row, 5)?),
         waits_for: column(row, 6)?,
         sessions: count(8)?,
         transaction: age(9)?,
@@ -206,9 +206,9 @@ fn seconds(age: f64) -> Duration {
 
 /// What the sessions of a label set do.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sessions {
-    /// How many are in each state, in the order of [`State`].
-    pub states: [u64; State::ALL.len()],
+pub struct SessionStats {
+    /// How many are in each state, in the order of [`SessionState`].
+    pub states: [u64; SessionState::ALL.len()],
     /// The age of the oldest transaction.
     pub transaction: Option<Duration>,
     /// The age of the oldest query that is running.
@@ -221,9 +221,9 @@ pub struct Sessions {
     pub leaked: u64,
 }
 
-impl Sessions {
+impl SessionStats {
     /// Adds a row of the scan.
-    pub fn add(&mut self, group: &Group) {
+    pub fn add(&mut self, group: &SessionGroup) {
         self.states[group.state as usize] += group.sessions;
         self.transaction = self.transaction.max(group.transaction);
         self.query = self.query.max(group.query);
@@ -233,7 +233,7 @@ impl Sessions {
     }
 
     /// How many are in a state.
-    pub fn count(&self, state: State) -> u64 {
+    pub fn count(&self, state: SessionState) -> u64 {
         self.states[state as usize]
     }
 
@@ -244,12 +244,16 @@ impl Sessions {
 
     /// How many a pool has certainly lent out.
     pub fn busy(&self) -> u64 {
-        State::ALL.iter().filter(|state| state.is_busy()).map(|state| self.count(*state)).sum()
+        SessionState::ALL
+            .iter()
+            .filter(|state| state.is_busy())
+            .map(|state| self.count(*state))
+            .sum()
     }
 
     /// Whether it can be told what they do: not when the role may not see a single one.
     pub fn are_visible(&self) -> bool {
-        self.open() == 0 || self.count(State::Unknown) < self.open()
+        self.open() == 0 || self.count(SessionState::Unknown) < self.open()
     }
 }
 
@@ -257,11 +261,11 @@ impl Sessions {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Activity {
     /// Every label set that is shown, also those whose sessions are gone.
-    pub sets: Vec<(Key, Sessions)>,
+    pub sets: Vec<(SessionKey, SessionStats)>,
     /// Active sessions that wait, by database and by what kind of thing they wait for.
     pub waiting: Vec<(String, String, u64)>,
     /// The queries that are slow now, the oldest first.
-    pub running: Vec<Running>,
+    pub running: Vec<RunningQuery>,
     /// Client connections on the server, the exporter's own included.
     pub used: u64,
 }
@@ -269,28 +273,28 @@ pub struct Activity {
 impl Activity {
     /// Whether there are sessions whose state the exporter's role may not see.
     pub fn hides(&self) -> bool {
-        self.sets.iter().any(|(_, sessions)| sessions.count(State::Unknown) > 0)
+        self.sets.iter().any(|(_, sessions)| sessions.count(SessionState::Unknown) > 0)
     }
 }
 
 /// A query that is slow now.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Running {
+pub struct RunningQuery {
     /// Whose it is; not rolled up.
-    pub key: Key,
+    pub key: SessionKey,
     /// What is known of it.
-    pub slow: Slow,
+    pub slow: SlowQuery,
     /// Since when it runs, at the time of the scan.
     pub age: Duration,
     /// What its session does: active.
-    pub state: State,
+    pub state: SessionState,
     /// What kind of thing it waits for.
     pub waits_for: Option<String>,
 }
 
-impl Running {
+impl RunningQuery {
     /// Of a row of the scan; `None` when it is not slow.
-    pub fn new(group: &Group) -> Option<Self> {
+    pub fn new(group: &SessionGroup) -> Option<Self> {
         Some(Self {
             key: group.key.clone(),
             slow: group.slow.clone()?,
@@ -364,13 +368,13 @@ pub(super) const READINGS: &[Reading<Views>] = &[
     },
 ];
 
-fn sets(views: &Views, mut each: impl FnMut(&Key, &Sessions)) {
+fn sets(views: &Views, mut each: impl FnMut(&SessionKey, &SessionStats)) {
     let sets = views.activity.iter().flat_map(|activity| &activity.sets);
     sets.for_each(|(key, sessions)| each(key, sessions));
 }
 
 /// 0 when nobody has one; nothing when it cannot be seen.
-fn ages(views: &Views, out: &mut Samples<'_>, age: impl Fn(&Sessions) -> Option<Duration>) {
+fn ages(views: &Views, out: &mut Samples<'_>, age: impl Fn(&SessionStats) -> Option<Duration>) {
     sets(views, |key, sessions| {
         let age = age(sessions).unwrap_or_default();
         out.push(key.labels(), sessions.are_visible().then_some(age));
@@ -378,14 +382,17 @@ fn ages(views: &Views, out: &mut Samples<'_>, age: impl Fn(&Sessions) -> Option<
 }
 
 /// The usual states always, the rare ones while there are any; only unknown where nothing is seen.
-fn states(key: &Key, sessions: &Sessions, out: &mut Samples<'_>) {
-    for state in State::ALL {
+fn states(key: &SessionKey, sessions: &SessionStats, out: &mut Samples<'_>) {
+    for state in SessionState::ALL {
         let usual = match state {
-            State::Active
-            | State::Idle
-            | State::IdleInTransaction
-            | State::IdleInTransactionAborted => sessions.are_visible(),
-            State::Fastpath | State::Disabled | State::Starting | State::Unknown => false,
+            SessionState::Active
+            | SessionState::Idle
+            | SessionState::IdleInTransaction
+            | SessionState::IdleInTransactionAborted => sessions.are_visible(),
+            SessionState::Fastpath
+            | SessionState::Disabled
+            | SessionState::Starting
+            | SessionState::Unknown => false,
         };
         let n = sessions.count(*state);
         out.push(key.labels_and(state.label()), (usual || n > 0).then_some(n));
@@ -398,21 +405,21 @@ mod tests {
 
     #[test]
     fn what_may_not_be_seen_is_unknown_and_not_zero() {
-        let mut hidden = Sessions::default();
-        hidden.states[State::Unknown as usize] = 3;
+        let mut hidden = SessionStats::default();
+        hidden.states[SessionState::Unknown as usize] = 3;
         assert!(!hidden.are_visible());
         assert_eq!((hidden.open(), hidden.busy()), (3, 0));
-        assert!(Sessions::default().are_visible());
+        assert!(SessionStats::default().are_visible());
     }
 
     #[test]
     fn states_are_read_as_the_server_writes_them() {
-        let check = |text, state| assert_eq!(State::new(text), state);
-        check(Some("idle in transaction (aborted)"), State::IdleInTransactionAborted);
-        check(Some("fastpath function call"), State::Fastpath);
-        check(Some("a new one"), State::Unknown);
-        check(None, State::Unknown);
-        for (n, state) in State::ALL.iter().enumerate() {
+        let check = |text, state| assert_eq!(SessionState::new(text), state);
+        check(Some("idle in transaction (aborted)"), SessionState::IdleInTransactionAborted);
+        check(Some("fastpath function call"), SessionState::Fastpath);
+        check(Some("a new one"), SessionState::Unknown);
+        check(None, SessionState::Unknown);
+        for (n, state) in SessionState::ALL.iter().enumerate() {
             assert_eq!(*state as usize, n, "the order of ALL is that of the variants");
         }
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Views;
-use super::activity::{Group, OURSELVES, State};
-use super::key::Key;
+use super::activity::{OURSELVES, SessionGroup, SessionState};
+use super::key::SessionKey;
 use super::pattern::Pattern;
 use super::usage::{Source, Usage};
 use crate::metrics::{Kind, Reading, Samples};
@@ -21,7 +21,7 @@ pub struct ApplicationSettings {
     /// The label `application`.
     pub name: String,
     /// Which sessions are its.
-    pub sessions: Match,
+    pub sessions: SessionMatch,
     /// Connections that the pool of one process keeps; 0 means no limit.
     pub pool_size: u32,
     /// Connections beyond it; `None` means no limit.
@@ -35,7 +35,7 @@ impl Default for ApplicationSettings {
     fn default() -> Self {
         Self {
             name: "default".to_owned(),
-            sessions: Match::default(),
+            sessions: SessionMatch::default(),
             pool_size: 20,
             max_overflow: Some(10),
             instances: 1,
@@ -45,41 +45,41 @@ impl Default for ApplicationSettings {
 
 /// Which sessions belong to an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Match {
+pub struct SessionMatch {
     /// Those with such an application_name; `None`: with any but the exporter's own.
     pub application_name: Option<Pattern>,
     /// Those of this role.
-    pub user: Who,
+    pub user: NameMatch,
     /// Those in this database.
-    pub database: Who,
+    pub database: NameMatch,
 }
 
 /// Whose sessions, by role or by database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Who {
+pub enum NameMatch {
     /// The exporter's own.
     #[default]
-    Own,
+    SameAsExporter,
     /// Anybody's.
     Any,
     /// Those with such a name.
     Like(Pattern),
 }
 
-impl Who {
+impl NameMatch {
     fn matches(&self, name: &str, is_own: bool) -> bool {
         match self {
-            Self::Own => is_own,
+            Self::SameAsExporter => is_own,
             Self::Any => true,
             Self::Like(pattern) => pattern.matches(name),
         }
     }
 }
 
-impl Match {
+impl SessionMatch {
     /// Whether the sessions of a row belong to it.
-    pub fn holds(&self, group: &Group) -> bool {
-        let Key { database, user, application } = &group.key;
+    pub fn holds(&self, group: &SessionGroup) -> bool {
+        let SessionKey { database, user, application } = &group.key;
         let named = match &self.application_name {
             Some(pattern) => pattern.matches(application),
             None => application != OURSELVES,
@@ -99,7 +99,7 @@ impl Match {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Application {
     /// Its labels; `application` is the name in its settings if it has any.
-    pub key: Key,
+    pub key: SessionKey,
     /// Open connections.
     pub open: u64,
     /// Checked out, at least; `None` when the exporter's role may not see what sessions do.
@@ -109,12 +109,12 @@ pub struct Application {
     /// Idle in transaction beyond the threshold.
     pub leaked: Option<u64>,
     /// What its pool may be; `None` for applications that have no settings.
-    pub allowed: Option<Allowed>,
+    pub allowed: Option<AllowedConnections>,
 }
 
 /// What an application's pools may have open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowed {
+pub struct AllowedConnections {
     /// Processes: as configured, or more where their names tell.
     pub instances: u32,
     /// Connections that their pools keep; `None` without a limit.
@@ -127,7 +127,7 @@ pub struct Allowed {
     pub is_exceeded: bool,
 }
 
-impl Allowed {
+impl AllowedConnections {
     /// All that may be open; `None` without a limit.
     pub fn max(&self) -> Option<u32> {
         Some(self.size?.saturating_add(self.max_overflow?))
@@ -165,7 +165,7 @@ impl Application {
     }
 
     /// Without settings: what is seen, and no more.
-    pub(super) fn unselected(key: Key, seen: Seen) -> Self {
+    pub(super) fn unselected(key: SessionKey, seen: SessionCounts) -> Self {
         let visible = |n| seen.is_visible().then_some(n);
         Self {
             key,
@@ -180,18 +180,18 @@ impl Application {
 
 /// Sessions of one application_name, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct SessionCounts {
     open: u64,
     busy: u64,
     hidden: u64,
     leaked: u64,
 }
 
-impl Seen {
-    pub(super) fn add(&mut self, group: &Group) {
+impl SessionCounts {
+    pub(super) fn add(&mut self, group: &SessionGroup) {
         self.open += group.sessions;
         self.busy += if group.state.is_busy() { group.sessions } else { 0 };
-        self.hidden += if group.state == State::Unknown { group.sessions } else { 0 };
+        self.hidden += if group.state == SessionState::Unknown { group.sessions } else { 0 };
         self.leaked += group.leaked;
     }
 
@@ -200,7 +200,7 @@ impl Seen {
     }
 }
 
-impl std::iter::Sum for Seen {
+impl std::iter::Sum for SessionCounts {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), |a, b| Self {
             open: a.open + b.open,
@@ -214,23 +214,23 @@ impl std::iter::Sum for Seen {
 /// The applications that have settings, by label set; what belongs to them is taken out of `groups`.
 pub(super) fn select<'g>(
     settings: &[ApplicationSettings],
-    groups: &mut Vec<&'g Group>,
-) -> BTreeMap<Key, Application> {
+    groups: &mut Vec<&'g SessionGroup>,
+) -> BTreeMap<SessionKey, Application> {
     let mut found = BTreeMap::new();
     for application in settings {
-        let mut pools: BTreeMap<(&str, &str), BTreeMap<&'g str, Seen>> = BTreeMap::new();
+        let mut pools: BTreeMap<(&str, &str), BTreeMap<&'g str, SessionCounts>> = BTreeMap::new();
         groups.retain(|group| {
             let is_its = application.sessions.holds(group);
             if is_its {
-                let Key { database, user, application } = &group.key;
+                let SessionKey { database, user, application } = &group.key;
                 let names = pools.entry((database, user)).or_default();
                 names.entry(application).or_default().add(group);
             }
             !is_its
         });
         for ((database, user), names) in pools {
-            let key = Key::new(database, user, &application.name);
-            let names: Vec<Seen> = names.into_values().collect();
+            let key = SessionKey::new(database, user, &application.name);
+            let names: Vec<SessionCounts> = names.into_values().collect();
             found.entry(key.clone()).or_insert_with(|| infer(application, key, &names));
         }
     }
@@ -238,26 +238,30 @@ pub(super) fn select<'g>(
 }
 
 /// The pool behind the sessions; `names`: those of each application_name.
-pub(super) fn infer(settings: &ApplicationSettings, key: Key, names: &[Seen]) -> Application {
+pub(super) fn infer(
+    settings: &ApplicationSettings,
+    key: SessionKey,
+    names: &[SessionCounts],
+) -> Application {
     let processes = match settings.sessions.names_processes() {
         true => u32::try_from(names.len()).unwrap_or(u32::MAX),
         false => 0,
     };
     let instances = settings.instances.max(processes).max(1);
-    let all: Seen = names.iter().copied().sum();
+    let all: SessionCounts = names.iter().copied().sum();
     // Where every process has a name of its own, each is judged for itself, otherwise all as one.
     let told_apart = processes > 0 && processes >= settings.instances;
     let (pools, kept) = match told_apart {
         true => (names, u64::from(settings.pool_size)),
         false => (std::slice::from_ref(&all), u64::from(settings.pool_size) * u64::from(instances)),
     };
-    let beyond = |pool: &Seen| match settings.pool_size {
+    let beyond = |pool: &SessionCounts| match settings.pool_size {
         0 => 0,
         _ => pool.open.saturating_sub(kept),
     };
     let active: u64 = pools.iter().map(|pool| pool.busy.max(beyond(pool))).sum();
     let many = |limit: u32| limit.saturating_mul(instances);
-    let mut allowed = Allowed {
+    let mut allowed = AllowedConnections {
         instances,
         size: Some(settings.pool_size).filter(|size| *size > 0).map(many),
         max_overflow: settings.max_overflow.filter(|_| settings.pool_size > 0).map(many),
@@ -367,12 +371,12 @@ mod tests {
         }
     }
 
-    fn seen(open: u64, busy: u64) -> Seen {
-        Seen { open, busy, hidden: 0, leaked: 0 }
+    fn seen(open: u64, busy: u64) -> SessionCounts {
+        SessionCounts { open, busy, hidden: 0, leaked: 0 }
     }
 
-    fn infer(settings: &ApplicationSettings, names: &[Seen]) -> Application {
-        super::infer(settings, Key::new("db", "app", "x"), names)
+    fn infer(settings: &ApplicationSettings, names: &[SessionCounts]) -> Application {
+        super::infer(settings, SessionKey::new("db", "app", "x"), names)
     }
 
     /// pool_size 5, max_overflow 3, one process: what SQLAlchemy itself told beside the sessions.
@@ -417,7 +421,7 @@ mod tests {
 
     #[test]
     fn what_may_not_be_seen_is_not_told() {
-        let hidden = Seen { open: 7, busy: 0, hidden: 7, leaked: 0 };
+        let hidden = SessionCounts { open: 7, busy: 0, hidden: 7, leaked: 0 };
         let app = infer(&settings(5, Some(3), 1), &[hidden]);
         assert_eq!((app.open, app.active, app.usage()), (7, None, None));
         assert_eq!(app.allowed.unwrap().overflow, 2);
@@ -438,18 +442,18 @@ mod tests {
         assert_eq!((app.allowed.unwrap().overflow, app.active), (0, Some(1)));
     }
 
-    fn group(user: &str, application: &str, own: bool) -> Group {
-        Group {
-            key: Key::new("db", user, application),
+    fn group(user: &str, application: &str, own: bool) -> SessionGroup {
+        SessionGroup {
+            key: SessionKey::new("db", user, application),
             own_database: own,
             own_role: own,
-            ..fixture::group("", State::Idle, 2)
+            ..fixture::group("", SessionState::Idle, 2)
         }
     }
 
     #[test]
     fn by_default_an_application_has_the_exporters_role_and_database() {
-        let matching = Match::default();
+        let matching = SessionMatch::default();
         assert!(matching.holds(&group("app", "", true)));
         assert!(matching.holds(&group("app", "psql", true)));
         assert!(!matching.holds(&group("app", OURSELVES, true)));
@@ -460,10 +464,10 @@ mod tests {
     fn sessions_belong_to_the_first_application_that_they_match() {
         let named = |name: &str, pattern: &str| ApplicationSettings {
             name: name.to_owned(),
-            sessions: Match {
+            sessions: SessionMatch {
                 application_name: Some(Pattern::new(pattern)),
-                user: Who::Any,
-                database: Who::Like(Pattern::new("d*")),
+                user: NameMatch::Any,
+                database: NameMatch::Like(Pattern::new("d*")),
             },
             ..ApplicationSettings::default()
         };
@@ -473,7 +477,7 @@ mod tests {
             group("v", "a-2", false),
             group("u", "b", false),
         ];
-        let mut left: Vec<&Group> = rows.iter().collect();
+        let mut left: Vec<&SessionGroup> = rows.iter().collect();
         let found = select(&[named("first", "a-*"), named("second", "a-2")], &mut left);
         let told =
             found.iter().map(|(key, app)| (key.user.as_str(), key.application.as_str(), app.open));

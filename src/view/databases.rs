@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::Views;
-use super::error::{Error, column};
+use super::error::{ViewError, column};
 use crate::metrics::{Kind, Reading, Samples};
 
 /// The first version that counts sessions.
@@ -61,14 +61,14 @@ pub fn parameters(most: &i64) -> [(&(dyn ToSql + Sync), Type); 1] {
 ///
 /// # Errors
 /// A column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<Databases, Error> {
+pub fn read(rows: &[Row]) -> Result<Databases, ViewError> {
     let told: Vec<Database> = rows.iter().map(database).collect::<Result<_, _>>()?;
     let all = rows.first().map_or(Ok(0), |row| column::<i64>(row, 8))?;
     let left_out = u64::try_from(all).unwrap_or(0).saturating_sub(told.len() as u64);
     Ok(Databases { told, left_out })
 }
 
-fn database(row: &Row) -> Result<Database, Error> {
+fn database(row: &Row) -> Result<Database, ViewError> {
     let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
     let time = |n| {
         let ms: f64 = column(row, n)?;
@@ -90,14 +90,14 @@ fn database(row: &Row) -> Result<Database, Error> {
 pub(super) const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_sessions_total",
-        help: "Sessions established to a database (PostgreSQL 14 and later).",
+        help: "SessionStats established to a database (PostgreSQL 14 and later).",
         kind: Kind::Counter,
         labels: &["database"],
         read: |views, out| each(views, |db| out.push([&db.name], db.sessions)),
     },
     Reading {
         name: "db_pool_server_sessions_ended_total",
-        help: "Sessions that ended otherwise than by their client's wish: abandoned (the client was lost), fatal (an error), killed (by an operator).",
+        help: "SessionStats that ended otherwise than by their client's wish: abandoned (the client was lost), fatal (an error), killed (by an operator).",
         kind: Kind::Counter,
         labels: &["database", "reason"],
         read: |views, out| each(views, |db| ended(db, out)),

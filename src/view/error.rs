@@ -6,7 +6,7 @@ use tokio_postgres::types::FromSql;
 
 /// A server's answer that is not what the view's statement asks for.
 #[derive(Debug, Error)]
-pub enum Error {
+pub enum ViewError {
     /// No row where there must be one.
     #[error("the server's answer has no row")]
     Empty,
@@ -21,6 +21,6 @@ pub enum Error {
 }
 
 /// A column of a row.
-pub(super) fn column<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T, Error> {
-    row.try_get(column).map_err(|source| Error::Column { column, source })
+pub(super) fn column<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T, ViewError> {
+    row.try_get(column).map_err(|source| ViewError::Column { column, source })
 }

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use super::activity::{Group, Slow, State};
+use super::activity::{SessionGroup, SessionState, SlowQuery};
 use super::databases::{Database, Databases};
-use super::key::Key;
-use super::limits::{Own, ServerLimits};
+use super::key::SessionKey;
+use super::limits::{OwnRole, ServerLimits};
 use super::memory::{Answers, Memory};
 use super::settings::ViewSettings;
-use super::statements::{Id, Statement};
+use super::statements::{StatementId, StatementStats};
 use super::{Pattern, Views};
 
 /// Sessions of the role `app` in the database `db`, which are the exporter's own.
-pub(crate) fn group(application: &str, state: State, sessions: u64) -> Group {
-    Group {
-        key: Key::new("db", "app", application),
+pub(crate) fn group(application: &str, state: SessionState, sessions: u64) -> SessionGroup {
+    SessionGroup {
+        key: SessionKey::new("db", "app", application),
         own_database: true,
         own_role: true,
         state,
@@ -29,9 +29,9 @@ pub(crate) fn group(application: &str, state: State, sessions: u64) -> Group {
 }
 
 /// A session whose query is slow.
-pub(crate) fn slow(pid: i32, started: i64) -> Group {
-    let slow = Slow { pid, started, wait_event: None, text: None };
-    Group { slow: Some(slow), ..group("", State::Active, 1) }
+pub(crate) fn slow(pid: i32, started: i64) -> SessionGroup {
+    let slow = SlowQuery { pid, started, wait_event: None, text: None };
+    SessionGroup { slow: Some(slow), ..group("", SessionState::Active, 1) }
 }
 
 /// What the views of a probe show when every family of theirs has a sample.
@@ -43,24 +43,24 @@ pub(crate) fn views() -> Views {
 
 fn answers() -> Answers {
     let seconds = |s: u64| Some(Duration::from_millis(s * 1000 + 250));
-    let in_transaction = Group {
+    let in_transaction = SessionGroup {
         transaction: seconds(90),
         idle_in_transaction: seconds(61),
         leaked: 1,
-        ..group("web-1", State::IdleInTransaction, 1)
+        ..group("web-1", SessionState::IdleInTransaction, 1)
     };
-    let waiting = Group {
+    let waiting = SessionGroup {
         waits_for: Some("Lock".to_owned()),
         transaction: seconds(2),
         query: seconds(2),
         ..slow(4_711, 1_750_000_000_000_000)
     };
     let groups = vec![
-        group("web-1", State::Active, 3),
+        group("web-1", SessionState::Active, 3),
         in_transaction,
-        group("web-2", State::Idle, 18),
-        group("psql \"7\"\\\n", State::Idle, 2),
-        group("hidden", State::Unknown, 2),
+        group("web-2", SessionState::Idle, 18),
+        group("psql \"7\"\\\n", SessionState::Idle, 2),
+        group("hidden", SessionState::Unknown, 2),
         waiting,
     ];
     Answers {
@@ -73,7 +73,7 @@ fn answers() -> Answers {
 }
 
 fn limits() -> ServerLimits {
-    let own = Own {
+    let own = OwnRole {
         role: "monitor".to_owned(),
         database: "db".to_owned(),
         superuser: false,
@@ -108,9 +108,9 @@ fn database() -> Database {
     }
 }
 
-fn statement() -> Statement {
-    Statement {
-        id: Id { database: "db".to_owned(), user: "app".to_owned(), query: -42 },
+fn statement() -> StatementStats {
+    StatementStats {
+        id: StatementId { database: "db".to_owned(), user: "app".to_owned(), query: -42 },
         calls: 7,
         time: Duration::from_millis(350),
         rows: 70,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Views;
-use super::activity::Group;
+use super::activity::SessionGroup;
 use super::limits::ServerLimits;
 use crate::metrics::{Kind, Reading};
 
@@ -24,13 +24,13 @@ pub struct Headroom {
 }
 
 /// Client connections on the server; `ourselves`: the exporter's own, which the scan leaves out.
-pub(super) fn used(groups: &[Group], ourselves: u64) -> u64 {
+pub(super) fn used(groups: &[SessionGroup], ourselves: u64) -> u64 {
     groups.iter().map(|group| group.sessions).sum::<u64>() + ourselves
 }
 
 impl Headroom {
     /// From the sessions of a scan; `ourselves` as for `used`.
-    pub fn new(limits: &ServerLimits, groups: &[Group], ourselves: u64) -> Self {
+    pub fn new(limits: &ServerLimits, groups: &[SessionGroup], ourselves: u64) -> Self {
         let own = &limits.own;
         let free = limits.max.saturating_sub(used(groups, ourselves));
         let unreserved = free.saturating_sub(limits.superuser_reserved);
@@ -59,8 +59,8 @@ impl Headroom {
 }
 
 fn sums<'g>(
-    groups: &'g [Group],
-    name: impl Fn(&'g Group) -> &'g str,
+    groups: &'g [SessionGroup],
+    name: impl Fn(&'g SessionGroup) -> &'g str,
     own: &'g str,
     ourselves: u64,
 ) -> BTreeMap<&'g str, u64> {
@@ -111,17 +111,20 @@ pub(super) const READINGS: &[Reading<Views>] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::activity::State;
+    use crate::view::activity::SessionState;
     use crate::view::fixture;
-    use crate::view::key::Key;
-    use crate::view::limits::Own;
+    use crate::view::key::SessionKey;
+    use crate::view::limits::OwnRole;
 
-    fn group(user: &str, database: &str, sessions: u64) -> Group {
-        Group { key: Key::new(database, user, ""), ..fixture::group("", State::Idle, sessions) }
+    fn group(user: &str, database: &str, sessions: u64) -> SessionGroup {
+        SessionGroup {
+            key: SessionKey::new(database, user, ""),
+            ..fixture::group("", SessionState::Idle, sessions)
+        }
     }
 
     fn limits(superuser: bool, uses_reserved: bool) -> ServerLimits {
-        let own = Own {
+        let own = OwnRole {
             role: "monitor".to_owned(),
             database: "db".to_owned(),
             superuser,

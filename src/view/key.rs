@@ -2,7 +2,7 @@
 
 /// The labels `database`, `user` and `application`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct SessionKey {
     /// The database; empty while a session is starting.
     pub database: String,
     /// The role; empty likewise.
@@ -14,7 +14,7 @@ pub struct Key {
 /// What stands for what there is no room for.
 const OTHER: &str = "other";
 
-impl Key {
+impl SessionKey {
     /// From its parts.
     pub fn new(database: &str, user: &str, application: &str) -> Self {
         Self {

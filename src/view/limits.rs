@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::Views;
-use super::error::{Error, column};
+use super::error::{ViewError, column};
 use crate::metrics::{Kind, Reading};
 
 /// What limits connections.
@@ -28,7 +28,7 @@ pub struct ServerLimits {
     /// Of these, for superusers and pg_use_reserved_connections; from 16 on, 0 before.
     pub reserved: u64,
     /// Who the exporter is on the server.
-    pub own: Own,
+    pub own: OwnRole,
     /// Roles with a limit, that are not superusers: those ignore theirs.
     pub roles: Vec<(String, u64)>,
     /// Databases with a limit.
@@ -39,7 +39,7 @@ pub struct ServerLimits {
 
 /// Who the exporter is on the server.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Own {
+pub struct OwnRole {
     /// Its role, by which its connections are counted.
     pub role: String,
     /// Its database.
@@ -78,8 +78,8 @@ pub fn parameters(most: &i64) -> [(&(dyn ToSql + Sync), Type); 1] {
 ///
 /// # Errors
 /// No row, or a column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<ServerLimits, Error> {
-    let row = rows.first().ok_or(Error::Empty)?;
+pub fn read(rows: &[Row]) -> Result<ServerLimits, ViewError> {
+    let row = rows.first().ok_or(ViewError::Empty)?;
     let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
     let roles = limited(row, 12)?;
     let databases = limited(row, 14)?;
@@ -92,7 +92,7 @@ pub fn read(rows: &[Row]) -> Result<ServerLimits, Error> {
         max: count(4)?,
         superuser_reserved: count(5)?,
         reserved: count(6)?,
-        own: Own {
+        own: OwnRole {
             role: column(row, 7)?,
             database: column(row, 8)?,
             superuser: column(row, 9)?,
@@ -106,7 +106,7 @@ pub fn read(rows: &[Row]) -> Result<ServerLimits, Error> {
 }
 
 /// Names in one column, their limits in the next.
-fn limited(row: &Row, first: usize) -> Result<Vec<(String, u64)>, Error> {
+fn limited(row: &Row, first: usize) -> Result<Vec<(String, u64)>, ViewError> {
     let names: Vec<String> = column(row, first)?;
     let limits: Vec<i32> = column(row, first + 1)?;
     let limits = limits.into_iter().map(|limit| u64::try_from(limit).unwrap_or(0));

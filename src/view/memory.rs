@@ -6,23 +6,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Views;
-use super::activity::{Activity, Group, Running, Sessions};
+use super::activity::{Activity, RunningQuery, SessionGroup, SessionStats};
 use super::application::{self, Application};
 use super::databases::Databases;
 use super::headroom::{self, Headroom};
-use super::key::Key;
+use super::key::SessionKey;
 use super::limits::ServerLimits;
-use super::name::Family;
+use super::name::CappedFamily;
 use super::series::{Labels, RETAINED, Series};
 use super::settings::ViewSettings;
-use super::slow::Seen;
-use super::statements::{Members, Statement};
+use super::slow::SlowQueryCounter;
+use super::statements::{StatementMembers, StatementStats};
 
 /// What the views of one probe answered; `None` for those that did not, or were not asked.
 #[derive(Debug, Default)]
 pub struct Answers {
     /// The scan of pg_stat_activity.
-    pub activity: Option<Vec<Group>>,
+    pub activity: Option<Vec<SessionGroup>>,
     /// How many connections of the exporter's own that scan has left out.
     pub ourselves: u64,
     /// What limits connections.
@@ -30,22 +30,22 @@ pub struct Answers {
     /// pg_stat_database.
     pub databases: Option<Databases>,
     /// pg_stat_statements.
-    pub statements: Option<Vec<Statement>>,
+    pub statements: Option<Vec<StatementStats>>,
 }
 
 /// What is kept of a target's views from one probe to the next.
 #[derive(Debug)]
 pub struct Memory {
     series: Series,
-    slow: Seen,
-    members: Members,
+    slow: SlowQueryCounter,
+    members: StatementMembers,
     /// Label sets that have shown sessions of no configured application.
-    unselected: BTreeSet<Key>,
+    unselected: BTreeSet<SessionKey>,
     /// Applications with settings, and for how many snapshots they have been gone.
-    selected: BTreeMap<Key, (Application, u32)>,
+    selected: BTreeMap<SessionKey, (Application, u32)>,
     /// What active sessions waited for, and for how many snapshots none has.
     waiting: BTreeMap<(String, String), u32>,
-    dropped: BTreeMap<Family, u64>,
+    dropped: BTreeMap<CappedFamily, u64>,
 }
 
 impl Memory {
@@ -53,8 +53,8 @@ impl Memory {
     pub fn new(settings: &ViewSettings) -> Self {
         Self {
             series: Series::new(settings.series_limit),
-            slow: Seen::new(settings.query_cache_size),
-            members: Members::new(settings.query_cache_size),
+            slow: SlowQueryCounter::new(settings.query_cache_size),
+            members: StatementMembers::new(settings.query_cache_size),
             unselected: BTreeSet::new(),
             selected: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -63,7 +63,7 @@ impl Memory {
     }
 
     /// Takes in a scan between two probes: slow queries are counted.
-    pub fn sample(&mut self, groups: &[Group]) {
+    pub fn sample(&mut self, groups: &[SessionGroup]) {
         self.take(groups);
     }
 
@@ -85,9 +85,9 @@ impl Memory {
             views.applications = self.applications(settings, groups, &labels);
         }
         views.slow = self.slow_totals(views.activity.as_ref());
-        self.drop_counted(Family::Databases, databases.as_ref().map_or(0, |d| d.left_out));
-        self.drop_counted(Family::Roles, limits.as_ref().map_or(0, |l| l.left_out));
-        self.dropped.insert(Family::Server, self.series.rolled());
+        self.drop_counted(CappedFamily::Databases, databases.as_ref().map_or(0, |d| d.left_out));
+        self.drop_counted(CappedFamily::Roles, limits.as_ref().map_or(0, |l| l.left_out));
+        self.dropped.insert(CappedFamily::Server, self.series.rolled());
         views.statements = statements.map(|statements| self.members.choose(statements));
         views.limits = limits;
         views.databases = databases;
@@ -95,19 +95,19 @@ impl Memory {
         views
     }
 
-    fn take(&mut self, groups: &[Group]) -> Labels {
+    fn take(&mut self, groups: &[SessionGroup]) -> Labels {
         let labels = self.series.admit(groups.iter().map(|group| group.key.clone()).collect());
         self.slow.count(groups, &labels);
         labels
     }
 
-    fn activity(&mut self, groups: &[Group], labels: &Labels, ourselves: u64) -> Activity {
-        let members = self.series.members().map(|key| (key.clone(), Sessions::default()));
-        let mut sets: BTreeMap<Key, Sessions> = members.collect();
+    fn activity(&mut self, groups: &[SessionGroup], labels: &Labels, ourselves: u64) -> Activity {
+        let members = self.series.members().map(|key| (key.clone(), SessionStats::default()));
+        let mut sets: BTreeMap<SessionKey, SessionStats> = members.collect();
         for group in groups {
             sets.entry(label(labels, group).clone()).or_default().add(group);
         }
-        let mut running: Vec<Running> = groups.iter().filter_map(Running::new).collect();
+        let mut running: Vec<RunningQuery> = groups.iter().filter_map(RunningQuery::new).collect();
         running.sort_by_key(|running| std::cmp::Reverse(running.age));
         Activity {
             waiting: self.waits(groups, labels, &sets),
@@ -120,9 +120,9 @@ impl Memory {
     /// Who waits for what. For locks always, for other things while there are such and a while after.
     fn waits(
         &mut self,
-        groups: &[Group],
+        groups: &[SessionGroup],
         labels: &Labels,
-        sets: &BTreeMap<Key, Sessions>,
+        sets: &BTreeMap<SessionKey, SessionStats>,
     ) -> Vec<(String, String, u64)> {
         let mut now: BTreeMap<(String, String), u64> = BTreeMap::new();
         for (key, _) in sets.iter().filter(|(key, s)| !key.database.is_empty() && s.are_visible()) {
@@ -144,15 +144,15 @@ impl Memory {
     fn applications(
         &mut self,
         settings: &ViewSettings,
-        groups: &[Group],
+        groups: &[SessionGroup],
         labels: &Labels,
     ) -> Vec<Application> {
-        let mut rest: Vec<&Group> = groups.iter().collect();
+        let mut rest: Vec<&SessionGroup> = groups.iter().collect();
         let mut found = application::select(&settings.applications, &mut rest);
         // By names alone a client cannot make more of these: a role and a database make one each.
         let too_many = found.len().saturating_sub(settings.series_limit);
         found = found.into_iter().take(settings.series_limit).collect();
-        self.drop_counted(Family::Applications, too_many as u64);
+        self.drop_counted(CappedFamily::Applications, too_many as u64);
         self.selected.values_mut().for_each(|(_, missing)| *missing += 1);
         for (key, application) in found {
             self.selected.insert(key, (application, 0));
@@ -166,53 +166,56 @@ impl Memory {
     }
 
     /// The applications without settings, by the label sets of their sessions.
-    fn others(&mut self, groups: &[&Group], labels: &Labels) -> Vec<Application> {
-        let members: BTreeSet<&Key> = self.series.members().collect();
+    fn others(&mut self, groups: &[&SessionGroup], labels: &Labels) -> Vec<Application> {
+        let members: BTreeSet<&SessionKey> = self.series.members().collect();
         self.unselected.retain(|key| members.contains(key));
-        let mut seen: BTreeMap<Key, application::Seen> =
-            self.unselected.iter().map(|key| (key.clone(), application::Seen::default())).collect();
+        let mut seen: BTreeMap<SessionKey, application::SessionCounts> = self
+            .unselected
+            .iter()
+            .map(|key| (key.clone(), application::SessionCounts::default()))
+            .collect();
         for group in groups {
             let key = label(labels, group);
             self.unselected.insert(key.clone());
             seen.entry(key.clone()).or_default().add(group);
         }
         // Two rows with the same labels would cost the whole scrape.
-        let is_taken = |key: &Key| self.selected.contains_key(key);
+        let is_taken = |key: &SessionKey| self.selected.contains_key(key);
         let others = seen.into_iter().filter(|(key, _)| !is_taken(key));
         others.map(|(key, seen)| Application::unselected(key, seen)).collect()
     }
 
     /// The counter of every label set that is shown and can be seen.
-    fn slow_totals(&mut self, activity: Option<&Activity>) -> Vec<(Key, u64)> {
+    fn slow_totals(&mut self, activity: Option<&Activity>) -> Vec<(SessionKey, u64)> {
         if !self.slow.is_counting() {
             return Vec::new();
         }
-        let members: BTreeSet<&Key> = self.series.members().collect();
+        let members: BTreeSet<&SessionKey> = self.series.members().collect();
         self.slow.prune(members.len() * 10 + 100, |key| members.contains(key));
         let sets = activity.into_iter().flat_map(|activity| &activity.sets);
-        let hidden: BTreeSet<&Key> =
+        let hidden: BTreeSet<&SessionKey> =
             sets.filter(|(_, sessions)| !sessions.are_visible()).map(|(key, _)| key).collect();
-        let total = |key: &Key| (key.clone(), self.slow.total(key));
-        let told = |(key, n): &(Key, u64)| *n > 0 || !hidden.contains(key);
+        let total = |key: &SessionKey| (key.clone(), self.slow.total(key));
+        let told = |(key, n): &(SessionKey, u64)| *n > 0 || !hidden.contains(key);
         members.into_iter().map(total).filter(told).collect()
     }
 
-    fn drop_counted(&mut self, family: Family, sets: u64) {
+    fn drop_counted(&mut self, family: CappedFamily, sets: u64) {
         *self.dropped.entry(family).or_default() += sets;
     }
 }
 
-fn label<'l>(labels: &'l Labels, group: &'l Group) -> &'l Key {
+fn label<'l>(labels: &'l Labels, group: &'l SessionGroup) -> &'l SessionKey {
     labels.get(&group.key).unwrap_or(&group.key)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::activity::State;
+    use crate::view::activity::SessionState;
     use crate::view::fixture::group;
 
-    fn scan(groups: Vec<Group>) -> Answers {
+    fn scan(groups: Vec<SessionGroup>) -> Answers {
         Answers { activity: Some(groups), ourselves: 1, ..Answers::default() }
     }
 
@@ -234,7 +237,7 @@ mod tests {
     fn who_is_gone_is_told_as_zero_for_a_while() {
         let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
-        memory.digest(&settings, scan(vec![group("web", State::Idle, 4)]));
+        memory.digest(&settings, scan(vec![group("web", SessionState::Idle, 4)]));
         for _ in 0..RETAINED {
             let (server, apps) = told(&memory.digest(&settings, scan(Vec::new())));
             assert_eq!((server, apps), (pairs(&[("web", 0)]), pairs(&[("default", 0)])));
@@ -248,7 +251,8 @@ mod tests {
         let mut settings = ViewSettings::default();
         settings.applications[0].sessions.application_name = Some(crate::view::Pattern::new("w*"));
         let mut memory = Memory::new(&settings);
-        let groups = vec![group("web", State::Active, 4), group("psql", State::Idle, 1)];
+        let groups =
+            vec![group("web", SessionState::Active, 4), group("psql", SessionState::Idle, 1)];
         let views = memory.digest(&settings, scan(groups));
         assert_eq!(told(&views).1, pairs(&[("default", 4), ("psql", 1)]));
         assert_eq!(views.usage(None).map(|usage| usage.active), Some(4));
@@ -261,7 +265,8 @@ mod tests {
         let mut settings = ViewSettings::default();
         settings.applications[0].sessions.application_name = Some(crate::view::Pattern::new("w*"));
         let mut memory = Memory::new(&settings);
-        let groups = vec![group("web", State::Idle, 1), group("default", State::Idle, 1)];
+        let groups =
+            vec![group("web", SessionState::Idle, 1), group("default", SessionState::Idle, 1)];
         let views = memory.digest(&settings, scan(groups));
         assert_eq!(told(&views).1, pairs(&[("default", 1)]));
     }
@@ -270,7 +275,8 @@ mod tests {
     fn an_application_that_may_not_be_seen_has_no_slow_queries_told() {
         let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
-        let groups = vec![group("web", State::Unknown, 1), group("psql", State::Idle, 1)];
+        let groups =
+            vec![group("web", SessionState::Unknown, 1), group("psql", SessionState::Idle, 1)];
         let views = memory.digest(&settings, scan(groups));
         let told: Vec<&str> = views.slow.iter().map(|(key, _)| key.application.as_str()).collect();
         assert_eq!(told, ["psql"]);
@@ -280,7 +286,7 @@ mod tests {
     fn a_failed_scan_leaves_no_number_but_the_counters() {
         let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
-        memory.digest(&settings, scan(vec![group("web", State::Idle, 4)]));
+        memory.digest(&settings, scan(vec![group("web", SessionState::Idle, 4)]));
         let views = memory.digest(&settings, Answers::default());
         assert_eq!((views.activity, views.applications.len(), views.slow.len()), (None, 0, 1));
     }

@@ -24,15 +24,15 @@ mod settings;
 mod slow;
 mod usage;
 
-pub use activity::{Activity, Running};
+pub use activity::{Activity, RunningQuery};
 pub use application::Application;
 pub use databases::Databases;
-pub use error::Error;
+pub use error::ViewError;
 pub use headroom::Headroom;
-pub use key::Key;
+pub use key::SessionKey;
 pub use limits::ServerLimits;
 pub use memory::{Answers, Memory};
-pub use name::{Family, Name};
+pub use name::{CappedFamily, ViewName};
 pub use pattern::Pattern;
 pub use settings::ViewSettings;
 pub use usage::{Source, Usage};
@@ -51,13 +51,13 @@ pub struct Views {
     /// Sessions over time.
     pub databases: Option<Databases>,
     /// The statements that take the most time.
-    pub statements: Option<Vec<statements::Statement>>,
+    pub statements: Option<Vec<statements::StatementStats>>,
     /// The applications' pools: first those with settings, then all others.
     pub applications: Vec<Application>,
     /// Slow queries counted since the exporter runs, by label set.
-    pub slow: Vec<(Key, u64)>,
+    pub slow: Vec<(SessionKey, u64)>,
     /// Label sets for which there was no room, counted snapshot by snapshot.
-    pub dropped: Vec<(Family, u64)>,
+    pub dropped: Vec<(CappedFamily, u64)>,
 }
 
 impl Views {

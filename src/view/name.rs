@@ -5,7 +5,7 @@ use strum::{IntoStaticStr, VariantArray};
 /// A view; the labels `probe`, `query` and `view`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum Name {
+pub enum ViewName {
     /// Who is connected and does what: pg_stat_activity.
     Activity,
     /// How many may connect.
@@ -18,7 +18,7 @@ pub enum Name {
 
 /// A family that has at most so many label sets; the label `family`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
-pub enum Family {
+pub enum CappedFamily {
     /// `db_pool_server_connections`, and all that have its label sets.
     #[strum(serialize = "db_pool_server_connections")]
     Server,

@@ -7,19 +7,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::key::Key;
+use super::key::SessionKey;
 
 /// A set that is gone is told as 0 in so many snapshots.
 pub(super) const RETAINED: u32 = 3;
 
 /// Which set's numbers go into which label set.
-pub(super) type Labels = HashMap<Key, Key>;
+pub(super) type Labels = HashMap<SessionKey, SessionKey>;
 
 /// The label sets of a target.
 #[derive(Debug)]
 pub(super) struct Series {
     limit: usize,
-    members: BTreeMap<Key, Member>,
+    members: BTreeMap<SessionKey, Member>,
     next: u64,
     rolled: u64,
 }
@@ -40,16 +40,16 @@ impl Series {
     }
 
     /// Takes the sets of a scan in, and tells the label set of each.
-    pub(super) fn admit(&mut self, keys: BTreeSet<Key>) -> Labels {
+    pub(super) fn admit(&mut self, keys: BTreeSet<SessionKey>) -> Labels {
         let alive = self.by_seniority(keys);
         let kept = fitting(&alive, self.limit);
         let (kept, rest) = alive.split_at(kept);
-        let pairs: BTreeSet<Key> = rest.iter().map(Key::rolled_up).collect();
+        let pairs: BTreeSet<SessionKey> = rest.iter().map(SessionKey::rolled_up).collect();
         let fits = kept.len() + pairs.len() <= self.limit;
-        let roll = |key: &Key| if fits { key.rolled_up() } else { Key::others() };
+        let roll = |key: &SessionKey| if fits { key.rolled_up() } else { SessionKey::others() };
         let mut labels: Labels = kept.iter().map(|key| (key.clone(), key.clone())).collect();
         labels.extend(rest.iter().map(|key| (key.clone(), roll(key))));
-        let demoted: BTreeSet<&Key> = rest.iter().collect();
+        let demoted: BTreeSet<&SessionKey> = rest.iter().collect();
         self.members.retain(|key, _| !demoted.contains(key));
         self.rolled += u64::try_from(rest.len()).unwrap_or(u64::MAX);
         self.remember(labels.values().collect());
@@ -66,7 +66,7 @@ impl Series {
     }
 
     /// The label sets that are shown.
-    pub(super) fn members(&self) -> impl Iterator<Item = &Key> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &SessionKey> {
         self.members.keys()
     }
 
@@ -76,13 +76,13 @@ impl Series {
     }
 
     /// Members in the order in which they came, then the others by name.
-    fn by_seniority(&self, keys: BTreeSet<Key>) -> Vec<Key> {
-        let mut alive: Vec<Key> = keys.into_iter().collect();
+    fn by_seniority(&self, keys: BTreeSet<SessionKey>) -> Vec<SessionKey> {
+        let mut alive: Vec<SessionKey> = keys.into_iter().collect();
         alive.sort_by_cached_key(|key| self.members.get(key).map_or(u64::MAX, |m| m.order));
         alive
     }
 
-    fn remember(&mut self, shown: BTreeSet<&Key>) {
+    fn remember(&mut self, shown: BTreeSet<&SessionKey>) {
         for key in shown {
             let next = &mut self.next;
             let member = self.members.entry(key.clone()).or_insert_with(|| {
@@ -101,7 +101,7 @@ impl Series {
 }
 
 /// How many of the sets, from the first, can be shown beside those that the rest is rolled up into.
-fn fitting(alive: &[Key], limit: usize) -> usize {
+fn fitting(alive: &[SessionKey], limit: usize) -> usize {
     if alive.len() <= limit {
         return alive.len();
     }
@@ -120,11 +120,11 @@ fn fitting(alive: &[Key], limit: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn keys(names: impl IntoIterator<Item = String>) -> BTreeSet<Key> {
-        names.into_iter().map(|name| Key::new("db", "app", &name)).collect()
+    fn keys(names: impl IntoIterator<Item = String>) -> BTreeSet<SessionKey> {
+        names.into_iter().map(|name| SessionKey::new("db", "app", &name)).collect()
     }
 
-    fn numbered(range: std::ops::Range<u32>) -> BTreeSet<Key> {
+    fn numbered(range: std::ops::Range<u32>) -> BTreeSet<SessionKey> {
         keys(range.map(|n| format!("a{n:05}")))
     }
 
@@ -147,8 +147,8 @@ mod tests {
         series.age();
         let all = ["a", "b", "x", "y", "z"].map(str::to_owned);
         let labels = series.admit(keys(all));
-        assert_eq!(labels[&Key::new("db", "app", "a")].application, "other");
-        assert_eq!(labels[&Key::new("db", "app", "z")].application, "z");
+        assert_eq!(labels[&SessionKey::new("db", "app", "a")].application, "other");
+        assert_eq!(labels[&SessionKey::new("db", "app", "z")].application, "z");
         assert_eq!(shown(&series), ["other", "x", "y", "z"]);
         assert_eq!(series.rolled(), 2);
     }
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn ten_thousand_roles_become_one_set_of_others() {
         let mut series = Series::new(10);
-        let roles = (0..10_000).map(|n| Key::new("db", &format!("r{n}"), ""));
+        let roles = (0..10_000).map(|n| SessionKey::new("db", &format!("r{n}"), ""));
         let labels = series.admit(roles.collect());
-        assert_eq!(labels.values().filter(|label| **label == Key::others()).count(), 9_991);
+        assert_eq!(labels.values().filter(|label| **label == SessionKey::others()).count(), 9_991);
         assert_eq!(series.members().count(), 10);
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::application;
-use super::name::Name;
+use super::name::ViewName;
 use super::statements;
 
 /// Which views are looked at, and how. The default is what holds without any configuration.
@@ -55,12 +55,12 @@ impl ViewSettings {
     }
 
     /// Whether a view is looked at.
-    pub fn wants(&self, view: Name) -> bool {
+    pub fn wants(&self, view: ViewName) -> bool {
         match view {
-            Name::Activity => self.activity,
-            Name::Limits => self.limits,
-            Name::Databases => self.databases,
-            Name::Statements => self.statements.is_some(),
+            ViewName::Activity => self.activity,
+            ViewName::Limits => self.limits,
+            ViewName::Databases => self.databases,
+            ViewName::Statements => self.statements.is_some(),
         }
     }
 

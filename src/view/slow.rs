@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Views;
-use super::activity::Group;
-use super::key::Key;
+use super::activity::SessionGroup;
+use super::key::SessionKey;
 use super::series::Labels;
 use crate::metrics::{Kind, Reading};
 
 /// Which slow queries were seen, and how many of each label set.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct SlowQueryCounter {
     capacity: usize,
     turn: u64,
     place: u64,
@@ -22,13 +22,13 @@ pub(super) struct Seen {
     last: HashMap<Query, Turn>,
     /// The same, the longest unseen first.
     order: BTreeMap<Turn, Query>,
-    totals: BTreeMap<Key, u64>,
+    totals: BTreeMap<SessionKey, u64>,
 }
 
 type Query = (i32, i64);
 type Turn = (u64, u64);
 
-impl Seen {
+impl SlowQueryCounter {
     /// Remembers so many queries; 0 remembers none, so nothing is counted.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
@@ -47,10 +47,11 @@ impl Seen {
     }
 
     /// Counts the slow queries of a scan that were not seen before.
-    pub(super) fn count(&mut self, groups: &[Group], labels: &Labels) {
+    pub(super) fn count(&mut self, groups: &[SessionGroup], labels: &Labels) {
         self.turn += 1;
         let slow = groups.iter().filter_map(|group| Some((&group.key, group.slow.as_ref()?)));
-        let slow: Vec<(&Key, Query)> = slow.map(|(key, s)| (key, (s.pid, s.started))).collect();
+        let slow: Vec<(&SessionKey, Query)> =
+            slow.map(|(key, s)| (key, (s.pid, s.started))).collect();
         // Those known are made the newest first, so that no newcomer pushes one out that still runs.
         let (known, new): (Vec<_>, Vec<_>) =
             slow.into_iter().partition(|(_, query)| self.last.contains_key(query));
@@ -65,12 +66,12 @@ impl Seen {
     }
 
     /// How many were counted for a label set.
-    pub(super) fn total(&self, label: &Key) -> u64 {
+    pub(super) fn total(&self, label: &SessionKey) -> u64 {
         self.totals.get(label).copied().unwrap_or(0)
     }
 
     /// Forgets the counts of label sets that are not shown, when there are too many of them.
-    pub(super) fn prune(&mut self, most: usize, is_shown: impl Fn(&Key) -> bool) {
+    pub(super) fn prune(&mut self, most: usize, is_shown: impl Fn(&SessionKey) -> bool) {
         if self.totals.len() > most {
             self.totals.retain(|key, _| is_shown(key));
         }
@@ -118,17 +119,17 @@ mod tests {
     use super::*;
     use crate::view::fixture;
 
-    fn scan(queries: &[Query]) -> Vec<Group> {
+    fn scan(queries: &[Query]) -> Vec<SessionGroup> {
         queries.iter().map(|(pid, started)| fixture::slow(*pid, *started)).collect()
     }
 
     /// What is counted after each of the scans.
     fn counted(capacity: usize, scans: &[&[Query]]) -> Vec<u64> {
-        let mut seen = Seen::new(capacity);
+        let mut seen = SlowQueryCounter::new(capacity);
         let mut after = |queries: &&[Query]| {
             seen.count(&scan(queries), &Labels::new());
             assert!(seen.last.len() <= capacity && seen.last.len() == seen.order.len());
-            seen.total(&Key::new("db", "app", ""))
+            seen.total(&SessionKey::new("db", "app", ""))
         };
         scans.iter().map(&mut after).collect()
     }

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::Views;
-use super::error::{Error, column};
+use super::error::{ViewError, column};
 use crate::metrics::{Kind, Reading};
 
 /// How statements are told.
@@ -32,7 +32,7 @@ impl Default for StatementsSettings {
 
 /// What ran, as whom, where.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Id {
+pub struct StatementId {
     /// The database's name.
     pub database: String,
     /// The role's name.
@@ -43,9 +43,9 @@ pub struct Id {
 
 /// What a statement has cost since the server remembers it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Statement {
+pub struct StatementStats {
     /// Which one.
-    pub id: Id,
+    pub id: StatementId,
     /// How often it ran.
     pub calls: u64,
     /// How long all that took.
@@ -75,7 +75,7 @@ impl Extension {
     ///
     /// # Errors
     /// A column that is not as expected.
-    pub fn read(rows: &[Row]) -> Result<Option<Self>, Error> {
+    pub fn read(rows: &[Row]) -> Result<Option<Self>, ViewError> {
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Self::new(column(row, 0)?, column(row, 1)?)))
     }
@@ -116,15 +116,19 @@ pub fn parameters<'a>(top: &'a i64, members: &'a Vec<i64>) -> [(&'a (dyn ToSql +
 ///
 /// # Errors
 /// A column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<Vec<Statement>, Error> {
+pub fn read(rows: &[Row]) -> Result<Vec<StatementStats>, ViewError> {
     rows.iter().map(statement).collect()
 }
 
-fn statement(row: &Row) -> Result<Statement, Error> {
+fn statement(row: &Row) -> Result<StatementStats, ViewError> {
     let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
     let ms: f64 = column(row, 4)?;
-    Ok(Statement {
-        id: Id { database: column(row, 0)?, user: column(row, 1)?, query: column(row, 2)? },
+    Ok(StatementStats {
+        id: StatementId {
+            database: column(row, 0)?,
+            user: column(row, 1)?,
+            query: column(row, 2)?,
+        },
         calls: count(3)?,
         time: Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default(),
         rows: count(5)?,
@@ -135,13 +139,13 @@ fn statement(row: &Row) -> Result<Statement, Error> {
 
 /// Which statements are shown: without room the oldest goes, of those that are not at the top now.
 #[derive(Debug)]
-pub struct Members {
+pub struct StatementMembers {
     capacity: usize,
-    since: BTreeMap<Id, u64>,
+    since: BTreeMap<StatementId, u64>,
     next: u64,
 }
 
-impl Members {
+impl StatementMembers {
     /// So many at most.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, since: BTreeMap::new(), next: 0 }
@@ -156,8 +160,9 @@ impl Members {
     }
 
     /// Takes the top in, forgets what the server has forgotten, and gives those that are shown.
-    pub fn choose(&mut self, statements: Vec<Statement>) -> Vec<Statement> {
-        let there: BTreeMap<&Id, &Statement> = statements.iter().map(|s| (&s.id, s)).collect();
+    pub fn choose(&mut self, statements: Vec<StatementStats>) -> Vec<StatementStats> {
+        let there: BTreeMap<&StatementId, &StatementStats> =
+            statements.iter().map(|s| (&s.id, s)).collect();
         self.since.retain(|id, _| there.contains_key(id));
         for id in statements.iter().filter(|s| s.is_top).map(|s| &s.id) {
             if !self.since.contains_key(id) {
@@ -166,7 +171,7 @@ impl Members {
             }
         }
         while self.since.len() > self.capacity {
-            let is_top = |id: &Id| there.get(id).is_some_and(|statement| statement.is_top);
+            let is_top = |id: &StatementId| there.get(id).is_some_and(|statement| statement.is_top);
             let oldest = self.since.iter().min_by_key(|(id, since)| (is_top(id), **since));
             let Some(id) = oldest.map(|(id, _)| id.clone()) else { break };
             self.since.remove(&id);
@@ -217,7 +222,7 @@ pub(super) const READINGS: &[Reading<Views>] = &[
     },
 ];
 
-fn each(views: &Views, mut each: impl FnMut([&str; 3], &Statement)) {
+fn each(views: &Views, mut each: impl FnMut([&str; 3], &StatementStats)) {
     for statement in views.statements.iter().flatten() {
         let query = statement.id.query.to_string();
         each([&statement.id.database, &statement.id.user, &query], statement);
@@ -228,19 +233,19 @@ fn each(views: &Views, mut each: impl FnMut([&str; 3], &Statement)) {
 mod tests {
     use super::*;
 
-    fn statement(query: i64, is_top: bool) -> Statement {
-        let id = Id { database: "db".to_owned(), user: "app".to_owned(), query };
-        Statement { id, calls: 1, time: Duration::ZERO, rows: 0, text: None, is_top }
+    fn statement(query: i64, is_top: bool) -> StatementStats {
+        let id = StatementId { database: "db".to_owned(), user: "app".to_owned(), query };
+        StatementStats { id, calls: 1, time: Duration::ZERO, rows: 0, text: None, is_top }
     }
 
-    fn shown(members: &mut Members, statements: &[(i64, bool)]) -> Vec<i64> {
+    fn shown(members: &mut StatementMembers, statements: &[(i64, bool)]) -> Vec<i64> {
         let statements = statements.iter().map(|(query, top)| statement(*query, *top));
         members.choose(statements.collect()).iter().map(|s| s.id.query).collect()
     }
 
     #[test]
     fn a_member_stays_while_the_server_remembers_it() {
-        let mut members = Members::new(3);
+        let mut members = StatementMembers::new(3);
         assert_eq!(shown(&mut members, &[(1, true), (2, true), (3, false)]), [1, 2]);
         assert_eq!(shown(&mut members, &[(1, false), (2, true), (3, true)]), [1, 2, 3]);
         assert_eq!(members.queries(), [1, 2, 3]);
@@ -249,10 +254,10 @@ mod tests {
 
     #[test]
     fn without_room_the_oldest_goes_that_is_not_at_the_top() {
-        let mut members = Members::new(2);
+        let mut members = StatementMembers::new(2);
         shown(&mut members, &[(5, true), (4, true)]);
         assert_eq!(shown(&mut members, &[(5, true), (4, false), (1, true)]), [1, 5]);
-        assert_eq!(shown(&mut Members::new(0), &[(1, true)]), [] as [i64; 0]);
+        assert_eq!(shown(&mut StatementMembers::new(0), &[(1, true)]), [] as [i64; 0]);
     }
 
     #[test]

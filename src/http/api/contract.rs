@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::http::routes::{ROUTES, Verb};
-use crate::probe::{Failure, Sample, Snapshot, fixture};
+use crate::probe::{Failure, ProbeSample, Snapshot, fixture};
 use crate::view::Views;
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -49,8 +49,8 @@ fn ask(roster: &Roster, target: Option<&str>, reply: Endpoint) -> (u16, Value) {
 }
 
 /// A probe with the specification's averages; the first was slow.
-fn sample(n: u32) -> Sample {
-    Sample {
+fn sample(n: u32) -> ProbeSample {
+    ProbeSample {
         at: Instant::now(),
         ok: true,
         query: Some(Duration::from_micros(3_200)),
@@ -198,18 +198,19 @@ async fn limits_that_are_not_there_read_as_in_the_variables() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_queries_are_those_that_the_last_probe_saw() {
-    use crate::view::activity::{Activity, Running, Slow, State};
-    use crate::view::{Key, Views};
+    use crate::view::activity::{Activity, RunningQuery, SessionState, SlowQuery};
+    use crate::view::{SessionKey, Views};
     let roster = roster(&["default"]);
     publish(&roster, "default", fixture::snapshot());
     let nobody_looked = ask(&roster, None, slow_queries).1;
     assert_eq!(nobody_looked["queries"], Value::Null);
-    let slow = Slow { pid: 7, started: 1, wait_event: Some("relation".to_owned()), text: None };
-    let running = Running {
-        key: Key::new("orders", "app", "web"),
+    let slow =
+        SlowQuery { pid: 7, started: 1, wait_event: Some("relation".to_owned()), text: None };
+    let running = RunningQuery {
+        key: SessionKey::new("orders", "app", "web"),
         slow,
         age: Duration::from_millis(4_500),
-        state: State::Active,
+        state: SessionState::Active,
         waits_for: Some("Lock".to_owned()),
     };
     let activity = Some(Activity { running: vec![running], ..Activity::default() });
@@ -273,7 +274,7 @@ async fn another_applications_pool_is_told_and_judged_when_asked_for() {
     let application = |name: &str, open| fixture::application(name, open);
     let applications = vec![application("web", 3), application("jobs", 8)];
     let views = Views { applications, ..Views::default() };
-    let sample = Sample { saturated_applications: vec!["jobs".to_owned()], ..sample(1) };
+    let sample = ProbeSample { saturated_applications: vec!["jobs".to_owned()], ..sample(1) };
     let window = Arc::new((0..3).map(|_| sample.clone()).collect());
     let snapshot = Snapshot { views, window, usage: fixture::usage(3), ..fixture::snapshot() };
     publish(&roster, "default", snapshot);

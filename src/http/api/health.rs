@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::{Asked, Reply, code, last, moment, ms, rounded, seconds, usage};
-use crate::health::{Check, Measured, Status, Verdict};
+use crate::health::{Check, HealthStatus, Measured, Verdict};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
 
@@ -133,7 +133,7 @@ pub fn pool_health(asked: &Asked<'_>) -> Reply {
     Reply::new(code(worst), &body)
 }
 
-fn judged(asked: &Asked<'_>) -> Result<Vec<(Status, Component)>, Reply> {
+fn judged(asked: &Asked<'_>) -> Result<Vec<(HealthStatus, Component)>, Reply> {
     asked.probing()?;
     Ok(asked
         .roster
@@ -144,7 +144,7 @@ fn judged(asked: &Asked<'_>) -> Result<Vec<(Status, Component)>, Reply> {
 }
 
 /// The first of the worst.
-fn worst(all: &[(Status, Component)]) -> Option<(Status, &Component)> {
+fn worst(all: &[(HealthStatus, Component)]) -> Option<(HealthStatus, &Component)> {
     let status = all.iter().map(|(status, _)| *status).max()?;
     all.iter().find(|(s, _)| *s == status).map(|(status, component)| (*status, component))
 }
@@ -158,7 +158,7 @@ fn component(
     asked: &Asked<'_>,
     target: &Target,
     snapshot: Option<&Snapshot>,
-) -> (Status, Component) {
+) -> (HealthStatus, Component) {
     let verdict = asked.verdict(target, snapshot);
     let query = |s: &Snapshot| s.query.as_ref().ok().map(|queried| ms(queried.query));
     let status = verdict.status.label();

@@ -38,7 +38,7 @@ pub(super) use targets::{Shown, Used, all};
 use super::answer::Answer;
 use super::request::Request;
 use super::service::Context;
-use crate::health::{Clock, Status, Verdict, judge};
+use crate::health::{Clock, HealthStatus, Verdict, judge};
 use crate::probe::{Roster, Snapshot, Target};
 use crate::view::Usage;
 
@@ -154,10 +154,10 @@ fn usage(target: &Target, snapshot: Option<&Snapshot>) -> Usage {
 }
 
 /// Load balancers leave a degraded database in, and take an unhealthy one out.
-fn code(status: Status) -> StatusCode {
+fn code(status: HealthStatus) -> StatusCode {
     match status {
-        Status::Healthy | Status::Degraded => StatusCode::OK,
-        Status::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+        HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
+        HealthStatus::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

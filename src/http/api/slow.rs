@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Asked, Reply, last, moment, seconds};
 use crate::metrics::Label;
 use crate::probe::Snapshot;
-use crate::view::Running;
+use crate::view::RunningQuery;
 
 #[derive(Serialize)]
 struct SlowQueries {
@@ -56,7 +56,7 @@ fn queries(snapshot: &Snapshot) -> Option<Vec<Query>> {
     Some(activity.running.iter().map(query).collect())
 }
 
-fn query(running: &Running) -> Query {
+fn query(running: &RunningQuery) -> Query {
     Query {
         pid: running.slow.pid,
         database: running.key.database.clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::pool::Budget;
 use db_pool_exporter::probe::{
-    self, Part, Published, Roster, SNAPSHOT_READINGS, Schedule, Snapshot, Target, TargetKind,
+    self, ProbePart, Published, Roster, SNAPSHOT_READINGS, Schedule, Snapshot, Target, TargetKind,
     TargetSettings, Thresholds,
 };
 use db_pool_exporter::secret::Secret;
@@ -105,7 +105,7 @@ impl Watch {
     /// One probe of which every part succeeds.
     pub(crate) async fn good(&self) -> Snapshot {
         let snapshot = self.probe().await;
-        assert_eq!(failures(&snapshot), [] as [(Part, pool::Reason); 0], "{snapshot:?}");
+        assert_eq!(failures(&snapshot), [] as [(ProbePart, pool::Reason); 0], "{snapshot:?}");
         snapshot
     }
 
@@ -116,7 +116,7 @@ impl Watch {
 }
 
 /// The parts that failed, and why.
-pub(crate) fn failures(snapshot: &Snapshot) -> Vec<(Part, pool::Reason)> {
+pub(crate) fn failures(snapshot: &Snapshot) -> Vec<(ProbePart, pool::Reason)> {
     let parts = snapshot.parts();
     parts.filter_map(|(part, result)| Some((part, result.err()?.reason))).collect()
 }

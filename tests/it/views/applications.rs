@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db_pool_exporter::view::application::{ApplicationSettings, Match, Who};
+use db_pool_exporter::view::application::{ApplicationSettings, NameMatch, SessionMatch};
 use db_pool_exporter::view::{self, Pattern, Usage};
 
 use super::builder;
@@ -21,10 +21,10 @@ on_versions! {
 
 /// The application of these tests, as SQLAlchemy's pool is set there.
 fn application(pattern: &str, instances: u32) -> view::ViewSettings {
-    let sessions = Match {
+    let sessions = SessionMatch {
         application_name: Some(Pattern::new(pattern)),
-        user: Who::Like(Pattern::new(ROLE.0)),
-        database: Who::Own,
+        user: NameMatch::Like(Pattern::new(ROLE.0)),
+        database: NameMatch::SameAsExporter,
     };
     let orders = ApplicationSettings {
         name: "orders".to_owned(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use db_pool_exporter::pool::Reason;
-use db_pool_exporter::probe::Part;
-use db_pool_exporter::view::{self, Name, statements};
+use db_pool_exporter::probe::ProbePart;
+use db_pool_exporter::view::{self, ViewName, statements};
 
 use super::builder;
 use crate::support::watch::{Lines, Privilege, Watch, failures, monitor, settings};
@@ -25,7 +25,7 @@ async fn a_missing_extension_fails_its_view_alone(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::ReadAllStats);
     let watch = Watch::new(settings(&cluster, with_statements()));
-    let missing = (Part::View(Name::Statements), Reason::NoExtension);
+    let missing = (ProbePart::View(ViewName::Statements), Reason::NoExtension);
     let snapshot = watch.probe().await;
     assert_eq!(failures(&snapshot), [missing]);
     assert!(snapshot.is_up());
@@ -48,12 +48,12 @@ async fn a_view_that_hangs_leaves_the_others_their_time(version: Option<u32>) {
     let lock = "BEGIN; LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE";
     admin.batch_execute(lock).await.expect("the superuser may");
     let snapshot = watch.probe().await;
-    assert_eq!(failures(&snapshot), [(Part::View(Name::Statements), Reason::Timeout)]);
+    assert_eq!(failures(&snapshot), [(ProbePart::View(ViewName::Statements), Reason::Timeout)]);
     assert!(snapshot.took < Duration::from_millis(1800), "{:?}", snapshot.took);
     // The statement is ended on the server, too.
     admin.batch_execute("ROLLBACK").await.expect("it is its own");
     let after = failures(&watch.probe().await);
-    assert_eq!(after, [(Part::View(Name::Statements), Reason::NoExtension)]);
+    assert_eq!(after, [(ProbePart::View(ViewName::Statements), Reason::NoExtension)]);
 }
 
 async fn a_probe_statement_that_hangs_leaves_the_views_theirs(version: Option<u32>) {
@@ -63,7 +63,7 @@ async fn a_probe_statement_that_hangs_leaves_the_views_theirs(version: Option<u3
     settings.schedule.timeout = Duration::from_millis(1500);
     settings.query = "SELECT pg_sleep(60)".to_owned();
     let snapshot = Watch::new(settings).probe().await;
-    assert_eq!(failures(&snapshot), [(Part::Query, Reason::Timeout)]);
+    assert_eq!(failures(&snapshot), [(ProbePart::Query, Reason::Timeout)]);
     assert!(snapshot.took < Duration::from_millis(1800), "{:?}", snapshot.took);
 }
 
@@ -78,7 +78,7 @@ async fn a_full_server_still_shows_who_has_the_connections(version: Option<u32>)
         held.push(client);
     }
     let snapshot = watch.probe().await;
-    assert_eq!(failures(&snapshot), [(Part::Connect, Reason::TooManyConnections)]);
+    assert_eq!(failures(&snapshot), [(ProbePart::Connect, Reason::TooManyConnections)]);
     let lines = Lines::new(snapshot);
     assert_eq!(lines.value("server_available_connections"), 0.0);
     let greedy = "database=\"postgres\",user=\"greedy\",application=\"\",state=\"idle\"";

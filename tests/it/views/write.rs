@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use db_pool_exporter::pool::Reason;
 use db_pool_exporter::probe::write::{Table, WriteProbeSettings};
-use db_pool_exporter::probe::{self, Part};
+use db_pool_exporter::probe::{self, ProbePart};
 use db_pool_exporter::view;
 
 use super::builder;
@@ -79,7 +79,7 @@ async fn what_keeps_it_from_writing_is_told_apart(version: Option<u32>) {
     let watch = Watch::new(writing(&cluster, 3, true));
     let fails = async |reason| {
         let snapshot = watch.probe().await;
-        assert_eq!(failures(&snapshot), [(Part::Write, reason)], "{snapshot:?}");
+        assert_eq!(failures(&snapshot), [(ProbePart::Write, reason)], "{snapshot:?}");
         assert!(snapshot.is_up());
         assert_eq!(Lines::new(snapshot).value("write_up"), 0.0);
     };
@@ -121,7 +121,7 @@ async fn a_hot_standby_is_read_only(version: Option<u32>) {
         (standby.psql(&format!("{replayed}'{lsn}'")) == "t").then_some(())
     });
     let snapshot = watch.probe().await;
-    assert_eq!(failures(&snapshot), [(Part::Write, Reason::ReadOnly)], "{snapshot:?}");
+    assert_eq!(failures(&snapshot), [(ProbePart::Write, Reason::ReadOnly)], "{snapshot:?}");
     let lines = Lines::new(snapshot);
     assert_eq!(lines.value("server_in_recovery"), 1.0);
     assert_eq!(
