@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes the Grafana dashboards beside this file.
 
-The JSON is what users import and is committed; `tests/it/dashboards.rs` holds it against this script. Every
-query takes the maximum (or minimum) over exporters, so that nothing doubles when two watch the same target.
-With --check nothing is written, and a difference is told.
+Users import the JSON, so it is committed; `tests/it/dashboards.rs` checks that it is what this script writes. Every
+query takes the maximum (or minimum) over exporters, so that values do not double when two watch the same target.
+With --check the script writes nothing, and fails if a file differs.
 """
 
 import json
@@ -32,12 +32,12 @@ def query(expr, legend="", *, instant=False, kind="time_series"):
 
 
 def line_of(threshold, name="threshold of the alert"):
-    """The alerts' threshold as a line; it follows the recording rules."""
+    """An alert threshold as a line, read from the recording rules."""
     return query(f"max(db_pool:threshold:{threshold})", name)
 
 
 def steps(*pairs):
-    """Thresholds: the first colour, then (value, colour) pairs."""
+    """Grafana thresholds: the base colour, then (value, colour) pairs."""
     first, *rest = pairs
     rows = [{"color": first, "value": None}]
     rows += [{"color": color, "value": value} for value, color in rest]
@@ -45,7 +45,7 @@ def steps(*pairs):
 
 
 def mapping(**texts):
-    """What a value is called, and its colour: v0=("down", RED)."""
+    """Maps values to texts and colours: v0=("down", RED)."""
     options = {
         name[1:]: {"color": color, "index": index, "text": text}
         for index, (name, (text, color)) in enumerate(texts.items())
@@ -54,7 +54,7 @@ def mapping(**texts):
 
 
 def target_link(field="target"):
-    """From a row or series to the dashboard of its target."""
+    """A link from a row or series to the dashboard of its target."""
     name = "${__data.fields.%s}" % field
     return {
         "title": "Open this target",
@@ -64,7 +64,7 @@ def target_link(field="target"):
 
 def panel(kind, title, description, queries, *, unit="short", size=(6, 4), defaults=None, overrides=None,
           options=None, **more):
-    """A panel without its place."""
+    """A panel; `place` adds its position."""
     for ref, item in zip("ABCDEFGHIJKLMNOP", queries):
         item["refId"] = ref
     result = {
@@ -83,7 +83,7 @@ def panel(kind, title, description, queries, *, unit="short", size=(6, 4), defau
 
 def stat(title, description, expr, thresholds, *, unit="short", legend="", mappings=None, size=(4, 4),
          text="auto", decimals=None, empty=None, links=None):
-    """One big value, coloured as a whole: readable from the door."""
+    """One big value on a coloured background."""
     defaults = {"thresholds": thresholds, "color": {"mode": "thresholds"}}
     if mappings:
         defaults["mappings"] = mappings
@@ -139,7 +139,7 @@ def lines(title, description, queries, *, unit="short", size=(12, 8), stack=Fals
 
 
 def heatmap(title, description, metric, selector, *, size=(8, 8)):
-    """How long things took, over time: a row for each bucket, darker where more fell."""
+    """A histogram over time: one row for each bucket, darker for more observations."""
     options = {
         "calculate": False, "cellGap": 1,
         "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "fill": "dark-orange",
@@ -157,7 +157,7 @@ def heatmap(title, description, metric, selector, *, size=(8, 8)):
 
 
 def bars(title, description, queries, thresholds, *, unit="short", size=(12, 8), maximum=None, links=None):
-    """The present values side by side, the longest first."""
+    """Current values as bars, largest first."""
     defaults = {"thresholds": thresholds, "color": {"mode": "thresholds"}, "min": 0}
     if maximum is not None:
         defaults["max"] = maximum
@@ -187,7 +187,7 @@ def states(title, description, queries, mappings, *, size=(12, 6), links=None):
 
 
 def table(title, description, columns, *, size=(24, 8), hidden=(), sort=None, links=()):
-    """A row for each set of labels. Columns: (name, expr, unit, thresholds or mappings)."""
+    """One row for each label set. Columns: (name, expr, unit, thresholds or mappings)."""
     overrides = []
     names = {}
     for ref, (name, _, unit, colors) in zip("ABCDEFGHIJKLMNOP", columns):
@@ -218,7 +218,7 @@ def table(title, description, columns, *, size=(24, 8), hidden=(), sort=None, li
 
 
 def firing(title, description, at, *, size):
-    """The alerts of now, each with a link to its runbook, whose place db_pool:links knows."""
+    """The firing alerts, each with a link to its runbook; `db_pool:links` has the base address."""
     labels = "severity, alertname, job, target, application, user, reason"
     alerts = f'max by ({labels}) (ALERTS{{alertname=~"DbPool.*", alertstate="firing", {at}}})'
     linked = f"{alerts} * on () group_left (runbooks) max by (runbooks) (db_pool:links)"
@@ -242,12 +242,12 @@ def firing(title, description, at, *, size):
 
 
 def row(title):
-    """A heading over what follows."""
+    """A heading above the panels that follow."""
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "size": (24, 1)}
 
 
 def place(panels):
-    """Puts the panels from left to right, and below when a line is full."""
+    """Places the panels from left to right, and starts a new line when one is full."""
     x = y = height = 0
     for number, item in enumerate(panels, 1):
         width, tall = item.pop("size")
@@ -308,38 +308,38 @@ UP = mapping(v0=("DOWN", RED), v1=("up", GREEN))
 
 
 def overview():
-    """Who is unhealthy, what is near its limit."""
+    """Which targets are unhealthy or near a limit."""
     at = 'job=~"$job", target=~"$target"'
     by = "max by (job, target)"
     pool = "max by (job, target, database, user, application)"
     link = [target_link()]
     named = "{{target}} {{application}} {{user}}"
     panels = [
-        stat("Targets down", "Databases whose last probe failed, seen from every exporter. Anything but 0: look at the "
-             "table below for which, and open it.", f"sum(1 - {by} (db_pool_up{{{at}}}))", steps(GREEN, (1, RED)),
+        stat("Targets down", "Databases that no exporter can use: their last probe failed. If this is not 0, the "
+             "table below shows which.", f"sum(1 - {by} (db_pool_up{{{at}}}))", steps(GREEN, (1, RED)),
              empty="no exporter"),
-        stat("Pools with nothing left", "Application pools whose size and overflow are all checked out: their requests "
-             "wait now.", f"sum({pool} (db_pool_app_saturation_ratio{{{at}}}) >= bool 1)", steps(GREEN, (1, RED)),
+        stat("Exhausted pools", "Application pools with all connections of size and overflow checked out. Requests "
+             "wait for a connection.", f"sum({pool} (db_pool_app_saturation_ratio{{{at}}}) >= bool 1)", steps(GREEN, (1, RED)),
              empty="no pool known"),
-        stat("Pools nearly full", "Application pools above the alert's threshold of utilization.",
+        stat("Pools nearly full", "Application pools with a utilization above the alert threshold.",
              f"sum({pool} (db_pool_app_utilization_percent{{{at}}}) >= bool "
              "scalar(max(db_pool:threshold:app_utilization_percent)))", steps(GREEN, (1, YELLOW)), empty="no pool known"),
         stat("Leaked transactions", "Applications with a session that has been idle in a transaction for longer than the "
-             "alert's threshold.", f"sum({pool} (db_pool_server_longest_idle_in_transaction_seconds{{{at}}}) > bool "
+             "alert threshold.", f"sum({pool} (db_pool_server_longest_idle_in_transaction_seconds{{{at}}}) > bool "
              "scalar(max(db_pool:threshold:idle_in_transaction_seconds)))", steps(GREEN, (1, YELLOW)), empty="none"),
-        stat("Least headroom", "Of the server that is fullest: connections that ordinary roles can still open, in percent "
+        stat("Least headroom", "Connections that ordinary roles can still open on the fullest server, in percent "
              "of max_connections.", f"100 * min(min by (job, target) (db_pool_server_available_connections{{{at}}}) / "
              f"max by (job, target) (db_pool_server_max_connections{{{at}}}))", HEADROOM, unit="percent", decimals=0,
              empty="not known"),
-        stat("Alerts firing", "Alerts of db_pool_alerts.yml that fire now, all severities.",
+        stat("Alerts firing", "Firing alerts of db_pool_alerts.yml, of all severities.",
              'count(ALERTS{alertname=~"DbPool.*", alertstate="firing", job=~"$job"}) or 0 * count(count(db_pool_up{job=~"$job"}))',
              steps(GREEN, (1, RED)), empty="no exporter"),
-        firing("What fires, and what to do", "Alerts of now. The name of an alert leads to its page of what to do (set their "
-               "place in db_pool:links; the pages are docs/runbooks), the target to its dashboard.", 'job=~"$job"', size=(12, 7)),
-        states("Which target, since when", "Red is down, as seen by the exporter that reaches it best. A gap: nobody "
-               "watched.", [query(f"{by} (db_pool_up{{{at}}})", "{{target}}")], UP, size=(12, 7), links=link),
+        firing("Firing alerts", "The name of an alert links to its runbook (docs/runbooks; set their base address in "
+               "db_pool:links). The target links to its dashboard.", 'job=~"$job"', size=(12, 7)),
+        states("State of each target over time", "Red: no exporter could use the database. A gap: no exporter "
+               "watched it.", [query(f"{by} (db_pool_up{{{at}}})", "{{target}}")], UP, size=(12, 7), links=link),
         row("Every target"),
-        table("Targets", "The worst of each target. Click a name for its own dashboard.", [
+        table("Targets", "The worst values of each target. Click a name to open its dashboard.", [
             ("state", f"{by} (db_pool_up{{{at}}})", "none", UP),
             ("last success", f"time() - {by} (db_pool_last_success_timestamp_seconds{{{at}}})", "s",
              steps(GREEN, (60, YELLOW), (300, RED))),
@@ -356,48 +356,50 @@ def overview():
             ("connect errors/min", f"60 * {by} (sum by (job, target, instance) "
              f"(rate(db_pool_connect_errors_total{{{at}}}[$__rate_interval])))", "short", steps(GREEN, (0.1, YELLOW), (2, RED))),
         ], size=(24, 9), sort=("state", False), links=("target",)),
-        row("What is near its limit"),
-        bars("Fullest application pools", "Checked out, in percent of the pool size; over 100 the overflow is in use.",
+        row("Near a limit"),
+        bars("Fullest application pools",
+             "Connections checked out, in percent of the pool size. Above 100 the overflow is in use.",
              [query(f"topk(15, {pool} (db_pool_app_utilization_percent{{{at}}}))", named, instant=True)], UTILIZATION,
              unit="percent", size=(8, 9), maximum=150, links=link),
-        lines("Utilization of application pools", "Checked out, in percent of the pool size.",
+        lines("Utilization of application pools", "Connections checked out, in percent of the pool size.",
               [query(f"{pool} (db_pool_app_utilization_percent{{{at}}})", named),
                line_of("app_utilization_percent")], unit="percent", size=(8, 9), links=link),
-        lines("Headroom of the servers", "Connections that ordinary roles can still open. At 0 the next one is refused.",
+        lines("Headroom of the servers",
+              "Connections that ordinary roles can still open. At 0 the server refuses the next one.",
               [query(f"min by (job, target) (db_pool_server_available_connections{{{at}}})", "{{target}}"),
                line_of("headroom_connections")], size=(8, 9), links=link),
-        row("How well it goes over time"),
-        lines("Failed probes, of an hour", "The part of the probes that failed. Above the dashed line the error budget "
-              "shrinks faster than it grows back.",
+        row("Objectives and slow queries"),
+        lines("Failed probes, over an hour", "The share of probes that failed in the last hour. If it stays above the "
+              "dashed line, the availability objective will be missed.",
               [query(f"db_pool:probe_errors:ratio_1h{{{at}}}", "{{target}}"),
-               query("1 - max(db_pool:threshold:availability_objective)", "threshold: what the objective allows")],
+               query("1 - max(db_pool:threshold:availability_objective)", "threshold: allowed by the objective")],
               unit="percentunit", size=(8, 8), links=link),
-        lines("Slow connections, of an hour", "The part of the connections that took longer than the latency objective "
-              "allows.", [query(f"db_pool:connects_slow:ratio_1h{{{at}}}", "{{target}}"),
-                          query("1 - max(db_pool:threshold:latency_objective)", "threshold: what the objective allows")],
+        lines("Slow connections, over an hour", "The share of connections that took longer than the latency objective "
+              "allows, in the last hour.", [query(f"db_pool:connects_slow:ratio_1h{{{at}}}", "{{target}}"),
+                          query("1 - max(db_pool:threshold:latency_objective)", "threshold: allowed by the objective")],
               unit="percentunit", size=(8, 8), links=link),
-        lines("Slow queries", "Queries above the slow-query threshold, per minute.",
+        lines("Slow queries", "Queries seen running for longer than the slow-query threshold, per minute.",
               [query(f"60 * {pool} (rate(db_pool_server_slow_queries_total{{{at}}}[$__rate_interval]))", named),
                query("60 * max(db_pool:threshold:slow_queries_per_second)", "threshold of the alert")],
               unit="short", size=(8, 8), links=link),
         row("Is each pool the right size?"),
-        table("Sizes by the last seven days", "The size that would do (99th percentile of what was checked out, all "
-              "processes together) and the size with overflow (the peak), beside what is configured. From the recording "
-              "rules; good after a week.", sizing(at), size=(24, 8), hidden=("source",), links=("target",)),
+        table("Recommended sizes", "From the last seven days, all processes together: the 99th percentile of connections "
+              "checked out as the size, the peak as size plus overflow, beside the configured values. Needs the recording "
+              "rules and a week of data.", sizing(at), size=(24, 8), hidden=("source",), links=("target",)),
     ]
     target = variable("target", "Target", 'label_values(db_pool_up{job=~"$job"}, target)')
     return dashboard("db-pool-overview", "Database pools: overview",
-                     "Every watched database: who is unhealthy, and what is near its limit.", [JOB, target], panels)
+                     "All watched databases: which are unhealthy, and which are near a limit.", [JOB, target], panels)
 
 
 def sizing(at):
-    """The columns of the tables that advise on sizes."""
+    """The columns of the tables of recommended sizes."""
     pool = "max by (job, target, database, user, application)"
     return [
-        ("size by p99", f"ceil({pool} (db_pool:app_active_connections:p99_7d{{{at}}}))", "short", None),
-        ("size as configured", f"{pool} (sum without (instance_id) (db_pool_app_size{{{at}}}))", "short", None),
-        ("most by peak", f"{pool} (db_pool:app_active_connections:max_7d{{{at}}})", "short", None),
-        ("most as configured", f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{at}}}))", "short", None),
+        ("recommended size (p99)", f"ceil({pool} (db_pool:app_active_connections:p99_7d{{{at}}}))", "short", None),
+        ("configured size", f"{pool} (sum without (instance_id) (db_pool_app_size{{{at}}}))", "short", None),
+        ("peak", f"{pool} (db_pool:app_active_connections:max_7d{{{at}}})", "short", None),
+        ("configured maximum", f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{at}}}))", "short", None),
     ]
 
 
@@ -405,16 +407,17 @@ def sizing(at):
 
 
 def target_page():
-    """The path of a connection: from the wait over the phases to the query."""
+    """The path of a connection: wait, phases, query."""
     at = 'job=~"$job", target=~"$target"'
     app = at + ', application=~"$application"'
     pool = "max by (database, user, application)"
     named = "{{application}} {{user}}"
     panels = [
-        stat("State", "The last probe: a check-out, its statement, and a fresh connect.", f"max(db_pool_up{{{at}}})",
+        stat("State",
+             "Result of the last probe: a check-out, its statement, and a fresh connection.", f"max(db_pool_up{{{at}}})",
              steps(RED, (1, GREEN)), mappings=UP, size=(4, 5), empty="not watched"),
-        panel("table", "Why: failures of the last five minutes", "By part of the probe and reason. Empty is good. refused, "
-              "timeout: server or network; auth: password or pg_hba.conf; too_many_connections: headroom.",
+        panel("table", "Failures in the last five minutes", "By part of the probe and reason. Empty is good. refused and "
+              "timeout: the server or the network; auth: the password or pg_hba.conf; too_many_connections: no headroom.",
               [query(f"sort_desc(round(max by (probe, reason) (increase(db_pool_probe_failures_total{{{at}}}[5m]))) > 0)",
                      instant=True, kind="table")],
               unit="short", size=(8, 5),
@@ -426,103 +429,110 @@ def target_page():
               options={"cellHeight": "sm", "showHeader": True},
               transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True}, "indexByName": {},
                                                               "renameByName": {"Value": "failures"}}}]),
-        firing("What fires here, and what to do", "Alerts of now about this target. The name of an alert leads to its page of "
-               "what to do.", at, size=(12, 5)),
-        stat("Fullest pool", "The application pool that is fullest: checked out, in percent of its size. Over 100 the "
-             "overflow is in use.", f"max(db_pool_app_utilization_percent{{{app}}})", UTILIZATION, unit="percent",
+        firing("Firing alerts of this target", "The name of an alert links to its "
+               "runbook.", at, size=(12, 5)),
+        stat("Fullest pool", "Connections checked out of the fullest application pool, in percent of its size. Above "
+             "100 the overflow is in use.", f"max(db_pool_app_utilization_percent{{{app}}})", UTILIZATION, unit="percent",
              size=(5, 4), decimals=0, empty="no pool known"),
-        stat("Check-outs left", "Of the fullest pool: connections that can still be checked out before requests wait.",
+        stat("Check-outs left", "Connections of the fullest pool that can be checked out before requests wait.",
              f"min({pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}})) - "
              f"{pool} (sum without (instance_id) (db_pool_app_active_connections{{{app}}})))",
              steps(RED, (1, YELLOW), (5, GREEN)), size=(5, 4), empty="no pool known"),
-        stat("Connections left", "What ordinary roles can still open on this server.",
+        stat("Connections left", "Connections that ordinary roles can still open on this server.",
              f"min(db_pool_server_available_connections{{{at}}})", steps(RED, (3, YELLOW), (10, GREEN)), size=(5, 4),
              empty="not known"),
-        stat("Idle in transaction", "The longest. A minute or more: a connection that was not given back.",
+        stat("Idle in transaction", "The longest time. A minute or more means that a connection was probably not returned.",
              f"max(db_pool_server_longest_idle_in_transaction_seconds{{{app}}})", steps(GREEN, (30, YELLOW), (60, RED)),
              unit="s", size=(5, 4), empty="none"),
-        stat("Connect p90", "Nine in ten fresh connections open faster than this.",
+        stat("Connect p90", "90 percent of fresh connections open faster than this.",
              f'histogram_quantile(0.9, sum by (le) (rate(db_pool_connect_duration_seconds_bucket{{{at}, kind="fresh"}}[$__rate_interval])))',
              steps(GREEN, (0.2, YELLOW), (0.5, RED)), unit="s", size=(4, 4), empty="none opened"),
-        states("Health, and since when", "The exporter's own verdict, check by check, as the health endpoint tells it.",
+        states("Health checks over time", "The checks of the exporter's health endpoint.",
                [query(f'max by (check) (db_pool_health{{{at}, status="warn"}} or 2 * db_pool_health{{{at}, status="fail"}})',
                       "{{check}}")],
                mapping(v0=("pass", GREEN), v1=("warn", YELLOW), v2=("fail", RED)), size=(24, 4)),
-        row("The path of a connection, as the exporter meets it: wait, phases, query"),
-        lines("Where the time goes when a connection opens", "The mean of each phase, one on top of the other. dns, tcp: "
-              "network; ssl_request: the server is slow to fork; tls; startup: authentication, and a full server.",
+        row("The exporter's connections: wait, phases, query"),
+        lines("Time to open a connection, by phase", "The mean of each phase, stacked. If a phase is slow: dns, tcp: "
+              "network; ssl_request: the server is slow to fork; startup: authentication, or a busy server.",
               [query(f"max by (phase) (rate(db_pool_connect_phase_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
                      f"(rate(db_pool_connect_phase_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{phase}}")],
               unit="s", stack=True, size=(8, 8)),
-        heatmap("Time to open a connection", "All phases together, of fresh connections.",
+        heatmap("Time to open a connection", "All phases of a fresh connection together.",
                 "db_pool_connect_duration_seconds", at + ', kind="fresh"'),
-        lines("Failures", "Attempts to connect that failed, per minute, by phase and reason.",
+        lines("Failures", "Failed attempts to connect per minute, by phase and reason.",
               [query(f"60 * max by (phase, reason) (rate(db_pool_connect_errors_total{{{at}}}[$__rate_interval])) > 0",
                      "{{reason}} ({{phase}})")], bars=True, stack=True, size=(8, 8)),
-        heatmap("Wait for a free slot", "In the exporter's own pool. Anything but the lowest row: its connections hang.",
+        heatmap("Wait for a free slot",
+                "In the exporter's own pool. Values above the lowest row mean that its connections hang.",
                 "db_pool_checkout_wait_seconds", at),
-        heatmap("Check-out", "Wait, and connect or ping: what a caller feels.", "db_pool_checkout_duration_seconds", at),
-        heatmap("The probe's statement", "From sending it to its answer.", "db_pool_query_duration_seconds",
+        heatmap("Check-out",
+                "The whole check-out from the exporter's own pool: wait, then connect or ping.", "db_pool_checkout_duration_seconds", at),
+        heatmap("The probe's statement", "From sending the statement to its answer.", "db_pool_query_duration_seconds",
                 at + ', query="probe"'),
-        lines("Write probe", "The mean time of its steps, one on top of the other. A slow commit: the disk, or a standby that "
-              "commits wait for. Only when the write probe is on.",
+        lines("Write probe", "The mean time of its steps, stacked. A slow commit points to the disk or to a synchronous "
+              "standby. Only if the write probe is enabled.",
               [query(f"max by (step) (rate(db_pool_write_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
                      f"(rate(db_pool_write_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{step}}")],
               unit="s", stack=True, size=(24, 6)),
         row("Application pools"),
-        lines("Checked out", "Connections in use, of all processes of an application, with the limit of size and overflow. "
-              "Between two looks it may have been more.",
+        lines("Checked out", "Connections in use by all processes of an application, and the limit of size plus overflow. "
+              "Between two probes the number may have been higher.",
               [query(f"{pool} (sum without (instance_id) (db_pool_app_active_connections{{{app}}}))", named),
                query(f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}}))", "limit of " + named)],
               size=(8, 8)),
-        lines("Open: checked out and idle", "What each pool holds on the server.",
+        lines("Open: checked out and idle", "Connections that each pool has open on the server.",
               [query(f"{pool} (sum without (instance_id) (db_pool_app_open_connections{{{app}}}))", named),
                query(f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}}))", "limit of " + named)],
               size=(8, 8)),
-        lines("Utilization", "Checked out, in percent of the pool size; over 100 the overflow is in use.",
+        lines("Utilization", "Connections checked out, in percent of the pool size. Above 100 the overflow is in use.",
               [query(f"{pool} (db_pool_app_utilization_percent{{{app}}})", named), line_of("app_utilization_percent")],
               unit="percent", size=(8, 8)),
-        table("Sizes by the last seven days", "The size that would do (99th percentile) and the size with overflow (peak), "
-              "all processes together, beside what is configured. From the recording rules; good after a week.",
+        table("Recommended sizes", "From the last seven days, all processes together: the 99th percentile as the size, the "
+              "peak as size plus overflow, beside the configured values. Needs the recording rules and a week of data.",
               sizing(app), size=(24, 6), hidden=("job", "target", "source")),
         row("The server"),
-        lines("Connections by state", "idle in transaction is what leaks look like. The dashed line is max_connections.",
+        lines("Connections by state",
+              "Many sessions idle in transaction suggest a connection leak. The dashed line is max_connections.",
               [query(f"max by (state) (sum by (state, job, instance) (db_pool_server_connections{{{at}}}))", "{{state}}"),
                query(f"max(db_pool_server_max_connections{{{at}}})", "limit: max_connections")], stack=True, size=(8, 8)),
-        lines("Connections by application", "Who holds them.",
+        lines("Connections by application", "The ten applications with the most connections.",
               [query(f"topk(10, max by (application, user) (sum by (application, user, job, instance) "
                      f"(db_pool_server_connections{{{app}}})))", named)], stack=True, size=(8, 8)),
-        lines("Headroom", "Connections that can still be opened: by ordinary roles, and by roles and databases with a limit "
-              "of their own. The forecast is what the last hour leads to in an hour.",
+        lines("Headroom", "Connections that can still be opened: by ordinary roles, and by roles and databases with their "
+              "own limit. The forecast continues the trend of the last hour for one hour.",
               [query(f"min(db_pool_server_available_connections{{{at}}})", "ordinary roles"),
                query(f"min by (user) (db_pool_server_role_available_connections{{{at}}})", "role {{user}}"),
                query(f"min by (database) (db_pool_server_database_available_connections{{{at}}})", "database {{database}}"),
                query(f"clamp_min(predict_linear(db_pool:headroom_connections:min{{{at}}}[1h], 3600), 0)", "forecast"),
                line_of("headroom_connections")], size=(8, 8)),
-        lines("What active sessions wait for", "Lock: they wait for each other. Client: for the application.",
+        lines("What active sessions wait for", "Lock: they wait for another session. Client: they wait for the application.",
               [query(f"max by (wait_event_type) (sum by (wait_event_type, job, instance) "
                      f"(db_pool_server_waiting_connections{{{at}}}))", "{{wait_event_type}}")], stack=True, size=(8, 8)),
-        lines("New sessions", "Per second, by database (PostgreSQL 14 and later). A pooled application needs few.",
+        lines("New sessions",
+              "Per second, by database (PostgreSQL 14 and later). An application with a pool opens few sessions.",
               [query(f"max by (database) (rate(db_pool_server_sessions_total{{{at}}}[$__rate_interval]))", "{{database}}"),
                line_of("sessions_per_second")], unit="cps", size=(8, 8)),
-        lines("Sessions that ended badly", "Per minute: abandoned (the client was lost), fatal (an error), killed.",
+        lines("Sessions that ended abnormally",
+              "Per minute: abandoned (client connection lost), fatal (fatal error), killed (by an administrator).",
               [query(f"60 * max by (database, reason) (rate(db_pool_server_sessions_ended_total{{{at}}}[$__rate_interval]))",
                      "{{reason}} {{database}}")], bars=True, size=(8, 8)),
         row("Slow queries and open transactions"),
-        lines("Slow queries", "Seen above the slow-query threshold, per minute.",
+        lines("Slow queries", "Queries seen running for longer than the slow-query threshold, per minute.",
               [query(f"60 * {pool} (rate(db_pool_server_slow_queries_total{{{app}}}[$__rate_interval]))", named),
                query("60 * max(db_pool:threshold:slow_queries_per_second)", "threshold of the alert")], size=(6, 8)),
-        lines("Slow queries that run now", "The exporter lists them at /api/v1/database/slow-queries.",
+        lines("Slow queries running now", "The exporter lists them at /api/v1/database/slow-queries.",
               [query(f"{pool} (db_pool_server_running_slow_queries{{{app}}})", named)], size=(6, 8)),
-        lines("Oldest query and transaction", "How long the oldest has been running, or open.",
+        lines("Oldest query and transaction", "How long the oldest query has been running, and the oldest transaction open.",
               [query(f"{pool} (db_pool_server_oldest_query_seconds{{{app}}})", "query of " + named),
                query(f"{pool} (db_pool_server_oldest_transaction_seconds{{{app}}})", "transaction of " + named)],
               unit="s", size=(6, 8)),
-        lines("Longest idle in transaction", "Since the last statement of the session that has idled longest.",
+        lines("Longest idle in transaction",
+              "Time since the last statement of the session that has been idle in a transaction longest.",
               [query(f"{pool} (db_pool_server_longest_idle_in_transaction_seconds{{{app}}})", named),
                line_of("idle_in_transaction_seconds")], unit="s", size=(6, 8)),
-        bars("Statements that take the most time", "Of the last hour or the time shown, in seconds a second, by queryid. Only "
-             "when the view statements is on.",
+        bars("Statements that take the most time",
+             "Seconds of execution per second, by queryid. Only if the view statements "
+             "is enabled.",
              [query(f"topk(10, max by (database, user, queryid) (rate(db_pool_server_statement_seconds_total{{{at}}}"
                     "[$__rate_interval])))", "{{queryid}} {{user}} {{database}}", instant=True)], steps(BLUE), unit="none",
              size=(24, 7)),
@@ -542,74 +552,84 @@ def target_page():
 
 
 def exporter():
-    """Whether what the other dashboards show can be believed."""
+    """Whether the values of the other dashboards are reliable."""
     at = 'job=~"$job", instance=~"$instance"'
     named = "{{instance}}"
     panels = [
-        stat("Scraped", "Whether Prometheus reaches the exporters; the worst of those chosen.", f"min(up{{{at}}})",
+        stat("Scraped", "Whether Prometheus reaches all chosen exporters.", f"min(up{{{at}}})",
              steps(RED, (1, GREEN)), mappings=UP, empty="not scraped"),
-        stat("Configuration", "Whether the last reload was taken. If not, the last good one is in force, and the log names "
-             "each wrong key.", f"min(db_pool_exporter_config_last_reload_successful{{{at}}})", steps(RED, (1, GREEN)),
-             mappings=mapping(v0=("refused", RED), v1=("in force", GREEN)), empty="not known"),
-        stat("Oldest probe", "How long ago the last probe of the most neglected target ended. More than three intervals: "
-             "what is shown is old.", f"max(time() - db_pool_last_probe_timestamp_seconds{{{at}}})",
+        stat("Configuration",
+             "Whether the last reload was accepted. If not, the last good configuration stays in use, and the "
+             "log names each wrong key.", f"min(db_pool_exporter_config_last_reload_successful{{{at}}})", steps(RED, (1, GREEN)),
+             mappings=mapping(v0=("refused", RED), v1=("in use", GREEN)), empty="not known"),
+        stat("Oldest probe", "Time since the last probe ended, for the target with the oldest one. After three intervals "
+             "its values are out of date.", f"max(time() - db_pool_last_probe_timestamp_seconds{{{at}}})",
              steps(GREEN, (30, YELLOW), (90, RED)), unit="s", empty="no probe"),
-        stat("Views not read", "Views whose last reading failed, mostly for lack of a privilege, without those of targets "
-             "that are down.", f'sum((db_pool_probe_success{{{at}, probe!~"connect|query|write"}} == bool 0) '
+        stat("Failing views", "Views that could not be read at the last probe, usually for lack of a privilege. Targets "
+             "that are down do not count.", f'sum((db_pool_probe_success{{{at}, probe!~"connect|query|write"}} == bool 0) '
              f"and on (instance, target) db_pool_up{{{at}}} == 1) or 0 * count(count(db_pool_up{{{at}}}))",
              steps(GREEN, (1, YELLOW)), empty="no view"),
-        stat("Families cut short", "Families with more label sets than their limit in the last hour: the rest is told together as "
+        stat("Incomplete metrics", "Metrics with more label sets than their limit in the last hour. The rest are summed as "
              'application="other".', f"count(max by (target, family) (increase(db_pool_exporter_series_dropped_total{{{at}}}[1h])) > 0) "
              f"or 0 * count(count(up{{{at}}}))", steps(GREEN, (1, YELLOW)), decimals=0, empty="no exporter"),
-        stat("Version", "What runs.", f"count by (version) (db_pool_exporter_build_info{{{at}}})", steps(BLUE),
+        stat("Version",
+             "Versions of the running exporters.", f"count by (version) (db_pool_exporter_build_info{{{at}}})", steps(BLUE),
              legend="{{version}}", text="name", empty="none"),
         row("Probes"),
-        heatmap("Time of whole probes", "Of all targets.", "db_pool_probe_duration_seconds", at, size=(8, 8)),
-        lines("Probes", "That ended, per minute, by target. A line that falls to 0: the probes of that target hang.",
+        heatmap("Duration of probes", "Whole probes of all targets.", "db_pool_probe_duration_seconds", at, size=(8, 8)),
+        lines("Probes",
+              "Completed probes per minute, by target. A line that falls to 0 means that the probes of that target hang.",
               [query(f"60 * max by (target) (rate(db_pool_probe_duration_seconds_count{{{at}}}[$__rate_interval]))",
                      "{{target}}")], size=(8, 8)),
-        lines("Failures and missed probes", "Per minute. Missed: the one before was still running.",
+        lines("Failures and missed probes", "Per minute. A probe is missed if the previous one is still running.",
               [query(f"60 * max by (target, probe, reason) (rate(db_pool_probe_failures_total{{{at}}}"
                      "[$__rate_interval])) > 0", "{{target}} {{probe}}: {{reason}}"),
                query(f"60 * max by (target) (rate(db_pool_probes_missed_total{{{at}}}[$__rate_interval]))",
                      "{{target}} missed")], size=(8, 8)),
-        lines("Time of each statement", "The mean of the exporter's own statements, by kind: what watching costs the "
+        lines("Duration of the exporter's statements",
+              "The mean by kind of statement: the load that the exporter puts on the "
               "database.", [query(f"max by (query) (rate(db_pool_query_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
                                   f"(rate(db_pool_query_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{query}}")],
               unit="s", size=(8, 8)),
-        states("Parts of probes that failed", "Only those that failed in the time shown, from then on. Empty is good.",
+        states("Parts of probes that failed", "Only parts that failed in the time range shown. Empty is good.",
                [query(f"min by (target, probe) (db_pool_probe_success{{{at}}}) unless on (target, probe) "
                       f"min by (target, probe) (min_over_time(db_pool_probe_success{{{at}}}[$__range])) == 1",
                       "{{target}} {{probe}}")],
                mapping(v0=("failed", RED), v1=("succeeded", GREEN)), size=(16, 8)),
-        row("The exporter's own pool: at most three connections a target"),
-        lines("Connections", "Open, the most of any exporter; abandoned ones were given up, but may live on the server.",
+        row("The exporter's own pool: at most three connections per target"),
+        lines("Connections",
+              "The maximum over exporters. Abandoned connections were given up, but may still exist on the server.",
               [query(f"max by (target) (db_pool_open_connections{{{at}}})", "{{target}} open"),
                query(f"max by (target) (db_pool_abandoned_connections{{{at}}}) > 0", "{{target}} abandoned")],
               size=(8, 8)),
-        lines("Connections closed", "Per minute, by reason. Recycled and overflow are as should be; ping_failed, invalidated "
-              "and broken mean that something cut them.",
+        lines("Connections closed",
+              "Per minute, by reason. recycled and overflow are normal; ping_failed, invalidated and broken "
+              "mean that the connection was lost.",
               [query(f"60 * max by (target, reason) (rate(db_pool_connections_closed_total{{{at}}}[$__rate_interval])) > 0",
                      "{{target}} {{reason}}")], size=(8, 8)),
-        lines("Check-outs", "Per minute, by how they ended.",
+        lines("Check-outs", "Per minute, by result.",
               [query(f"60 * max by (target, result) (rate(db_pool_checkouts_total{{{at}}}[$__rate_interval])) > 0",
                      "{{target}} {{result}}")], size=(8, 8)),
         row("The process"),
-        lines("Memory", "In RAM.", [query(f"process_resident_memory_bytes{{{at}}}", named)], unit="bytes", size=(6, 7)),
-        lines("Processor", "Cores in use.", [query(f"rate(process_cpu_seconds_total{{{at}}}[$__rate_interval])", named)],
+        lines("Memory",
+              "Resident memory.", [query(f"process_resident_memory_bytes{{{at}}}", named)], unit="bytes", size=(6, 7)),
+        lines("CPU", "Cores in use.", [query(f"rate(process_cpu_seconds_total{{{at}}}[$__rate_interval])", named)],
               unit="none", size=(6, 7), decimals=4),
-        lines("Open files", "In percent of the limit.", [query(f"100 * process_open_fds{{{at}}} / process_max_fds{{{at}}}", named)],
+        lines("Open files",
+              "Open file descriptors, in percent of the limit.", [query(f"100 * process_open_fds{{{at}}} / process_max_fds{{{at}}}", named)],
               unit="percent", size=(6, 7), maximum=100),
-        lines("Time of a scrape", "As Prometheus measures it.", [query(f"scrape_duration_seconds{{{at}}}", named)], unit="s",
+        lines("Duration of a scrape",
+              "Measured by Prometheus.", [query(f"scrape_duration_seconds{{{at}}}", named)], unit="s",
               size=(6, 7)),
-        lines("Requests", "Per second, by what was asked for and the answer's code.",
+        lines("Requests", "HTTP requests per second, by handler and status code.",
               [query(f"sum by (handler, code) (rate(db_pool_exporter_http_requests_total{{{at}}}[$__rate_interval])) > 0",
                      "{{handler}} {{code}}")], unit="reqps", size=(12, 7)),
-        heatmap("Time of requests", "Of all handlers.", "db_pool_exporter_http_request_duration_seconds", at, size=(12, 7)),
+        heatmap("Duration of requests",
+                "HTTP requests of all handlers.", "db_pool_exporter_http_request_duration_seconds", at, size=(12, 7)),
     ]
     instance = variable("instance", "Instance", 'label_values(db_pool_exporter_build_info{job=~"$job"}, instance)')
     return dashboard("db-pool-exporter", "Database pools: the exporter",
-                     "The exporter itself: whether what the other dashboards show can be believed.",
+                     "The exporter itself: whether the values of the other dashboards are reliable.",
                      [variable("job", "Job", "label_values(db_pool_exporter_build_info, job)"), instance], panels)
 
 
@@ -624,7 +644,7 @@ def main():
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             old.append(path.name)
     if old:
-        sys.exit(f"not what dashboards/generate.py makes: {', '.join(old)}")
+        sys.exit(f"differs from the output of dashboards/generate.py: {', '.join(old)}")
 
 
 if __name__ == "__main__":
