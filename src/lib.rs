@@ -11,6 +11,8 @@ pub mod problem;
 
 pub mod secret;
 
+mod switch;
+
 pub use db_pool_metrics as metrics;
 
 pub mod dsn;

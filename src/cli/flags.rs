@@ -11,6 +11,7 @@ use crate::app::DaemonSettings;
 use crate::app::logging::{self, Format};
 use crate::config::{Entry, Origin, Problem, Problems, quote};
 use crate::http::{self, Listen};
+use crate::switch;
 
 /// The address where none is given.
 const LISTEN: &str = ":9956";
@@ -24,17 +25,6 @@ const LEVELS: [(&str, LevelFilter); 5] = [
 ];
 
 const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
-
-const SWITCH: [(&str, bool); 8] = [
-    ("true", true),
-    ("1", true),
-    ("yes", true),
-    ("on", true),
-    ("false", false),
-    ("0", false),
-    ("no", false),
-    ("off", false),
-];
 
 /// Reads what was typed, and what the environment says where nothing was typed.
 pub(super) fn resolve(
@@ -153,8 +143,7 @@ impl Flags<'_> {
     }
 
     fn switch(&mut self, flag: &str, typed: Option<String>) -> bool {
-        let read = |text: &str| word(&SWITCH, &text.to_ascii_lowercase());
-        self.value(flag, typed, "false", "true or false", read).unwrap_or(false)
+        self.value(flag, typed, "false", "true or false", switch::parse).unwrap_or(false)
     }
 
     /// What was typed, otherwise what the variable says; an empty text is as if unset.

@@ -8,7 +8,7 @@ use super::layers::{Layers, Said};
 use super::listing::Origin;
 use super::password;
 use super::unit::Hidden;
-use crate::dsn::{self, Address, Dsn, Host, Part, SslMode};
+use crate::dsn::{self, Dsn, Host, Part, SslMode};
 use crate::pool::{Credentials, Source};
 use crate::probe::TargetKind;
 use crate::secret::Secret;
@@ -148,17 +148,5 @@ pub(super) fn may_be_plain(dsn: &Dsn) -> bool {
         Some(SslMode::Disable | SslMode::Allow | SslMode::Prefer) | None => true,
         Some(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => false,
     };
-    weak && !dsn.hosts.iter().all(is_local)
-}
-
-fn is_local(host: &Host) -> bool {
-    match (&host.address, host.hostaddr) {
-        (_, Some(address)) => address.is_loopback(),
-        (Address::Unix(_), None) => true,
-        (Address::Name(name), None) => {
-            let address = name.parse::<std::net::IpAddr>();
-            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        }
-        (Address::Unset, None) => false,
-    }
+    weak && !dsn.hosts.iter().all(Host::is_local)
 }

@@ -11,6 +11,7 @@ use config::{Value, ValueKind};
 
 use crate::duration;
 use crate::secret::Secret;
+use crate::switch;
 
 /// A value as it was given.
 pub(super) enum Given<'a> {
@@ -102,20 +103,8 @@ pub(super) trait Unit {
 pub(super) struct Switch;
 
 impl Switch {
-    const WORDS: [(&str, bool); 8] = [
-        ("true", true),
-        ("false", false),
-        ("1", true),
-        ("0", false),
-        ("yes", true),
-        ("no", false),
-        ("on", true),
-        ("off", false),
-    ];
-
     fn word(text: &str) -> Option<bool> {
-        let found = Self::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
-        found.map(|(_, switch)| *switch)
+        switch::parse(text)
     }
 }
 

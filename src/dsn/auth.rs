@@ -1,6 +1,9 @@
 //! `require_auth`: which authentication the server may ask for.
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::parameter::{Parameter, read};
+use super::word::Keyword as _;
 use super::{Problem, number};
 
 /// libpq's list: either the methods that are allowed, or, negated, those that are not.
@@ -33,7 +36,8 @@ impl RequireAuth {
         let negated = text.starts_with('!');
         let mut methods = Vec::new();
         for item in text.split(',') {
-            let method = AuthMethod::parse(item.strip_prefix('!').unwrap_or(item))?;
+            let method = AuthMethod::parse(item.strip_prefix('!').unwrap_or(item))
+                .map_err(|_| Problem::Method(AuthMethod::allowed()))?;
             if item.starts_with('!') != negated {
                 return Err(Problem::MethodMixed);
             }
@@ -52,7 +56,8 @@ impl RequireAuth {
 }
 
 /// An authentication method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum AuthMethod {
     /// The server asks for nothing.
     None,
@@ -65,42 +70,18 @@ pub enum AuthMethod {
     /// Windows.
     Sspi,
     /// SCRAM, with or without channel binding.
+    #[strum(serialize = "scram-sha-256")]
     ScramSha256,
     /// OAuth.
     Oauth,
 }
 
 impl AuthMethod {
-    const ALL: [Self; 7] = [
-        Self::None,
-        Self::Password,
-        Self::Md5,
-        Self::Gss,
-        Self::Sspi,
-        Self::ScramSha256,
-        Self::Oauth,
-    ];
-
     const SPOKEN: [Self; 4] = [Self::None, Self::Password, Self::Md5, Self::ScramSha256];
 
     /// libpq's name of it.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Password => "password",
-            Self::Md5 => "md5",
-            Self::Gss => "gss",
-            Self::Sspi => "sspi",
-            Self::ScramSha256 => "scram-sha-256",
-            Self::Oauth => "oauth",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, Problem> {
-        let found = Self::ALL.into_iter().find(|method| method.label() == text);
-        found.ok_or(Problem::Method(
-            "none, password, md5, gss, sspi, scram-sha-256, oauth; with `!` to refuse it",
-        ))
+        self.into()
     }
 }
 

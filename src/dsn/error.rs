@@ -157,7 +157,7 @@ pub enum Problem {
     #[error("is not a parameter of libpq, asyncpg, psycopg or SQLAlchemy")]
     Unknown,
     #[error("must be one of: {0}")]
-    Allowed(&'static str),
+    Allowed(String),
     #[error("must be a whole number")]
     Integer,
     #[error("must be a number of seconds")]
@@ -168,8 +168,8 @@ pub enum Problem {
     Contradiction(&'static str),
     #[error("must be one of: {allowed}, with `{with}`")]
     Weak { allowed: &'static str, with: &'static str },
-    #[error("each method must be one of: {0}")]
-    Method(&'static str),
+    #[error("each method must be one of: {0}; with `!` to refuse it")]
+    Method(String),
     #[error("names a method twice")]
     MethodTwice,
     #[error("either every method has a `!` or none has")]

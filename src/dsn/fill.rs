@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::draft::Draft;
+use super::host::LOCALHOST;
 use super::tls::{CertMode, Root, SslMode};
-use super::{Address, Dsn, Error, Host, Part, Problem, parameter};
-
-/// libpq's port.
-const PORT: u16 = 5432;
+use super::{Address, DEFAULT_PORT, Dsn, Error, Host, Part, Problem, parameter};
 
 impl Dsn {
     /// Whether this parameter was given (by libpq's name, aliases included), even with an empty value.
@@ -91,9 +89,9 @@ impl Dsn {
             self.hosts.push(Host { address: Address::Unset, hostaddr: None, port: None });
         }
         for host in &mut self.hosts {
-            host.port.get_or_insert(PORT);
+            host.port.get_or_insert(DEFAULT_PORT);
             if host.address == Address::Unset && host.hostaddr.is_none() {
-                host.address = Address::Name("localhost".to_owned());
+                host.address = Address::Name(LOCALHOST.to_owned());
             }
         }
         errors

@@ -31,6 +31,40 @@ pub enum Address {
     Unset,
 }
 
+impl Host {
+    /// The host for people: its name, its socket's folder or its address, without the port.
+    pub fn show(&self) -> String {
+        match (&self.address, self.hostaddr) {
+            (Address::Name(name), _) => name.clone(),
+            (Address::Unix(folder), _) => folder.display().to_string(),
+            (Address::Unset, Some(address)) => address.to_string(),
+            (Address::Unset, None) => LOCALHOST.to_owned(),
+        }
+    }
+
+    /// Reports whether the host is this machine, so that nothing crosses a network. A name other than
+    /// `localhost` is not looked up: it counts as remote.
+    pub fn is_local(&self) -> bool {
+        match (&self.address, self.hostaddr) {
+            (_, Some(address)) => is_loopback(address),
+            (Address::Unix(_), None) => true,
+            (Address::Name(name), None) => name == LOCALHOST || name.parse().is_ok_and(is_loopback),
+            (Address::Unset, None) => false,
+        }
+    }
+}
+
+/// Reports whether an address is a loopback address, IPv4 addresses mapped into IPv6 included.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// libpq's default port.
+pub const DEFAULT_PORT: u16 = 5432;
+
+/// The host that stands for this machine.
+pub(super) const LOCALHOST: &str = "localhost";
+
 /// The parameters of this file.
 pub(super) const PARAMETERS: &[Parameter] = &[
     read("host", Some("PGHOST"), |draft, text| draft.lists.read_names(text), None),

@@ -20,6 +20,7 @@ mod show;
 mod ssl;
 mod tls;
 mod uri;
+mod word;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 pub use self::auth::{AuthMethod, RequireAuth};
 pub use self::error::{Error, Part, Problem};
-pub use self::host::{Address, Host};
+pub use self::host::{Address, DEFAULT_PORT, Host, is_loopback};
 pub use self::session::{SessionAttrs, Tcp};
 pub use self::tls::{CertMode, ChannelBinding, Root, SslMode, Tls, TlsVersion};
 use crate::secret::Secret;

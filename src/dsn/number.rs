@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Dsn, Problem};
+use crate::switch;
 
 /// libpq's `parse_int_param`: blanks around, a sign, 32 bits.
 pub(super) fn integer(text: &str) -> Result<i32, Problem> {
@@ -43,11 +44,7 @@ pub(super) fn rounded_up(time: Option<Duration>) -> Option<Duration> {
 
 /// A boolean of a driver.
 pub(super) fn boolean(text: &str) -> Result<bool, Problem> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err(Problem::Allowed("true, false")),
-    }
+    switch::parse(text).ok_or_else(|| Problem::Allowed("true, false".to_owned()))
 }
 
 /// The number as a parameter's text; 0 for one that was given as "none".

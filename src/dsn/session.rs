@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::parameter::{Parameter, alias, read};
+use super::word::{Keyword as _, is_second};
 use super::{Problem, number};
 use crate::secret::Secret;
 
 /// `target_session_attrs`: which of several servers will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum SessionAttrs {
     /// The first that answers.
     Any,
@@ -24,31 +28,9 @@ pub enum SessionAttrs {
 }
 
 impl SessionAttrs {
-    const ALL: [Self; 6] = [
-        Self::Any,
-        Self::ReadWrite,
-        Self::ReadOnly,
-        Self::Primary,
-        Self::Standby,
-        Self::PreferStandby,
-    ];
-
     /// libpq's name of it.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::ReadWrite => "read-write",
-            Self::ReadOnly => "read-only",
-            Self::Primary => "primary",
-            Self::Standby => "standby",
-            Self::PreferStandby => "prefer-standby",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, Problem> {
-        let found = Self::ALL.into_iter().find(|kind| kind.label() == text);
-        found
-            .ok_or(Problem::Allowed("any, read-write, read-only, primary, standby, prefer-standby"))
+        self.into()
     }
 }
 
@@ -123,9 +105,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     read(
         "load_balance_hosts",
         Some("PGLOADBALANCEHOSTS"),
-        |draft, text| {
-            set(&mut draft.dsn.load_balance, one_of(text, ["disable", "random"], "disable, random"))
-        },
+        |draft, text| set(&mut draft.dsn.load_balance, is_second(text, ["disable", "random"])),
         Some(|dsn| {
             let label = if dsn.load_balance { "random" } else { "disable" };
             dsn.said("load_balance_hosts").then(|| label.to_owned())
@@ -178,18 +158,6 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         }),
     ),
 ];
-
-/// Which of two labels it is: whether the second.
-pub(super) fn one_of(
-    text: &str,
-    labels: [&str; 2],
-    allowed: &'static str,
-) -> Result<bool, Problem> {
-    match labels.iter().position(|&label| label == text) {
-        Some(index) => Ok(index == 1),
-        None => Err(Problem::Allowed(allowed)),
-    }
-}
 
 /// Sets a field, unless its value was bad.
 pub(super) fn set<T>(field: &mut T, value: Result<T, Problem>) -> Result<(), Problem> {

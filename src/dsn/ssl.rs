@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::draft::Draft;
 use super::parameter::{Parameter, Show, alias, read};
-use super::session::{one_of, set};
+use super::session::set;
 use super::tls::{CertMode, ChannelBinding, Root, SslMode, Tls, TlsVersion};
+use super::word::{Keyword as _, is_second};
 use super::{Problem, number};
 use crate::secret::Secret;
 
@@ -22,9 +23,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     read(
         "sslnegotiation",
         Some("PGSSLNEGOTIATION"),
-        |draft, text| {
-            set(&mut draft.dsn.tls.direct, one_of(text, ["postgres", "direct"], "postgres, direct"))
-        },
+        |draft, text| set(&mut draft.dsn.tls.direct, is_second(text, ["postgres", "direct"])),
         Some(|dsn| {
             let label = if dsn.tls.direct { "direct" } else { "postgres" };
             dsn.said("sslnegotiation").then(|| label.to_owned())
@@ -112,7 +111,7 @@ fn ssl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
 
 /// What libpq had before `sslmode`.
 fn requiressl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
-    let required = one_of(text, ["0", "1"], "0, 1")?;
+    let required = is_second(text, ["0", "1"])?;
     let mode = if required { SslMode::Require } else { SslMode::Prefer };
     sslmode(draft, mode.label())
 }
@@ -140,7 +139,7 @@ fn root(draft: &mut Draft, text: &str) -> Result<(), Problem> {
 
 fn sni(text: &str) -> Result<bool, Problem> {
     // Only `1` turns it on in libpq; an empty value leaves the default.
-    if text.is_empty() { Ok(true) } else { one_of(text, ["0", "1"], "0, 1") }
+    if text.is_empty() { Ok(true) } else { is_second(text, ["0", "1"]) }
 }
 
 fn path(text: &str) -> Option<PathBuf> {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::{Error, Part, Problem};
 use crate::secret::Secret;
 
@@ -78,7 +80,8 @@ impl Tls {
 }
 
 /// `sslmode`, with libpq's meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum SslMode {
     /// Never TLS.
     Disable,
@@ -95,24 +98,9 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    const ALL: [Self; 6] =
-        [Self::Disable, Self::Allow, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
-
     /// libpq's name of it.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Allow => "allow",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let found = Self::ALL.into_iter().find(|mode| mode.label() == text);
-        found.ok_or(Problem::Allowed("disable, allow, prefer, require, verify-ca, verify-full"))
+        self.into()
     }
 }
 
@@ -126,7 +114,8 @@ pub enum Root {
 }
 
 /// `sslcertmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum CertMode {
     /// Our certificate is never sent.
     Disable,
@@ -137,25 +126,15 @@ pub enum CertMode {
 }
 
 impl CertMode {
-    const ALL: [Self; 3] = [Self::Disable, Self::Allow, Self::Require];
-
     /// libpq's name of it.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Allow => "allow",
-            Self::Require => "require",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let found = Self::ALL.into_iter().find(|mode| mode.label() == text);
-        found.ok_or(Problem::Allowed("disable, allow, require"))
+        self.into()
     }
 }
 
 /// `channel_binding`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ChannelBinding {
     /// Never.
     Disable,
@@ -166,39 +145,27 @@ pub enum ChannelBinding {
 }
 
 impl ChannelBinding {
-    const ALL: [Self; 3] = [Self::Disable, Self::Prefer, Self::Require];
-
     /// libpq's name of it.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let found = Self::ALL.into_iter().find(|binding| binding.label() == text);
-        found.ok_or(Problem::Allowed("disable, prefer, require"))
+        self.into()
     }
 }
 
 /// A version of TLS that is spoken here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 pub enum TlsVersion {
     /// TLS 1.2.
+    #[strum(serialize = "TLSv1.2")]
     V1_2,
     /// TLS 1.3.
+    #[strum(serialize = "TLSv1.3")]
     V1_3,
 }
 
 impl TlsVersion {
     /// libpq's name of it.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::V1_2 => "TLSv1.2",
-            Self::V1_3 => "TLSv1.3",
-        }
+        self.into()
     }
 
     pub(super) fn parse_min(text: &str) -> Result<Option<Self>, Problem> {
@@ -206,7 +173,7 @@ impl TlsVersion {
             "" => Ok(None),
             "tlsv1" | "tlsv1.1" | "tlsv1.2" => Ok(Some(Self::V1_2)),
             "tlsv1.3" => Ok(Some(Self::V1_3)),
-            _ => Err(Problem::Allowed("TLSv1, TLSv1.1, TLSv1.2, TLSv1.3")),
+            _ => Err(Problem::Allowed("TLSv1, TLSv1.1, TLSv1.2, TLSv1.3".to_owned())),
         }
     }
 
@@ -215,7 +182,9 @@ impl TlsVersion {
             "" => Ok(None),
             "tlsv1.2" => Ok(Some(Self::V1_2)),
             "tlsv1.3" => Ok(Some(Self::V1_3)),
-            _ => Err(Problem::Allowed("TLSv1.2, TLSv1.3 (older ones are not spoken here)")),
+            _ => Err(Problem::Allowed(
+                "TLSv1.2, TLSv1.3 (older ones are not spoken here)".to_owned(),
+            )),
         }
     }
 }

@@ -12,10 +12,7 @@ use super::connect::share;
 use super::error::{ConnectError, Phase, Reason};
 use super::timings::Progress;
 use super::wire::Io;
-use crate::dsn::{Address, Host, Tcp};
-
-/// The port where none is named.
-const PORT: u16 = 5432;
+use crate::dsn::{Address, DEFAULT_PORT, Host, Tcp, is_loopback};
 
 /// Where a connection ended up: what a cancel request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +27,7 @@ impl Peer {
     /// Whether it is on this machine, so that what we send does not leave it.
     pub(super) fn is_local(&self) -> bool {
         match self {
-            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Tcp(address) => is_loopback(address.ip()),
             Self::Unix(_) => true,
         }
     }
@@ -60,7 +57,7 @@ pub(super) async fn reach(
     progress: &Progress,
     deadline: Instant,
 ) -> Result<(Box<dyn Io>, Peer), ConnectError> {
-    let port = host.port.unwrap_or(PORT);
+    let port = host.port.unwrap_or(DEFAULT_PORT);
     if let (Address::Unix(folder), None) = (&host.address, host.hostaddr) {
         let path = socket(folder, port);
         let stream = progress.time(Phase::Tcp, UnixStream::connect(&path)).await;

@@ -11,7 +11,7 @@ use super::baseline::Baseline;
 use super::instruments::{OwnQuery, ProbeInstruments};
 use super::settings::TargetSettings;
 use super::snapshot::Published;
-use crate::dsn::{Address, Host};
+use crate::dsn::Host;
 use crate::metrics::{Kind, Reading, base_label};
 use crate::pool::{self, Budget, Connector, Pool};
 use crate::view::Memory;
@@ -126,7 +126,7 @@ impl Target {
     /// The first host's name, for `db_pool_target_info`.
     pub fn host(&self) -> String {
         let hosts = &self.settings.connect.dsn.hosts;
-        hosts.first().map_or_else(String::new, show_host)
+        hosts.first().map_or_else(String::new, Host::show)
     }
 
     /// The database's name, for `db_pool_target_info`.
@@ -141,15 +141,6 @@ fn connect_settings(settings: &TargetSettings) -> pool::ConnectSettings {
     let most = settings.schedule.timeout.mul_f64(0.95);
     let connect = settings.connect.clone();
     pool::ConnectSettings { timeout: connect.timeout.min(most), ..connect }
-}
-
-fn show_host(host: &Host) -> String {
-    match (&host.address, host.hostaddr) {
-        (Address::Name(name), _) => name.clone(),
-        (Address::Unix(folder), _) => folder.display().to_string(),
-        (Address::Unset, Some(address)) => address.to_string(),
-        (Address::Unset, None) => "localhost".to_owned(),
-    }
 }
 
 /// The families of a target that are true of now; read at each scrape.

@@ -5,6 +5,8 @@ use std::fmt;
 use yaml_rust2::Yaml;
 use yaml_rust2::yaml::Hash;
 
+use crate::switch;
+
 /// What is wrong, each with its key.
 #[derive(Default)]
 pub(super) struct Problems(Vec<String>);
@@ -96,13 +98,7 @@ impl<'a> Section<'a> {
     pub(super) fn flag(&self, key: &str, problems: &mut Problems) -> Option<bool> {
         let value = self.scalar(key)?;
         // The toolkit's YAML is 1.1.
-        let word = value.as_str().map(str::to_ascii_lowercase);
-        let flag = match (value.as_bool(), word.as_deref()) {
-            (Some(flag), _) => Some(flag),
-            (None, Some("yes" | "on" | "y" | "true")) => Some(true),
-            (None, Some("no" | "off" | "n" | "false")) => Some(false),
-            (None, _) => None,
-        };
+        let flag = value.as_bool().or_else(|| switch::parse_yaml(value.as_str()?));
         if flag.is_none() {
             problems.add(&self.path(key), "must be true or false");
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::dsn::{Address, Dsn, Host};
+use crate::dsn::{Address, DEFAULT_PORT, Dsn, Host};
 use crate::secret::Secret;
 
 /// The password of the first line that fits; `Err` tells why the whole file is ignored.
@@ -35,7 +35,7 @@ fn wanted(dsn: &Dsn, host: &Host) -> Wanted {
     let user = dsn.user.clone().unwrap_or_default();
     [
         host_name(host),
-        host.port.unwrap_or(5432).to_string(),
+        host.port.unwrap_or(DEFAULT_PORT).to_string(),
         dsn.database.clone().unwrap_or_else(|| user.clone()),
         user,
     ]
@@ -43,14 +43,11 @@ fn wanted(dsn: &Dsn, host: &Host) -> Wanted {
 
 /// A host as the file calls it: the socket's usual folder is `localhost`.
 fn host_name(host: &Host) -> String {
-    match (&host.address, host.hostaddr) {
-        (Address::Name(name), _) => name.clone(),
-        (Address::Unix(folder), _) if USUAL.iter().any(|usual| folder == Path::new(usual)) => {
+    match &host.address {
+        Address::Unix(folder) if USUAL.iter().any(|usual| folder == Path::new(usual)) => {
             "localhost".to_owned()
         }
-        (Address::Unix(folder), _) => folder.to_string_lossy().into_owned(),
-        (Address::Unset, Some(address)) => address.to_string(),
-        (Address::Unset, None) => "localhost".to_owned(),
+        Address::Unix(_) | Address::Name(_) | Address::Unset => host.show(),
     }
 }
 
