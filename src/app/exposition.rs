@@ -49,9 +49,13 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.rendered(probe::SNAPSHOT_READINGS, published.iter().map(|p| &p.rendered));
     page.rendered(view::READINGS, published.iter().map(|p| &p.views));
     let states: Vec<_> = each().map(|(base, target)| (base, target.pool().state())).collect();
-    page.live(pool::STATE_READINGS, states.iter().map(|(base, state)| (*base, state)));
+    page.live_about(
+        pool::ABOUT,
+        pool::STATE_READINGS,
+        states.iter().map(|(base, state)| (*base, state)),
+    );
     let pools = targets.iter().map(|t| (t.base(), t.pool().instruments().as_ref()));
-    page.live(pool::READINGS, pools);
+    page.live_about(pool::ABOUT, pool::READINGS, pools);
     let probes = targets.iter().map(|t| (t.base(), t.instruments()));
     page.live(probe::INSTRUMENT_READINGS, probes);
 }
@@ -72,8 +76,10 @@ const BUILD: &[Reading<()>] = &[Reading {
 
 /// A part of the catalogue.
 pub struct Section {
-    /// What its families tell of.
+    /// The heading in METRICS.md.
     pub title: &'static str,
+    /// In front of each help text.
+    pub about: &'static str,
     /// Its families, in their order on the page.
     pub families: Vec<Description>,
 }
@@ -89,10 +95,13 @@ pub fn catalogue() -> Vec<Section> {
                 describe(probe::INSTRUMENT_READINGS),
             ],
         ),
-        section(
-            "The exporter's own probe pool",
-            &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
-        ),
+        Section {
+            about: pool::ABOUT,
+            ..section(
+                "The exporter's own probe pool",
+                &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
+            )
+        },
         section("The server, and the applications' pools", &[describe(view::READINGS)]),
         section("Health", &[describe(health::READINGS)]),
         section(
@@ -108,7 +117,7 @@ pub fn catalogue() -> Vec<Section> {
 }
 
 fn section(title: &'static str, tables: &[Vec<Description>]) -> Section {
-    Section { title, families: tables.concat() }
+    Section { title, about: "", families: tables.concat() }
 }
 
 fn describe<T: ?Sized>(table: &[Reading<T>]) -> Vec<Description> {
@@ -118,7 +127,7 @@ fn describe<T: ?Sized>(table: &[Reading<T>]) -> Vec<Description> {
 /// METRICS.md, from the tables.
 pub fn metrics_md() -> String {
     let mut text = String::from(HEAD);
-    for Section { title, families } in catalogue() {
+    for Section { title, about, families } in catalogue() {
         let _ = write!(
             text,
             "\n## {title}\n\n| name | type | labels | meaning |\n| --- | --- | --- | --- |\n"
@@ -126,7 +135,7 @@ pub fn metrics_md() -> String {
         for family in families {
             let labels: Vec<String> = family.labels.iter().map(|l| format!("`{l}`")).collect();
             let (name, kind, help) = (family.name, family.kind.label(), family.help);
-            let _ = writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+            let _ = writeln!(text, "| `{name}` | {kind} | {} | {about}{help} |", labels.join(", "));
         }
     }
     text

@@ -8,20 +8,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use strum::{IntoStaticStr, VariantArray};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::metrics::Gauge;
-
-/// What a connection is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum Purpose {
-    /// To be kept in the pool.
-    Pool,
-    /// To see whether one can be opened now, then closed.
-    Fresh,
-}
+use crate::metrics::{Gauge, Purpose};
 
 /// A place among the connections; shared by the attempts of one connect, freed with the last.
 pub(super) type Permit = Arc<OwnedSemaphorePermit>;

@@ -15,11 +15,10 @@ use tracing::{debug, info};
 
 use super::Pool;
 use super::error::QueryError;
-use super::instruments::CloseReason;
 use super::login::Server;
 use super::manager::Manager;
 use super::tls::{Context, Established};
-use crate::metrics::Held;
+use crate::metrics::{CloseReason, GaugeGuard};
 
 /// How long a cancel request may take.
 const CANCEL: Duration = Duration::from_secs(2);
@@ -54,7 +53,7 @@ pub struct Checkout {
     running: bool,
     /// A transaction is open, or nobody knows whether one is.
     unfinished: bool,
-    _active: Held,
+    _active: GaugeGuard,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -66,7 +65,7 @@ impl Checkout {
         permit: OwnedSemaphorePermit,
         took: Duration,
     ) -> Self {
-        let active = pool.gauges.active.hold();
+        let active = pool.gauges.active.inc_guard();
         if pool.limits.echo {
             info!(pid = server.pid, took_ms = took.as_secs_f64() * 1e3, "checked out a connection");
         }

@@ -13,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::budget::{Budget, Permit, Purpose};
-use super::error::{ConnectError, Phase, Reason};
-use super::instruments::PoolInstruments;
+use super::budget::{Budget, Permit};
+use super::error::ConnectError;
 use super::login::{self, Failed, Live};
 use super::password::{Credentials, Keychain, Proof};
 use super::policy::Warned;
@@ -23,7 +22,7 @@ use super::reach::reach;
 use super::timings::{Progress, Timings};
 use super::tls::{self, Attempt};
 use crate::dsn::{Dsn, Host, SessionAttrs, SslMode};
-use crate::metrics::Gauge;
+use crate::metrics::{Gauge, Phase, PoolInstruments, Purpose, Reason};
 use crate::secret::Secret;
 
 /// How long a connect waits for a permit: long enough for a connection that is closing, and no
@@ -112,7 +111,7 @@ impl Connector {
     ///
     /// Cancel safe: what the server already knows of is closed by its own task.
     pub(super) async fn open(&self, purpose: Purpose) -> Result<Live, ConnectError> {
-        let _held = (purpose == Purpose::Pool).then(|| self.connecting.hold());
+        let _held = (purpose == Purpose::Pool).then(|| self.connecting.inc_guard());
         let start = Instant::now();
         let deadline = start + self.settings.timeout;
         let patience = deadline.min(start + PATIENCE);

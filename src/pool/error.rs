@@ -7,71 +7,10 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-use strum::{IntoStaticStr, VariantArray};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-use crate::metrics::Label;
-
-/// A step of opening a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum Phase {
-    /// The host's addresses are looked up.
-    Dns,
-    /// TCP's (or the Unix socket's) connect. It succeeds from the kernel's backlog even when the
-    /// server's process is stopped.
-    Tcp,
-    /// The server is asked for TLS; includes the fork of its backend.
-    SslRequest,
-    /// The TLS handshake.
-    Tls,
-    /// Start-up packet, authentication, parameters, until the server is ready for a query.
-    Startup,
-}
-
-/// Why a connect or a probe failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum Reason {
-    /// Took longer than its limit.
-    Timeout,
-    /// Nobody listens there.
-    Refused,
-    /// No route, or no such host.
-    Unreachable,
-    /// TLS was demanded and is not to be had, or a certificate is not good.
-    Tls,
-    /// Password, role, or pg_hba.conf said no.
-    Auth,
-    /// The server, the role or the database has no connection left.
-    TooManyConnections,
-    /// The database does not exist.
-    NoDatabase,
-    /// The server is starting up, shutting down or recovering.
-    StartingUp,
-    /// No host of the list is of the kind that `target_session_attrs` wants.
-    WrongSession,
-    /// Our own limit of connections to a target is used up, by connects that were given up but
-    /// may still be there on the server.
-    Budget,
-    /// The role has no right to it.
-    NoPrivilege,
-    /// The table is not there.
-    NoTable,
-    /// An extension is not there, or not loaded.
-    NoExtension,
-    /// The server is a standby, or its transactions are read-only.
-    ReadOnly,
-    /// The server has no space left.
-    DiskFull,
-    /// The statement itself failed.
-    Query,
-    /// The server ended the connection.
-    Disconnected,
-    /// Anything else; the log has it.
-    Other,
-}
+use crate::metrics::{Label, Phase, Reason};
 
 /// A connection that could not be opened.
 #[derive(Clone, Debug, Error)]

@@ -1,6 +1,6 @@
 //! What to do first about a failure, for the one who reads it.
 
-use super::error::{Phase, Reason};
+use crate::metrics::{Phase, Reason};
 
 /// One sentence of advice for a failed part of a probe.
 pub fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {

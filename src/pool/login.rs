@@ -16,13 +16,14 @@ use tracing::debug;
 
 use super::budget::{Budget, Permit};
 use super::connect::ConnectSettings;
-use super::error::{ConnectError, Phase, Reason};
+use super::error::ConnectError;
 use super::policy::{Policy, Privacy, Warned};
 use super::reach::Peer;
 use super::timings::{Progress, Timings};
 use super::tls::{self, Attempt, Bound, Context, Established, Secured, Tls};
 use super::wire::{Io, Wire};
 use crate::dsn::{ChannelBinding, SessionAttrs};
+use crate::metrics::{Phase, Reason};
 use crate::secret::Secret;
 
 /// How long a connection that was given up is waited for. Keepalives end a dead peer's far sooner.
@@ -114,7 +115,7 @@ async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<L
     let (result, held) = tokio::select! {
         result = &mut login => (result, None),
         () = waiter.closed() => {
-            let held = budget.abandoned.hold();
+            let held = budget.abandoned.inc_guard();
             match timeout(LINGER, &mut login).await {
                 Ok(result) => (result, Some(held)),
                 Err(_) => {
@@ -279,7 +280,7 @@ async fn drive(connection: Connection, dropped: CancellationToken, budget: &Budg
     if let Ok(end) = timeout(CLOSING, &mut connection).await {
         return log_end(end);
     }
-    let _held = budget.abandoned.hold();
+    let _held = budget.abandoned.inc_guard();
     match timeout(LINGER, connection).await {
         Ok(end) => log_end(end),
         Err(_) => sleep(COOL).await,

@@ -15,13 +15,11 @@ use bb8::ManageConnection;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
-use super::budget::Purpose;
 use super::connect::Connector;
-use super::error::{ConnectError, Phase, Reason};
-use super::instruments::{CloseReason, PoolInstruments};
+use super::error::ConnectError;
 use super::login::Live;
 use super::settings::PoolLimits;
-use crate::metrics::{Gauge, Held};
+use crate::metrics::{CloseReason, Gauge, GaugeGuard, Phase, PoolInstruments, Purpose, Reason};
 
 /// How often a check-out pings before its last reconnect, as in SQLAlchemy.
 const PINGS: u32 = 2;
@@ -44,7 +42,7 @@ pub(super) struct Open {
     pub(super) live: Live,
     pub(super) end: CloseReason,
     instruments: Arc<PoolInstruments>,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 impl Drop for Open {
@@ -159,7 +157,7 @@ impl Rules {
             Ok(live) => {
                 self.instruments.opened.inc();
                 let instruments = Arc::clone(&self.instruments);
-                let _counted = self.open.hold();
+                let _counted = self.open.inc_guard();
                 let end = CloseReason::Shutdown;
                 State::Open(Box::new(Open { live, end, instruments, _counted }))
             }

@@ -10,7 +10,6 @@ mod checkout;
 mod connect;
 mod error;
 mod hint;
-mod instruments;
 mod login;
 mod manager;
 mod password;
@@ -28,22 +27,29 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-pub use budget::{Budget, Purpose};
+pub use budget::Budget;
 pub use checkout::{Access, Checkout};
 pub use connect::{ConnectSettings, Connector};
-pub use error::{CheckoutError, ConnectError, Phase, QueryError, Reason};
+pub use error::{CheckoutError, ConnectError, QueryError};
 pub use hint::hint;
-pub use instruments::{CheckOutOutcome, CloseReason, PoolInstruments, QUERY, READINGS, Totals};
 pub use login::Server;
 pub use password::{Command, Credentials, Source};
 pub use reach::Peer;
 pub use settings::PoolLimits;
-pub use state::{STATE_READINGS, State};
 pub use timings::Timings;
 pub use tls::Tls;
 
+pub use crate::metrics::{
+    CheckOutOutcome, CloseReason, POOL_READINGS as READINGS, POOL_STATE_READINGS as STATE_READINGS,
+    Phase, PoolInstruments, PoolState, Purpose, QUERY, Reason, Totals,
+};
+
 use crate::metrics::Gauge;
 use manager::Manager;
+
+/// In front of the help text of every family that describes our own pool: the library's texts are
+/// about any pool, and an application's pool is never meant here.
+pub const ABOUT: &str = "The exporter's own probe pool: ";
 
 /// A pool of connections to one target. Lazy: nothing is opened before the first check-out.
 pub struct Pool {
@@ -150,7 +156,7 @@ impl Pool {
     }
 
     async fn attempt(self: &Arc<Self>, start: Instant) -> Result<Checkout, CheckoutError> {
-        let waiting = self.gauges.pending.hold();
+        let waiting = self.gauges.pending.inc_guard();
         let slot = timeout(self.limits.timeout, Arc::clone(&self.slots).acquire_owned()).await;
         drop(waiting);
         self.instruments.times.wait.observe(start.elapsed());

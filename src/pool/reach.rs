@@ -9,10 +9,11 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::share;
-use super::error::{ConnectError, Phase, Reason};
+use super::error::ConnectError;
 use super::timings::Progress;
 use super::wire::Io;
 use crate::dsn::{Address, DEFAULT_PORT, Host, Tcp, is_loopback};
+use crate::metrics::{Phase, Reason};
 
 /// Where a connection ended up: what a cancel request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

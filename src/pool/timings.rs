@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::Phase;
+use crate::metrics::Phase;
 
 /// How long each phase took; `None` for those that there were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::error::Reason;
+use crate::metrics::Reason;
 
 /// How long the end of a stream waits for the server's end of it.
 const FAREWELL: Duration = Duration::from_secs(5);

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::history::Window;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
-    CheckoutError, ConnectError, Phase, QueryError, Reason, Server, State, Timings, Tls, Totals,
+    CheckoutError, ConnectError, Phase, QueryError, Reason, Server, Timings, Tls, Totals,
 };
-use crate::view::{self, Source, Usage, ViewName, Views};
+use crate::view::{self, Usage, ViewName, Views};
 
 /// So many intervals after its end a snapshot says nothing about now.
 pub const STALE: u32 = 3;
@@ -198,21 +198,6 @@ impl Snapshot {
     fn essentials(&self) -> impl Iterator<Item = (ProbePart, Result<(), &Failure>)> {
         let connect = self.connect.as_ref().map(|c| (ProbePart::Connect, c.as_ref().map(|_| ())));
         connect.into_iter().chain([(ProbePart::Query, self.query.as_ref().map(|_| ()))])
-    }
-}
-
-impl From<&State> for Usage {
-    fn from(state: &State) -> Self {
-        Self {
-            active: state.active,
-            idle: state.idle,
-            open: state.open,
-            overflow: state.overflow(),
-            size: (state.size > 0).then_some(state.size),
-            max_overflow: state.max_overflow,
-            max: state.max,
-            source: Source::Exporter,
-        }
     }
 }
 

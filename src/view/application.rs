@@ -12,8 +12,7 @@ use super::Views;
 use super::activity::{OURSELVES, SessionGroup, SessionState};
 use super::key::SessionKey;
 use super::pattern::Pattern;
-use super::usage::{Source, Usage};
-use crate::metrics::{Kind, Reading, Samples};
+use crate::metrics::{Kind, Reading, Samples, Usage, UsageSource as Source};
 
 /// An application whose pool is watched, and what its pool may be.
 #[derive(Clone, Debug, PartialEq, Eq)]

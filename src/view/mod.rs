@@ -22,8 +22,8 @@ mod pattern;
 mod series;
 mod settings;
 mod slow;
-mod usage;
 
+pub use crate::metrics::{Usage, UsageSource as Source};
 pub use activity::{Activity, RunningQuery};
 pub use application::Application;
 pub use databases::Databases;
@@ -35,7 +35,6 @@ pub use memory::{Answers, Memory};
 pub use name::{CappedFamily, ViewName};
 pub use pattern::Pattern;
 pub use settings::ViewSettings;
-pub use usage::{Source, Usage};
 
 use crate::metrics::{Kind, Label, Reading};
 

@@ -1,13 +1,13 @@
-//! The counters and histograms that we keep ourselves, by event.
+//! Counters and histograms that a program keeps itself, event by event.
 //!
-//! Thin covers over the `prometheus` crate's: label values are closed enums, and every value of an
-//! enum exists from the start with 0, so that `rate()` and `increase()` see the first event. The
-//! names that the crate wants are not shown; a [`Reading`](super::Reading) names the family.
+//! Thin wrappers of the `prometheus` crate's types. Label values are closed enums, and every value
+//! of an enum exists from the start with 0, so that `rate()` and `increase()` see the first event.
+//! The crate demands a name for each metric; it is never shown, because a
+//! [`Reading`](super::Reading) names the family.
 
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 use strum::VariantArray;
 
@@ -15,12 +15,12 @@ use super::Samples;
 
 /// A closed set of label values.
 ///
-/// An enum without data gets it from `strum`: derive [`VariantArray`] and `IntoStaticStr` with
-/// `#[strum(serialize_all = "snake_case")]`. Its list of values is complete by construction then.
+/// Every enum that derives `strum`'s [`VariantArray`] and `IntoStaticStr` (with
+/// `#[strum(serialize_all = "snake_case")]`) has it. Its list of values is complete by construction.
 pub trait Label: Copy + 'static {
-    /// Every value.
+    /// Every value of the set.
     const ALL: &'static [Self];
-    /// The value's text in a sample.
+    /// The text of this value in a sample.
     fn label(self) -> &'static str;
 }
 
@@ -35,13 +35,13 @@ where
     }
 }
 
-const VALID: &str = "a fixed, valid name, and edges that grow";
+const VALID: &str = "a fixed, valid name, and bounds that grow";
 
 /// A counter without labels.
 pub struct Counter(IntCounter);
 
 impl Counter {
-    /// Starts at 0.
+    /// A counter at 0.
     pub fn new() -> Self {
         Self(IntCounter::new("counter", "counter").expect(VALID))
     }
@@ -56,7 +56,7 @@ impl Counter {
         self.0.inc_by(events);
     }
 
-    /// The events so far.
+    /// The number of events so far.
     pub fn count(&self) -> u64 {
         self.0.get()
     }
@@ -73,22 +73,23 @@ impl Default for Counter {
     }
 }
 
-/// A gauge that events move.
+/// A gauge that counts things that exist now.
 pub struct Gauge(IntGauge);
 
 impl Gauge {
-    /// Starts at 0.
+    /// A gauge at 0.
     pub fn new() -> Self {
         Self(IntGauge::new("gauge", "gauge").expect(VALID))
     }
 
-    /// One more, until the answer is dropped.
-    pub fn hold(&self) -> Held {
+    /// Increments the gauge; the guard decrements it when it is dropped, also on cancellation.
+    #[must_use = "the gauge falls back when the guard is dropped"]
+    pub fn inc_guard(&self) -> GaugeGuard {
         self.0.inc();
-        Held(self.0.clone())
+        GaugeGuard(self.0.clone())
     }
 
-    /// The value now, never below 0.
+    /// The value now.
     pub fn value(&self) -> u64 {
         u64::try_from(self.0.get()).unwrap_or(0)
     }
@@ -100,10 +101,10 @@ impl Default for Gauge {
     }
 }
 
-/// Takes one from its gauge when dropped.
-pub struct Held(IntGauge);
+/// Decrements its gauge when it is dropped.
+pub struct GaugeGuard(IntGauge);
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -113,7 +114,7 @@ impl Drop for Held {
 pub struct Counters<L>(IntCounterVec, PhantomData<fn(L)>);
 
 impl<L: Label> Counters<L> {
-    /// Every value of the label starts at 0.
+    /// Counters at 0 for every value of the label `name`.
     pub fn new(name: &str) -> Self {
         let vec = IntCounterVec::new(Opts::new("counters", "counters"), &[name]).expect(VALID);
         for value in L::ALL {
@@ -127,12 +128,12 @@ impl<L: Label> Counters<L> {
         self.0.with_label_values(&[value.label()]).inc();
     }
 
-    /// The events so far of one value.
+    /// The number of events so far for one value.
     pub fn count(&self, value: L) -> u64 {
         self.0.with_label_values(&[value.label()]).get()
     }
 
-    /// The events so far of all values.
+    /// The number of events so far for all values together.
     pub fn sum(&self) -> u64 {
         L::ALL.iter().map(|value| self.count(*value)).sum()
     }
@@ -143,40 +144,42 @@ impl<L: Label> Counters<L> {
     }
 }
 
-/// A counter for each pair of label values, from its first event on: too many pairs for zeros.
-pub struct PairCounters<A, B>(IntCounterVec, PhantomData<fn(A, B)>);
+/// A counter for each pair of label values. A pair has no sample before its first event, because
+/// most pairs never happen and their zeros would fill the page.
+pub struct PairCounters<A, B> {
+    pairs: IntCounterVec,
+    /// All events; to read it from the pairs would create the missing ones.
+    total: IntCounter,
+    labels: PhantomData<fn(A, B)>,
+}
 
 impl<A: Label, B: Label> PairCounters<A, B> {
-    /// Has no sample yet.
+    /// No samples yet. `names` are the two label names.
     pub fn new(names: [&str; 2]) -> Self {
-        let vec = IntCounterVec::new(Opts::new("counters", "counters"), &names).expect(VALID);
-        Self(vec, PhantomData)
+        let pairs = IntCounterVec::new(Opts::new("counters", "counters"), &names).expect(VALID);
+        let total = IntCounter::new("total", "total").expect(VALID);
+        Self { pairs, total, labels: PhantomData }
     }
 
     /// Adds one event.
     pub fn inc(&self, a: A, b: B) {
-        self.0.with_label_values(&[a.label(), b.label()]).inc();
+        self.pairs.with_label_values(&[a.label(), b.label()]).inc();
+        self.total.inc();
     }
 
-    /// Makes the samples of a pair, with 0.
+    /// Creates the sample of a pair, at 0: for events common enough that an alert looks for them.
     pub fn start(&self, a: A, b: B) {
-        self.0.with_label_values(&[a.label(), b.label()]);
+        self.pairs.with_label_values(&[a.label(), b.label()]);
     }
 
-    /// The events so far of all pairs.
+    /// The number of events so far for all pairs together.
     pub fn sum(&self) -> u64 {
-        // Asking for a pair by its labels would make its sample.
-        let families = self.0.collect();
-        let counters = families.iter().flat_map(|family| family.get_metric());
-        let sum: f64 = counters.map(|metric| metric.get_counter().get_value()).sum();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        let sum = sum as u64;
-        sum
+        self.total.get()
     }
 
     /// Pushes the samples.
     pub fn show(&self, out: &mut Samples<'_>) {
-        out.collect(&self.0);
+        out.collect(&self.pairs);
     }
 }
 
@@ -184,9 +187,10 @@ impl<A: Label, B: Label> PairCounters<A, B> {
 pub struct Histogram(prometheus::Histogram);
 
 impl Histogram {
-    /// Starts empty. `edges`: upper bounds in seconds, growing; +Inf comes by itself.
-    pub fn new(edges: &[f64]) -> Self {
-        let options = HistogramOpts::new("histogram", "histogram").buckets(edges.to_vec());
+    /// An empty histogram. `bounds` are the buckets' upper bounds in seconds, growing; `+Inf` is
+    /// added.
+    pub fn new(bounds: &[f64]) -> Self {
+        let options = HistogramOpts::new("histogram", "histogram").buckets(bounds.to_vec());
         Self(prometheus::Histogram::with_opts(options).expect(VALID))
     }
 
@@ -195,7 +199,7 @@ impl Histogram {
         self.0.observe(took.as_secs_f64());
     }
 
-    /// How many durations so far.
+    /// The number of durations so far.
     pub fn count(&self) -> u64 {
         self.0.get_sample_count()
     }
@@ -210,9 +214,10 @@ impl Histogram {
 pub struct Histograms<L>(HistogramVec, PhantomData<fn(L)>);
 
 impl<L: Label> Histograms<L> {
-    /// Has a value's samples from its first duration on. `edges` as for [`Histogram::new`].
-    pub fn new(name: &str, edges: &[f64]) -> Self {
-        let options = HistogramOpts::new("histogram", "histogram").buckets(edges.to_vec());
+    /// Empty histograms for the label `name`; a value has samples from its first duration on.
+    /// `bounds` as for [`Histogram::new`].
+    pub fn new(name: &str, bounds: &[f64]) -> Self {
+        let options = HistogramOpts::new("histogram", "histogram").buckets(bounds.to_vec());
         Self(HistogramVec::new(options, &[name]).expect(VALID), PhantomData)
     }
 
@@ -229,6 +234,8 @@ impl<L: Label> Histograms<L> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::core::Collector;
+
     use super::*;
 
     #[derive(Clone, Copy, VariantArray, strum::IntoStaticStr)]
@@ -239,12 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_makes_no_samples_of_pairs_that_never_were() {
+    fn a_sum_creates_no_samples_of_pairs_that_never_happened() {
         let pairs = PairCounters::new(["a", "b"]);
         pairs.inc(Side::Left, Side::Right);
         pairs.inc(Side::Left, Side::Right);
         pairs.start(Side::Right, Side::Right);
         assert_eq!(pairs.sum(), 2);
-        assert_eq!(pairs.0.collect()[0].get_metric().len(), 2);
+        assert_eq!(pairs.pairs.collect()[0].get_metric().len(), 2);
     }
 }

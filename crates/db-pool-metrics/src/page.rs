@@ -1,4 +1,4 @@
-//! The exposition: families one after the other, in one of the two text formats.
+//! The exposition: families one after another, in one of the two text formats.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -24,33 +24,37 @@ impl Format {
     }
 }
 
-/// The families that a client asked for; empty means all.
+/// The families that a client wants; empty means all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter(HashSet<String>);
 
 impl Filter {
-    /// Takes names of families or of samples (`x`, `x_bucket`).
+    /// Accepts names of families and of samples (`x`, `x_bucket`).
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().collect())
     }
 
     fn wants(&self, family: &Description) -> bool {
-        let stem = || family.name.strip_suffix("_total").unwrap_or(family.name);
-        let parts = || {
-            ["_bucket", "_sum", "_count"]
+        if self.0.is_empty() || self.0.contains(family.name) {
+            return true;
+        }
+        match family.kind {
+            Kind::Gauge => false,
+            // OpenMetrics names the family without `_total`.
+            Kind::Counter => {
+                self.0.contains(family.name.strip_suffix("_total").unwrap_or_default())
+            }
+            Kind::Histogram => ["_bucket", "_sum", "_count"]
                 .iter()
-                .any(|s| self.0.contains(&format!("{}{s}", family.name)))
-        };
-        self.0.is_empty()
-            || self.0.contains(family.name)
-            || (family.kind == Kind::Counter && self.0.contains(stem()))
-            || (family.kind == Kind::Histogram && parts())
+                .any(|suffix| self.0.contains(&format!("{}{suffix}", family.name))),
+        }
     }
 }
 
-/// The sample lines of one subject, a text for each row of a table.
+/// The sample lines of one subject, one text for each row of a table.
 ///
-/// Written once when a snapshot is published, and put into every page until the next one.
+/// For values that change less often than they are scraped: the lines are written once and put
+/// into every page until the next change.
 #[derive(Clone, Debug, Default)]
 pub struct Rendered(Vec<String>);
 
@@ -84,13 +88,26 @@ impl<'f> Page<'f> {
     }
 
     /// Adds every family of a table, read now, with the samples of all subjects.
-    /// `subjects` are pairs of the base label (`target="x"`, or empty) and what is read.
+    /// `subjects` are pairs of the base label (`target="x"`, or empty) and the value to read.
     pub fn live<'s, T: ?Sized + 's, I>(&mut self, table: &[Reading<T>], subjects: I)
     where
         I: IntoIterator<Item = (&'s str, &'s T)> + Clone,
     {
+        self.live_about("", table, subjects);
+    }
+
+    /// As [`Page::live`], with `about` in front of every help text. It says which of several
+    /// kinds of subjects a table describes here: `"The worker's pool: "`.
+    pub fn live_about<'s, T: ?Sized + 's, I>(
+        &mut self,
+        about: &str,
+        table: &[Reading<T>],
+        subjects: I,
+    ) where
+        I: IntoIterator<Item = (&'s str, &'s T)> + Clone,
+    {
         for reading in table {
-            self.family(&reading.describe(), |body| {
+            self.family(about, &reading.describe(), |body| {
                 for (base, subject) in subjects.clone() {
                     (reading.read)(subject, &mut Samples::new(body, reading, base));
                 }
@@ -98,13 +115,13 @@ impl<'f> Page<'f> {
         }
     }
 
-    /// Adds every family of a table from what was rendered before.
+    /// Adds every family of a table, with lines that were rendered before.
     pub fn rendered<'s, T: ?Sized, I>(&mut self, table: &[Reading<T>], subjects: I)
     where
         I: IntoIterator<Item = &'s Rendered> + Clone,
     {
         for (row, reading) in table.iter().enumerate() {
-            self.family(&reading.describe(), |body| {
+            self.family("", &reading.describe(), |body| {
                 for subject in subjects.clone() {
                     body.push_str(subject.lines(row));
                 }
@@ -120,13 +137,13 @@ impl<'f> Page<'f> {
         self.body
     }
 
-    /// A family without samples leaves no head either.
-    fn family(&mut self, family: &Description, samples: impl FnOnce(&mut String)) {
+    /// A family without samples gets no head either.
+    fn family(&mut self, about: &str, family: &Description, samples: impl FnOnce(&mut String)) {
         if !self.filter.wants(family) {
             return;
         }
         let start = self.body.len();
-        self.head(family);
+        self.head(about, family);
         let head = self.body.len();
         samples(&mut self.body);
         if self.body.len() == head {
@@ -134,14 +151,13 @@ impl<'f> Page<'f> {
         }
     }
 
-    fn head(&mut self, family: &Description) {
-        let (name, help) = match self.format {
-            Format::Text => (family.name, family.help.to_owned()),
-            Format::OpenMetrics => (
-                family.name.strip_suffix("_total").unwrap_or(family.name),
-                family.help.replace('"', "\\\""),
-            ),
-        };
+    fn head(&mut self, about: &str, family: &Description) {
+        let mut name = family.name;
+        let mut help = format!("{about}{}", family.help);
+        if self.format == Format::OpenMetrics {
+            name = name.strip_suffix("_total").unwrap_or(name);
+            help = help.replace('"', "\\\"");
+        }
         // Writing to a String cannot fail.
         let _ = writeln!(self.body, "# HELP {name} {help}\n# TYPE {name} {}", family.kind.label());
     }
@@ -179,6 +195,17 @@ mod tests {
         assert_eq!(
             page(Format::Text, &Filter::default()),
             "# HELP a_total The \"a\".\n# TYPE a_total counter\na_total{t=\"1\"} 1\na_total{t=\"2\"} 2\n"
+        );
+    }
+
+    #[test]
+    fn a_page_can_say_what_its_tables_are_about() {
+        let filter = Filter::default();
+        let mut page = Page::new(Format::Text, &filter);
+        page.live_about("The \"b\": ", TABLE, [("", &1)]);
+        assert_eq!(
+            page.finish(),
+            "# HELP a_total The \"b\": The \"a\".\n# TYPE a_total counter\na_total 1\n"
         );
     }
 

@@ -1,7 +1,7 @@
 //! The writer that a table row pushes its samples into.
 //!
 //! Sample lines are the same in the text format and in OpenMetrics (only the heads of the families
-//! differ), so that a snapshot's lines are written once and serve both.
+//! differ), so lines that were written once serve both.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use prometheus::proto;
 
 use super::Kind;
 
-/// A number for a sample; `None` when there is nothing to tell.
+/// A value that a sample can have; `None` when there is no value and so no sample.
 pub trait Value {
     /// The number in the metric's base unit.
     fn number(self) -> Option<f64>;
@@ -97,7 +97,7 @@ impl<'a> Samples<'a> {
         write_sample(self.out, self.name, "", self.base, pairs, value.number());
     }
 
-    /// Adds a sample whose label names are the user's own, behind the row's.
+    /// Adds a sample with further labels, whose names the user chose, after the row's own.
     pub fn push_own<'l>(
         &mut self,
         values: &[&'l str],
@@ -109,7 +109,7 @@ impl<'a> Samples<'a> {
         write_sample(self.out, self.name, "", self.base, fixed.chain(own), value.number());
     }
 
-    /// Adds all that an instrument of the `prometheus` crate has counted.
+    /// Adds all samples of an instrument of the `prometheus` crate.
     pub(super) fn collect(&mut self, instrument: &impl Collector) {
         for family in instrument.collect() {
             for metric in family.get_metric() {
@@ -147,7 +147,7 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// The text of the label that every sample of a target carries: `target="orders"`.
+/// Formats the label that every sample of a subject carries: `target="orders"`.
 pub fn base_label(name: &str, value: &str) -> String {
     let mut text = String::new();
     write_label(&mut text, name, value);
@@ -215,7 +215,7 @@ fn write_number(out: &mut String, value: f64) {
     };
 }
 
-/// A bucket's edge, always with a point: `1.0`, as OpenMetrics and Prometheus 3 have it.
+/// A bucket's bound, always with a point: OpenMetrics and Prometheus 3 write `1.0`.
 fn write_edge(out: &mut String, edge: f64) {
     write_number(out, edge);
     if edge.is_finite() && !out.contains('.') {

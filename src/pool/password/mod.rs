@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 
 pub use self::command::Command;
 use self::command::Tokens;
-use super::error::{ConnectError, Phase, Reason};
+use super::error::ConnectError;
 use crate::dsn::{self, Dsn, Host};
+use crate::metrics::{Phase, Reason};
 use crate::secret::Secret;
 
 /// Who we are to the server, and where to find the proof.

@@ -33,9 +33,10 @@ use self::certificate::Certificate;
 use self::identity::Identity;
 use self::roots::Roots;
 use self::trust::Verifier;
-use super::error::{ConnectError, Reason};
+use super::error::ConnectError;
 use super::wire::Io;
 use crate::dsn::{self, Address, CertMode, Host, SslMode, TlsVersion};
+use crate::metrics::Reason;
 
 /// What TLS came to on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
