@@ -9,7 +9,7 @@ use super::listing::Origin;
 use super::password;
 use super::unit::{Choice, Given, Grammar, Hidden, List, Text, Time, Unit};
 use crate::dsn;
-use crate::pool::Source;
+use crate::pool::PasswordSource;
 use crate::secret::Secret;
 
 /// A way to log in to a database that `/probe` names.
@@ -20,7 +20,7 @@ pub struct AuthModule {
     /// Its password, as it was when the configuration was read.
     pub password: Option<Secret>,
     /// Where the password is asked for again.
-    pub source: Option<Source>,
+    pub source: Option<PasswordSource>,
     /// Parameters of the connection, as in a URL.
     pub options: Vec<(String, Secret)>,
     /// The longest that a probe may take.

@@ -9,7 +9,7 @@ use super::listing::Origin;
 use super::password;
 use super::unit::Hidden;
 use crate::dsn::{self, Dsn, Host, Part, SslMode};
-use crate::pool::{Credentials, Source};
+use crate::pool::{Credentials, PasswordSource};
 use crate::probe::TargetKind;
 use crate::secret::Secret;
 
@@ -89,7 +89,7 @@ fn fill(
     layers: &Layers<'_>,
     scope: &Scope<'_>,
     origin: &Origin,
-) -> Option<Source> {
+) -> Option<PasswordSource> {
     let by_url = dsn.password.is_some();
     let variables = scope.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut errors = dsn.fill(variables);
@@ -131,10 +131,10 @@ fn refuse(layers: &Layers<'_>, origin: &Origin, errors: &[dsn::Error]) {
 }
 
 /// A password in the URL of a file is asked for again there.
-fn url_file(origin: &Origin, scope: &Scope<'_>) -> Option<Source> {
+fn url_file(origin: &Origin, scope: &Scope<'_>) -> Option<PasswordSource> {
     match origin {
         Origin::Variable(name) if name == URL_FILE => {
-            Some(Source::UrlFile(PathBuf::from(scope.environment.get(URL_FILE)?)))
+            Some(PasswordSource::UrlFile(PathBuf::from(scope.environment.get(URL_FILE)?)))
         }
         Origin::Variable(_) | Origin::Default | Origin::File(_) | Origin::Url | Origin::Flag(_) => {
             None

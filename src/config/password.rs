@@ -7,7 +7,7 @@ use super::Scope;
 use super::layers::{Layers, Said};
 use super::listing::Origin;
 use super::unit::{FilePath, Hidden, List, Text, Time};
-use crate::pool::{Command, Source};
+use crate::pool::{PasswordCommand, PasswordSource};
 use crate::secret::Secret;
 
 /// The largest file that is taken for a secret.
@@ -16,7 +16,7 @@ const LARGEST: u64 = 64 * 1024;
 /// A password that is to be used, and where it is asked for again.
 pub(super) struct Given {
     pub(super) now: Option<Secret>,
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<PasswordSource>,
 }
 
 /// Reads a section's password; at most one way of saying it is allowed, but a variable wins.
@@ -43,7 +43,7 @@ pub(super) fn read(layers: &Layers<'_>, scope: &Scope<'_>) -> Option<Given> {
     if let Some(said) = file {
         return Some(from_file(said, layers, scope));
     }
-    command.map(|said| Given { now: None, source: Some(Source::Command(said.value)) })
+    command.map(|said| Given { now: None, source: Some(PasswordSource::Command(said.value)) })
 }
 
 fn from_file(said: Said<PathBuf>, layers: &Layers<'_>, scope: &Scope<'_>) -> Given {
@@ -52,10 +52,10 @@ fn from_file(said: Said<PathBuf>, layers: &Layers<'_>, scope: &Scope<'_>) -> Giv
     if let Err(message) = &now {
         layers.refuse("password_file", &said.origin, message.clone());
     }
-    Given { now: now.ok(), source: Some(Source::File(path)) }
+    Given { now: now.ok(), source: Some(PasswordSource::File(path)) }
 }
 
-fn command(layers: &Layers<'_>) -> Option<Said<Command>> {
+fn command(layers: &Layers<'_>) -> Option<Said<PasswordCommand>> {
     if !layers.has("password_command") {
         layers.list("password_command", "none".to_owned(), Origin::Default);
         return None;
@@ -72,7 +72,7 @@ fn command(layers: &Layers<'_>) -> Option<Said<Command>> {
         return None;
     };
     section.list("command", "<secret>".to_owned(), origin.clone());
-    Some(Said { value: Command { argv: command, timeout, keep: cache }, origin })
+    Some(Said { value: PasswordCommand { argv: command, timeout, keep: cache }, origin })
 }
 
 /// A file's content as a secret, without its last newline.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::config::FileFormat;
 
 use super::*;
-use crate::pool::Source;
+use crate::pool::PasswordSource;
 use crate::probe::TargetKind;
 
 const EXAMPLE: &str = include_str!("../../config.example.yml");
@@ -242,7 +242,7 @@ fn secrets_come_from_files() {
         good(&[("DATABASE_URL_FILE", &path("url")), ("DB_PASSWORD_FILE", &path("password"))], "");
     assert_eq!(password(&config, 0), Some("two words \n"), "one trailing newline is dropped");
     let source = &config.targets[0].connect.credentials.source;
-    assert!(*source == Some(Source::File(path("password").into())), "asked again there");
+    assert!(*source == Some(PasswordSource::File(path("password").into())), "asked again there");
     let config = good(&[("DATABASE_URL_FILE", &path("url")), ("PGPASSWORD", "b")], "");
     assert_eq!(password(&config, 0), Some("b"));
     assert!(config.targets[0].connect.credentials.source.is_none(), "the file has no password");
@@ -250,7 +250,7 @@ fn secrets_come_from_files() {
     let config = good(&[("DATABASE_URL_FILE", &path("whole")), ("PGPASSWORD", "b")], "");
     assert_eq!(password(&config, 0), Some("c"));
     let source = &config.targets[0].connect.credentials.source;
-    assert!(*source == Some(Source::UrlFile(path("whole").into())), "asked again there");
+    assert!(*source == Some(PasswordSource::UrlFile(path("whole").into())), "asked again there");
     one(
         &[("DB_PASSWORD_FILE", &path("empty"))],
         "",

@@ -15,7 +15,7 @@ use tracing::{debug, info};
 
 use super::Pool;
 use super::error::QueryError;
-use super::login::Server;
+use super::login::Backend;
 use super::manager::Manager;
 use super::tls::{Context, Established};
 use crate::metrics::{CloseReason, GaugeGuard};
@@ -25,14 +25,14 @@ const CANCEL: Duration = Duration::from_secs(2);
 
 /// What a transaction may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum TransactionMode {
     /// Look only.
     ReadOnly,
     /// What the server lets everybody do: change as well, unless it is read-only.
     ReadWrite,
 }
 
-impl Access {
+impl TransactionMode {
     fn begin(self) -> &'static str {
         match self {
             Self::ReadOnly => "BEGIN READ ONLY",
@@ -47,7 +47,7 @@ impl Access {
 pub struct Checkout {
     pool: Arc<Pool>,
     slot: Option<bb8::PooledConnection<'static, Manager>>,
-    server: Server,
+    server: Backend,
     since: Instant,
     /// A statement has been sent, and its answer has not come.
     running: bool,
@@ -61,7 +61,7 @@ impl Checkout {
     pub(super) fn new(
         pool: Arc<Pool>,
         slot: bb8::PooledConnection<'static, Manager>,
-        server: Server,
+        server: Backend,
         permit: OwnedSemaphorePermit,
         took: Duration,
     ) -> Self {
@@ -83,7 +83,7 @@ impl Checkout {
     }
 
     /// What the connection knows of its server.
-    pub fn server(&self) -> &Server {
+    pub fn server(&self) -> &Backend {
         &self.server
     }
 
@@ -91,7 +91,11 @@ impl Checkout {
     ///
     /// # Errors
     /// As [`Checkout::query`].
-    pub async fn begin(&mut self, access: Access, limit: Duration) -> Result<(), QueryError> {
+    pub async fn begin(
+        &mut self,
+        access: TransactionMode,
+        limit: Duration,
+    ) -> Result<(), QueryError> {
         let ms = limit.as_millis().max(1);
         let sql = format!(
             "{}; SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}",
@@ -213,7 +217,7 @@ impl Drop for Checkout {
 
 /// Asks the server to end the statement that runs on this connection, encrypted if that is. A request
 /// has no answer.
-async fn cancel(token: CancelToken, server: Server, context: Option<Arc<Context>>) {
+async fn cancel(token: CancelToken, server: Backend, context: Option<Arc<Context>>) {
     let request = async {
         let mut stream = server.peer.stream().await.map_err(|e| e.to_string())?;
         if let Some(context) = context {

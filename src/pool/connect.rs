@@ -16,40 +16,19 @@ use tracing::debug;
 use super::budget::{Budget, Permit};
 use super::error::ConnectError;
 use super::login::{self, Failed, Live};
-use super::password::{Credentials, Keychain, Proof};
+use super::password::{Keychain, Proof};
 use super::policy::Warned;
 use super::reach::reach;
-use super::timings::{Progress, Timings};
+use super::settings::ConnectSettings;
+use super::timings::{Progress, Timings, share};
 use super::tls::{self, Attempt};
-use crate::dsn::{Dsn, Host, SessionAttrs, SslMode};
+use crate::dsn::{Host, SessionAttrs};
 use crate::metrics::{Gauge, Phase, PoolInstruments, Purpose, Reason};
 use crate::secret::Secret;
 
 /// How long a connect waits for a permit: long enough for a connection that is closing, and no
 /// longer, because one that was given up can hold its permit for minutes.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How a target is reached.
-#[derive(Clone, PartialEq)]
-pub struct ConnectSettings {
-    /// Where, as whom, how.
-    pub dsn: Arc<Dsn>,
-    /// To open a connection, all hosts and phases together.
-    pub timeout: Duration,
-    /// The password's source, if it is not the URL, and the user's own folder.
-    pub credentials: Credentials,
-    /// As the server shows us.
-    pub application_name: String,
-    /// Whether it is PgBouncer's console that we talk to.
-    pub console: bool,
-}
-
-impl ConnectSettings {
-    /// The sslmode in force, as libpq calls it.
-    pub fn sslmode(&self) -> &'static str {
-        self.dsn.tls.mode.unwrap_or(SslMode::Prefer).label()
-    }
-}
 
 /// Opens the connections of one target, and counts and times them.
 pub struct Connector {
@@ -299,11 +278,4 @@ struct Door<'a> {
     session: SessionAttrs,
     proof: &'a Proof,
     permit: &'a Permit,
-}
-
-/// The end of one of so many attempts that are left, the same time for each.
-pub(super) fn share(deadline: Instant, left: usize) -> Instant {
-    let now = Instant::now();
-    let part = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-    now + deadline.saturating_duration_since(now) / part
 }

@@ -96,8 +96,8 @@ fn startup_reason(error: &tokio_postgres::Error) -> Reason {
     if let Some(state) = error.code() {
         return state_reason(state);
     }
-    if let Some(refusal) = source_of::<super::wire::Refusal>(error) {
-        return refusal.reason();
+    if source_of::<super::wire::Refusal>(error).is_some() {
+        return Reason::Auth;
     }
     // The server's word on our certificate comes after the handshake.
     if source_of::<rustls::Error>(error).is_some() {

@@ -15,12 +15,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::budget::{Budget, Permit};
-use super::connect::ConnectSettings;
 use super::error::ConnectError;
 use super::policy::{Policy, Privacy, Warned};
 use super::reach::Peer;
+use super::settings::ConnectSettings;
 use super::timings::{Progress, Timings};
-use super::tls::{self, Attempt, Bound, Context, Established, Secured, Tls};
+use super::tls::{self, Attempt, Bound, Context, Established, Secured, TlsInfo};
 use super::wire::{Io, Wire};
 use crate::dsn::{ChannelBinding, SessionAttrs};
 use crate::metrics::{Phase, Reason};
@@ -38,7 +38,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// An open connection, ready for a statement; closed when dropped.
 pub(super) struct Live {
     pub(super) client: Client,
-    pub(super) server: Server,
+    pub(super) server: Backend,
     pub(super) timings: Timings,
     /// When it began to be opened: what its age is counted from, as SQLAlchemy does.
     pub(super) born: Instant,
@@ -49,7 +49,7 @@ pub(super) struct Live {
 
 /// What a connection knows of its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct Backend {
     /// The backend's process id; 0 behind poolers that tell none.
     pub pid: i32,
     /// As the server reports it: `15.18 (Debian 15.18-0+deb12u1)`.
@@ -57,7 +57,7 @@ pub struct Server {
     /// Where it is.
     pub peer: Peer,
     /// What TLS came to; `None` without.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsInfo>,
 }
 
 /// What a login needs.
@@ -172,7 +172,7 @@ async fn login(
     let live = Live {
         client,
         context: job.context.filter(|_| tls.is_some()),
-        server: Server { pid: seen.pid(), version, peer: job.peer, tls },
+        server: Backend { pid: seen.pid(), version, peer: job.peer, tls },
         timings: Timings::default(),
         born: Instant::now(),
         _dropped: dropped.clone().drop_guard(),

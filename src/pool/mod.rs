@@ -28,16 +28,16 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 pub use budget::Budget;
-pub use checkout::{Access, Checkout};
-pub use connect::{ConnectSettings, Connector};
+pub use checkout::{Checkout, TransactionMode};
+pub use connect::Connector;
 pub use error::{CheckoutError, ConnectError, QueryError};
 pub use hint::hint;
-pub use login::Server;
-pub use password::{Command, Credentials, Source};
+pub use login::Backend;
+pub use password::{Credentials, PasswordCommand, PasswordSource};
 pub use reach::Peer;
-pub use settings::PoolLimits;
+pub use settings::{ConnectSettings, PoolLimits};
 pub use timings::Timings;
-pub use tls::Tls;
+pub use tls::TlsInfo;
 
 pub use crate::metrics::{
     CheckOutOutcome, CloseReason, POOL_READINGS as READINGS, POOL_STATE_READINGS as STATE_READINGS,
@@ -128,7 +128,7 @@ impl Pool {
     ///
     /// # Errors
     /// The connect's failure, within the connect time-out.
-    pub async fn try_connect(&self) -> Result<(Timings, Server), ConnectError> {
+    pub async fn try_connect(&self) -> Result<(Timings, Backend), ConnectError> {
         let live = self.connector().open(Purpose::Fresh).await?;
         Ok((live.timings, live.server.clone()))
     }

@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::share;
 use super::error::ConnectError;
-use super::timings::Progress;
+use super::timings::{Progress, share};
 use super::wire::Io;
 use crate::dsn::{Address, DEFAULT_PORT, Host, Tcp, is_loopback};
 use crate::metrics::{Phase, Reason};

@@ -1,34 +1,61 @@
-//! What a pool obeys: SQLAlchemy QueuePool's parameters, by its rules.
+//! The settings of a pool: how its server is reached, and SQLAlchemy QueuePool's parameters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The limits and habits of a pool.
+use super::password::Credentials;
+use crate::dsn::{Dsn, SslMode};
+
+/// How the server of a pool is reached.
+#[derive(Clone, PartialEq)]
+pub struct ConnectSettings {
+    /// The parsed database URL.
+    pub dsn: Arc<Dsn>,
+    /// The limit for opening a connection: all hosts and phases together.
+    pub timeout: Duration,
+    /// Where the password comes from if not from the URL, and the user's home folder.
+    pub credentials: Credentials,
+    /// The `application_name` of our sessions, unless the URL has one.
+    pub application_name: String,
+    /// Whether the server is PgBouncer's admin console.
+    pub console: bool,
+}
+
+impl ConnectSettings {
+    /// The sslmode in force, as libpq calls it.
+    pub fn sslmode(&self) -> &'static str {
+        self.dsn.tls.mode.unwrap_or(SslMode::Prefer).label()
+    }
+}
+
+/// The limits and options of a pool, with the meaning of SQLAlchemy's parameters
+/// (<https://docs.sqlalchemy.org/en/20/core/pooling.html>).
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolLimits {
-    /// Connections that the pool keeps; 0 means no limit at all, as in SQLAlchemy.
+    /// The number of connections that the pool keeps; 0 means no limit at all, as in SQLAlchemy.
     pub size: u32,
-    /// Connections beyond it, closed at check-in; `None` means no limit.
+    /// The number of connections allowed above the size, closed at check-in; `None` means no limit.
     pub max_overflow: Option<u32>,
-    /// How long a check-out waits for a slot. Opening and pinging are not in it.
+    /// The longest time that a check-out waits for a slot. Opening and testing a connection are not
+    /// included.
     pub timeout: Duration,
-    /// At check-out, an older connection is replaced; `None` means never.
+    /// At check-out, a connection older than this is replaced; `None` means never.
     pub recycle: Option<Duration>,
     /// Whether an idle connection is tested at check-out.
     pub pre_ping: bool,
-    /// How long that test may take (SQLAlchemy has no limit here).
+    /// The limit of that test. SQLAlchemy has none.
     pub ping_timeout: Duration,
-    /// Whether the connection used last goes out first.
+    /// Whether the connection used last is handed out first.
     pub use_lifo: bool,
-    /// Whether every check-out and check-in is logged, and every statement.
+    /// Whether every check-out and check-in is logged.
     pub echo: bool,
     /// Whether every statement is logged.
     pub echo_statements: bool,
 }
 
 impl PoolLimits {
-    /// Connections that there may be at a time; `None` without a limit.
+    /// The largest number of open connections; `None` without a limit.
     pub fn max(&self) -> Option<u32> {
-        let overflow = self.max_overflow?;
-        (self.size > 0).then(|| self.size.saturating_add(overflow))
+        if self.size == 0 { None } else { Some(self.size.saturating_add(self.max_overflow?)) }
     }
 }

@@ -83,3 +83,10 @@ impl Progress {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// The deadline of the next of `left` attempts: an equal share of the time that remains.
+pub(super) fn share(deadline: Instant, left: usize) -> Instant {
+    let now = Instant::now();
+    let part = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+    now + deadline.saturating_duration_since(now) / part
+}

@@ -18,8 +18,6 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use crate::metrics::Reason;
-
 /// How long the end of a stream waits for the server's end of it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -70,12 +68,6 @@ pub(super) enum Refusal {
         "the server asks for the password in clear text over a connection that is neither encrypted nor local; it was not sent (require_auth=password would allow it)"
     )]
     InTheClear,
-}
-
-impl Refusal {
-    pub(super) fn reason(self) -> Reason {
-        Reason::Auth
-    }
 }
 
 /// What the server told during the start-up; shared with the connection's owner.

@@ -12,7 +12,7 @@ use super::{
     TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
-use crate::pool::{self, Peer, PoolLimits, Server, Timings, Totals};
+use crate::pool::{self, Backend, Peer, PoolLimits, Timings, Totals};
 use crate::view::{self, Source, Usage, ViewName, Views};
 
 /// The time of a snapshot's fresh connect.
@@ -63,7 +63,7 @@ pub(crate) fn settings(name: &str) -> TargetSettings {
 
 /// A probe that went well, just now: the numbers of the specification's examples.
 pub(crate) fn snapshot() -> Snapshot {
-    let server = Server {
+    let server = Backend {
         pid: 1,
         version: "15.18".to_owned(),
         peer: Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], 5432))),
@@ -142,7 +142,7 @@ pub(crate) fn rich_snapshot() -> Snapshot {
             (ProbePart::View(ViewName::Activity), Ok(())),
             (ProbePart::View(ViewName::Databases), failed),
         ],
-        tls: Some(pool::Tls {
+        tls: Some(pool::TlsInfo {
             version: "TLSv1.3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
             not_after: Some(expiry),

@@ -13,7 +13,7 @@ use super::settings::TargetKind;
 use super::snapshot::{Connected, Failure, ProbePart, Queried, Snapshot};
 use super::target::Target;
 use super::views;
-use crate::pool::Access;
+use crate::pool::TransactionMode;
 use crate::view::Usage;
 
 /// Probes a target once.
@@ -144,7 +144,7 @@ async fn ask(
     // PgBouncer's console knows no transactions.
     let in_transaction = settings.kind == TargetKind::Postgres;
     if in_transaction {
-        connection.begin(Access::ReadOnly, limit).await?;
+        connection.begin(TransactionMode::ReadOnly, limit).await?;
     }
     let sent = Instant::now();
     connection.simple(&settings.query, limit).await?;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::history::Window;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
-    CheckoutError, ConnectError, Phase, QueryError, Reason, Server, Timings, Tls, Totals,
+    Backend, CheckoutError, ConnectError, Phase, QueryError, Reason, Timings, TlsInfo, Totals,
 };
 use crate::view::{self, Usage, ViewName, Views};
 
@@ -97,7 +97,7 @@ pub struct Connected {
     /// How long its phases took.
     pub timings: Timings,
     /// Whom it reached.
-    pub server: Server,
+    pub server: Backend,
 }
 
 /// The probe's statement, answered.
@@ -108,7 +108,7 @@ pub struct Queried {
     /// From sending the statement to its answer.
     pub query: Duration,
     /// Who answered.
-    pub server: Server,
+    pub server: Backend,
 }
 
 /// What one probe learned.
@@ -129,7 +129,7 @@ pub struct Snapshot {
     /// The views and the write probe that were tried, and how that ended.
     pub extras: Vec<(ProbePart, Result<(), Failure>)>,
     /// What TLS came to at the last connect that succeeded; `None` without TLS.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsInfo>,
     /// When a probe last succeeded, by the wall.
     pub last_success_at: Option<SystemTime>,
     /// The pool that is judged: the application's where it is known, otherwise our own without the
@@ -171,7 +171,7 @@ impl Snapshot {
     pub(super) fn tls_seen(
         connect: Option<&Result<Connected, Failure>>,
         query: &Result<Queried, Failure>,
-    ) -> Option<Option<Tls>> {
+    ) -> Option<Option<TlsInfo>> {
         let fresh = connect.and_then(|connect| connect.as_ref().ok()).map(|c| &c.server);
         let server = fresh.or_else(|| query.as_ref().ok().map(|query| &query.server));
         server.map(|server| server.tls.clone())

@@ -14,7 +14,7 @@ use super::snapshot::{Failure, ProbePart};
 use super::target::Target;
 use super::write;
 use crate::metrics::Label;
-use crate::pool::{Access, Checkout, QueryError, Reason};
+use crate::pool::{Checkout, QueryError, Reason, TransactionMode};
 use crate::view::{self, Answers, ViewName, Views, activity, databases, limits, statements};
 
 /// What was looked at, and how that ended.
@@ -163,7 +163,7 @@ impl<'t> Visit<'t> {
         connection: &mut Checkout,
         limit: Duration,
     ) -> Result<(), Failure> {
-        connection.begin(Access::ReadOnly, limit).await?;
+        connection.begin(TransactionMode::ReadOnly, limit).await?;
         match name {
             ViewName::Activity => self.activity(connection, limit).await,
             ViewName::Limits => self.limits(connection, limit).await,

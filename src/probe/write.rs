@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::instruments::{ProbeInstruments, WriteStep};
 use super::snapshot::Failure;
 use super::target::Target;
-use crate::pool::{Access, Checkout, Reason};
+use crate::pool::{Checkout, Reason, TransactionMode};
 
 /// How it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Steps<'_> {
 
     async fn begin(&mut self) -> Result<(), Failure> {
         let limit = self.left();
-        Ok(self.connection.begin(Access::ReadWrite, limit).await?)
+        Ok(self.connection.begin(TransactionMode::ReadWrite, limit).await?)
     }
 
     async fn insert(&mut self, settings: &WriteProbeSettings) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use db_pool_exporter::pool::{Command, Credentials, Reason, Source};
+use db_pool_exporter::pool::{Credentials, PasswordCommand, PasswordSource, Reason};
 
 use crate::support::client::{at_home, connect, pool};
 use crate::support::postgres::Cluster;
@@ -24,7 +24,7 @@ async fn a_password_that_changes_in_its_file_is_used_by_the_next_connect() {
     cluster.role("app", "first");
     let file = workplace::folder("secrets").join("password");
     fs::write(&file, "first\n").unwrap();
-    let pool = pool(&url(&cluster, ""), from(Source::File(file.clone())));
+    let pool = pool(&url(&cluster, ""), from(PasswordSource::File(file.clone())));
     pool.try_connect().await.unwrap();
     let mut pooled = pool.check_out().await.unwrap();
 
@@ -41,7 +41,7 @@ async fn a_url_in_a_file_gives_its_password_anew() {
     let cluster = Cluster::start();
     cluster.role("app", "s@me:/%");
     let file = workplace::folder("secrets").join("url");
-    let pool = pool(&url(&cluster, ""), from(Source::UrlFile(file.clone())));
+    let pool = pool(&url(&cluster, ""), from(PasswordSource::UrlFile(file.clone())));
     let error = pool.try_connect().await.unwrap_err();
     assert_eq!(error.reason, Reason::Auth, "there is no file yet");
     fs::write(&file, format!("{}\n", url(&cluster, ":s%40me:%2F%25"))).unwrap();
@@ -63,13 +63,13 @@ async fn a_token_is_kept_until_the_server_refuses_it() {
     let folder = workplace::folder("secrets");
     let (token, runs) = (folder.join("token"), folder.join("runs"));
     fs::write(&token, "token-1\n").unwrap();
-    let command = Command {
+    let command = PasswordCommand {
         argv: shell(&format!("echo run >> {}; cat {}", runs.display(), token.display())),
         timeout: Duration::from_secs(5),
         keep: Duration::from_secs(600),
     };
     let count = || fs::read_to_string(&runs).unwrap_or_default().lines().count();
-    let pool = pool(&url(&cluster, ""), from(Source::Command(command)));
+    let pool = pool(&url(&cluster, ""), from(PasswordSource::Command(command)));
     for _ in 0..3 {
         pool.try_connect().await.unwrap();
     }
@@ -84,12 +84,12 @@ async fn a_token_is_kept_until_the_server_refuses_it() {
 #[tokio::test]
 async fn a_command_that_fails_is_reported_as_auth_without_its_words() {
     let cluster = Cluster::start();
-    let command = Command {
+    let command = PasswordCommand {
         argv: shell("echo hunter2 >&2; echo hunter2; exit 1"),
         timeout: Duration::from_secs(5),
         keep: Duration::ZERO,
     };
-    let pool = pool(&url(&cluster, ""), from(Source::Command(command)));
+    let pool = pool(&url(&cluster, ""), from(PasswordSource::Command(command)));
     let error = pool.try_connect().await.unwrap_err();
     assert_eq!(error.reason, Reason::Auth);
     assert!(!error.to_string().contains("hunter2"), "{error}");
@@ -133,14 +133,15 @@ async fn no_password_shows_in_a_log_or_an_error_wherever_it_comes_from() {
         cluster.psql(&format!("ALTER ROLE app PASSWORD '{}'", password.replace('\'', "''")));
         let encoded = percent_encoded(password);
         fs::write(&file, password).unwrap();
-        let command = |keep| Command { argv: shell(&line), timeout: Duration::from_secs(5), keep };
+        let command =
+            |keep| PasswordCommand { argv: shell(&line), timeout: Duration::from_secs(5), keep };
         for is_right in [true, false] {
             let suffix = if is_right { "" } else { "x" };
             fs::write(&file, format!("{password}{suffix}")).unwrap();
             let pools = [
                 pool(&url(&cluster, &format!(":{encoded}{suffix}")), at_home(&home)),
-                pool(&url(&cluster, ""), from(Source::File(file.clone()))),
-                pool(&url(&cluster, ""), from(Source::Command(command(Duration::ZERO)))),
+                pool(&url(&cluster, ""), from(PasswordSource::File(file.clone()))),
+                pool(&url(&cluster, ""), from(PasswordSource::Command(command(Duration::ZERO)))),
             ];
             for pool in pools {
                 let result = pool.try_connect().await;
@@ -193,7 +194,7 @@ async fn refused(server: &Server, parameters: &str) -> String {
     error.to_string()
 }
 
-fn from(source: Source) -> Credentials {
+fn from(source: PasswordSource) -> Credentials {
     Credentials { source: Some(source), ..at_home(&workplace::folder("home")) }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use db_pool_exporter::dsn::{Address, Host, SessionAttrs, SslMode};
 use db_pool_exporter::pool::{
-    Access, Budget, CheckoutError, Phase, Pool, PoolLimits, QueryError, Reason,
+    Budget, CheckoutError, Phase, Pool, PoolLimits, QueryError, Reason, TransactionMode,
 };
 use tokio::time::Instant;
 
@@ -350,7 +350,7 @@ async fn no_transaction_is_left_open_however_a_connection_comes_back() {
     };
     let mut held = pool.check_out().await.expect("a slot is free");
     let pid = held.server().pid;
-    held.begin(Access::ReadWrite, SOON).await.expect("it begins");
+    held.begin(TransactionMode::ReadWrite, SOON).await.expect("it begins");
     held.query("SELECT 1", &[], SOON).await.expect("it answers");
     assert!(in_transaction());
     held.release(SOON).await;
@@ -358,7 +358,7 @@ async fn no_transaction_is_left_open_however_a_connection_comes_back() {
     assert_eq!(turns(&pool, 1).await, [pid], "a ROLLBACK, and it is kept");
 
     let mut held = pool.check_out().await.expect("a slot is free");
-    held.begin(Access::ReadOnly, SOON).await.expect("it begins");
+    held.begin(TransactionMode::ReadOnly, SOON).await.expect("it begins");
     let error = held.query("CREATE TABLE t ()", &[], SOON).await.expect_err("read only");
     assert_eq!((error.reason(), error.sqlstate()), (Reason::ReadOnly, Some("25006")));
     drop(held);

@@ -22,7 +22,7 @@ const LONGEST: u64 = 64 * 1024;
 
 /// A command, and how its answer is kept. It is run without a shell, with our own environment.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Command {
+pub struct PasswordCommand {
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// It is killed, with all that it has started, when it takes longer.
@@ -46,7 +46,7 @@ impl Tokens {
     /// The answer that is kept, or a new one.
     pub(super) async fn get(
         self: &Arc<Self>,
-        command: &Command,
+        command: &PasswordCommand,
         spawn: impl FnOnce(Task),
     ) -> Result<Secret, String> {
         if let Some(token) = self.kept(command) {
@@ -63,13 +63,13 @@ impl Tokens {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn kept(&self, command: &Command) -> Option<Secret> {
+    fn kept(&self, command: &PasswordCommand) -> Option<Secret> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, since) = kept.as_ref()?;
         (since.elapsed() < command.keep).then(|| token.clone())
     }
 
-    async fn renew(&self, command: &Command) -> Result<Secret, String> {
+    async fn renew(&self, command: &PasswordCommand) -> Result<Secret, String> {
         let _turn = self.turn.lock().await;
         // The one before us may have brought one.
         if let Some(token) = self.kept(command) {
@@ -82,7 +82,7 @@ impl Tokens {
     }
 }
 
-async fn run(command: &Command) -> Result<Secret, String> {
+async fn run(command: &PasswordCommand) -> Result<Secret, String> {
     let (program, arguments) = command.argv.split_first().ok_or("names no program")?;
     let child = tokio::process::Command::new(program)
         .args(arguments)
@@ -134,13 +134,13 @@ mod tests {
 
     use super::*;
 
-    fn command(line: &str) -> Command {
+    fn command(line: &str) -> PasswordCommand {
         let (timeout, keep) = (Duration::from_secs(20), Duration::from_secs(60));
         let argv = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
-        Command { argv, timeout, keep }
+        PasswordCommand { argv, timeout, keep }
     }
 
-    async fn get(tokens: &Arc<Tokens>, command: &Command) -> Result<String, String> {
+    async fn get(tokens: &Arc<Tokens>, command: &PasswordCommand) -> Result<String, String> {
         #[expect(clippy::disallowed_methods, reason = "a test has no tracker")]
         let spawn = |task| drop(tokio::spawn(task));
         tokens.get(command, spawn).await.map(|token| token.reveal().to_owned())
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!((one, two), (Ok("1".to_owned()), Ok("1".to_owned())));
         tokens.forget();
         assert_eq!(get(&tokens, &command).await, Ok("2".to_owned()));
-        let command = Command { keep: Duration::ZERO, ..command };
+        let command = PasswordCommand { keep: Duration::ZERO, ..command };
         assert_eq!(get(&tokens, &command).await, Ok("3".to_owned()));
     }
 
@@ -176,7 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
         let line = format!("sleep 60 & echo $! > {}; wait", file.display());
-        let command = Command { timeout: Duration::from_millis(300), ..command(&line) };
+        let command = PasswordCommand { timeout: Duration::from_millis(300), ..command(&line) };
         let answer = get(&Arc::new(Tokens::default()), &command).await;
         assert_eq!(answer, Err("password_command took longer than 0.3 s".to_owned()));
         let pid = std::fs::read_to_string(file).unwrap();

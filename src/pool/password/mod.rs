@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::warn;
 use zeroize::Zeroizing;
 
-pub use self::command::Command;
+pub use self::command::PasswordCommand;
 use self::command::Tokens;
 use super::error::ConnectError;
 use crate::dsn::{self, Dsn, Host};
@@ -24,20 +24,20 @@ use crate::secret::Secret;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Credentials {
     /// Where the password is; without one it is the URL's, then the password file's.
-    pub source: Option<Source>,
+    pub source: Option<PasswordSource>,
     /// The user's own folder, which may hold `.pgpass` and `.postgresql`; `None`: neither is looked for.
     pub home: Option<PathBuf>,
 }
 
 /// Where a password is kept.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum PasswordSource {
     /// The content of a file, less one newline at its end.
     File(PathBuf),
     /// The password of the database URL in a file, and its role: short-lived ones change together.
     UrlFile(PathBuf),
     /// What a command prints.
-    Command(Command),
+    Command(PasswordCommand),
 }
 
 /// Who we are to all hosts of a target.
@@ -78,9 +78,13 @@ impl Keychain {
         let alone = |password| Proof { user: None, password: Some(password) };
         let found = match &self.credentials.source {
             None => return Ok(Proof { user: None, password: dsn.password.clone() }),
-            Some(Source::File(path)) => read(path).await.map(alone),
-            Some(Source::UrlFile(path)) => read(path).await.and_then(|url| proof_of(&url, path)),
-            Some(Source::Command(command)) => self.tokens.get(command, spawn).await.map(alone),
+            Some(PasswordSource::File(path)) => read(path).await.map(alone),
+            Some(PasswordSource::UrlFile(path)) => {
+                read(path).await.and_then(|url| proof_of(&url, path))
+            }
+            Some(PasswordSource::Command(command)) => {
+                self.tokens.get(command, spawn).await.map(alone)
+            }
         };
         found.map_err(|text| ConnectError::new(Phase::Startup, Reason::Auth, text))
     }

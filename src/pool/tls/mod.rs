@@ -40,7 +40,7 @@ use crate::metrics::Reason;
 
 /// What TLS came to on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsInfo {
     /// `TLSv1.3`, say.
     pub version: String,
     /// The cipher suite, by IANA's name.
@@ -109,7 +109,7 @@ pub(super) struct Context {
 /// An encrypted stream.
 pub(super) struct Secured {
     pub(super) stream: Box<dyn Io>,
-    pub(super) tls: Tls,
+    pub(super) tls: TlsInfo,
     /// What ties the authentication to this very server; `None` where its certificate gives none.
     pub(super) end_point: Option<Vec<u8>>,
 }
@@ -196,10 +196,10 @@ impl Context {
     }
 }
 
-fn describe(connection: &ClientConnection, leaf: Option<&Certificate<'_>>) -> Tls {
+fn describe(connection: &ClientConnection, leaf: Option<&Certificate<'_>>) -> TlsInfo {
     let version = connection.protocol_version().and_then(|version| version.as_str());
     let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    Tls {
+    TlsInfo {
         version: version.unwrap_or("unknown").replace('_', "."),
         cipher: suite.unwrap_or("unknown").replace("TLS13_", "TLS_"),
         not_after: leaf.map(Certificate::not_after),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use db_pool_exporter::dsn;
-use db_pool_exporter::pool::{ConnectError, ConnectSettings, Credentials, Pool, Server};
+use db_pool_exporter::pool::{Backend, ConnectError, ConnectSettings, Credentials, Pool};
 use tokio::process::Command;
 
 use super::{installed, pools};
@@ -38,15 +38,15 @@ pub(crate) fn at_home(home: &Path) -> Credentials {
 }
 
 /// A fresh connect of ours.
-pub(crate) async fn connect(url: &str, home: &Path) -> Result<Server, ConnectError> {
+pub(crate) async fn connect(url: &str, home: &Path) -> Result<Backend, ConnectError> {
     pool(url, at_home(home)).try_connect().await.map(|(_, server)| server)
 }
 
 /// What a fresh connect of ours comes to.
-pub(crate) fn outcome(result: &Result<Server, ConnectError>) -> Outcome {
+pub(crate) fn outcome(result: &Result<Backend, ConnectError>) -> Outcome {
     match result {
-        Ok(Server { tls: Some(_), .. }) => Outcome::Encrypted,
-        Ok(Server { tls: None, .. }) => Outcome::Plain,
+        Ok(Backend { tls: Some(_), .. }) => Outcome::Encrypted,
+        Ok(Backend { tls: None, .. }) => Outcome::Plain,
         Err(_) => Outcome::Refused,
     }
 }
