@@ -1,7 +1,7 @@
 # What a developer and CI run. Every target can be run on a fresh machine: it installs what it needs.
 
 # Parts of scripts/setup.sh that the suite needs.
-TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python grafana deploy
+TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python grafana node deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test test-all metrics-md pages manifests site dist check-release lint format-check clippy docs shellcheck check

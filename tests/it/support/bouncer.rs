@@ -1,0 +1,36 @@
+//! PgBouncer before a cluster.
+
+use std::fs;
+
+use super::postgres::Cluster;
+use super::process::Program;
+use super::{free_port, installed, workplace};
+
+/// Starts PgBouncer with transaction pooling for one role, its password and these further lines of its section
+/// `[pgbouncer]`. It refuses to be root.
+pub(crate) fn start(cluster: &Cluster, role: (&str, &str), lines: &str) -> Program {
+    let folder = workplace::folder("bouncer");
+    let users = folder.join("users");
+    fs::write(&users, format!("\"{}\" \"{}\"\n", role.0, role.1)).expect("the folder is ours");
+    let configuration = format!(
+        "[databases]\npostgres = host=127.0.0.1 port={}\n[pgbouncer]\n\
+         listen_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
+         auth_type = scram-sha-256\nauth_file = {}\n\
+         pool_mode = transaction\n{lines}",
+        cluster.port(),
+        free_port(),
+        users.display(),
+    );
+    let file = folder.join("bouncer.ini");
+    fs::write(&file, configuration).expect("the folder is ours");
+    let program = installed(&["pgbouncer"]);
+    let builder = match workplace::server_user() {
+        None => Program::at(program),
+        Some(user) => Program::at("setpriv")
+            .arg(format!("--reuid={}", user.uid))
+            .arg(format!("--regid={}", user.gid))
+            .arg("--clear-groups")
+            .arg(program),
+    };
+    builder.arg(file).start()
+}
