@@ -138,17 +138,7 @@ mod tests {
     const INTERVAL: Duration = Duration::from_secs(10);
 
     fn sample() -> ProbeSample {
-        ProbeSample {
-            at: Instant::now(),
-            ok: true,
-            query: Some(Duration::from_millis(1)),
-            slow: false,
-            connect: None,
-            saturated: false,
-            saturated_applications: Vec::new(),
-            checkout_timeouts: 0,
-            failed_connects: 0,
-        }
+        fixture::sample(Duration::from_millis(1))
     }
 
     fn with(samples: impl IntoIterator<Item = ProbeSample>) -> Snapshot {

@@ -81,17 +81,7 @@ mod tests {
     }
 
     fn slow() -> ProbeSample {
-        ProbeSample {
-            at: Instant::now(),
-            ok: true,
-            query: Some(Duration::from_secs(2)),
-            slow: true,
-            connect: None,
-            saturated: false,
-            saturated_applications: Vec::new(),
-            checkout_timeouts: 0,
-            failed_connects: 0,
-        }
+        ProbeSample { slow: true, ..fixture::sample(Duration::from_secs(2)) }
     }
 
     #[tokio::test(start_paused = true)]

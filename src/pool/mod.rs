@@ -9,6 +9,8 @@ mod budget;
 mod checkout;
 mod connect;
 mod error;
+#[cfg(any(test, feature = "testing"))]
+pub mod fixture;
 mod hint;
 mod login;
 mod manager;

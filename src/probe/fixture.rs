@@ -8,18 +8,18 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Connected, Failure, ProbePart, Published, Queried, Schedule, Snapshot, Target, TargetKind,
-    TargetSettings, Thresholds, Window,
+    Connected, Failure, ProbePart, ProbeSample, Published, Queried, Schedule, Snapshot, Target,
+    TargetKind, TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
-use crate::pool::{self, Backend, Peer, PoolLimits, Timings, Totals};
+use crate::pool::{self, Backend, Peer, Timings, Totals};
 use crate::view::{self, Source, Usage, ViewName, Views};
 
 /// The time of a snapshot's fresh connect.
-pub(crate) const CONNECT: Duration = Duration::from_micros(12_500);
+pub const CONNECT: Duration = Duration::from_micros(12_500);
 
-/// A target of this name, as the specification's defaults make it.
-pub(crate) fn settings(name: &str) -> TargetSettings {
+/// A target of this name with the specification's defaults, and a URL without a host.
+pub fn settings(name: &str) -> TargetSettings {
     let interval = Duration::from_secs(10);
     let mut dsn = Dsn::default();
     dsn.database = Some("orders".to_owned());
@@ -36,24 +36,8 @@ pub(crate) fn settings(name: &str) -> TargetSettings {
         query: "SELECT 1".to_owned(),
         slow_threshold: Duration::from_secs(1),
         command_timeout: None,
-        connect: pool::ConnectSettings {
-            dsn: Arc::new(dsn),
-            timeout: interval,
-            credentials: pool::Credentials::default(),
-            application_name: "db_pool_exporter".to_owned(),
-            console: false,
-        },
-        limits: PoolLimits {
-            size: 20,
-            max_overflow: Some(10),
-            timeout: Duration::from_secs(30),
-            recycle: Some(Duration::from_secs(3_600)),
-            pre_ping: true,
-            ping_timeout: interval,
-            use_lifo: true,
-            echo: false,
-            echo_statements: false,
-        },
+        connect: pool::fixture::connect_to(dsn),
+        limits: pool::fixture::limits(),
         views: view::ViewSettings::default(),
         write: None,
         thresholds: Thresholds::default(),
@@ -62,7 +46,7 @@ pub(crate) fn settings(name: &str) -> TargetSettings {
 }
 
 /// A probe that went well, just now: the numbers of the specification's examples.
-pub(crate) fn snapshot() -> Snapshot {
+pub fn snapshot() -> Snapshot {
     let server = Backend {
         pid: 1,
         version: "15.18".to_owned(),
@@ -96,8 +80,23 @@ pub(crate) fn snapshot() -> Snapshot {
     }
 }
 
+/// What a probe that went well adds to the window.
+pub fn sample(query: Duration) -> ProbeSample {
+    ProbeSample {
+        at: Instant::now(),
+        ok: true,
+        query: Some(query),
+        slow: false,
+        connect: None,
+        saturated: false,
+        saturated_applications: Vec::new(),
+        checkout_timeouts: 0,
+        failed_connects: 0,
+    }
+}
+
 /// A pool of 20 and 10 of which so many connections are checked out.
-pub(crate) fn usage(active: u64) -> Usage {
+pub fn usage(active: u64) -> Usage {
     let open = active.max(20);
     Usage {
         active,
@@ -112,7 +111,7 @@ pub(crate) fn usage(active: u64) -> Usage {
 }
 
 /// An application's pool of 5 and 3, with so many connections open and checked out.
-pub(crate) fn application(name: &str, open: u64) -> view::Application {
+pub fn application(name: &str, open: u64) -> view::Application {
     let (database, user) = ("orders".to_owned(), "app".to_owned());
     view::Application {
         key: view::SessionKey { database, user, application: name.to_owned() },
@@ -132,7 +131,7 @@ pub(crate) fn application(name: &str, open: u64) -> view::Application {
 
 /// A probe of everything that a probe can do: each family of the exposition has a sample, but for those
 /// that count events.
-pub(crate) fn rich_snapshot() -> Snapshot {
+pub fn rich_snapshot() -> Snapshot {
     let expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let failed = Err(Failure::deadline(Duration::from_secs(10)));
     Snapshot {
@@ -152,6 +151,6 @@ pub(crate) fn rich_snapshot() -> Snapshot {
 }
 
 /// Publishes a snapshot, as the target's probe would.
-pub(crate) fn publish(target: &Target, snapshot: Snapshot) {
+pub fn publish(target: &Target, snapshot: Snapshot) {
     target.publish(Published::new(snapshot, target.base()));
 }

@@ -7,8 +7,8 @@
 //! run.
 
 mod baseline;
-#[cfg(test)]
-pub(crate) mod fixture;
+#[cfg(any(test, feature = "testing"))]
+pub mod fixture;
 mod history;
 mod instruments;
 mod once;

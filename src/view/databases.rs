@@ -90,14 +90,14 @@ fn database(row: &Row) -> Result<Database, ViewError> {
 pub(super) const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_sessions_total",
-        help: "SessionStats established to a database (PostgreSQL 14 and later).",
+        help: "Sessions established to a database (PostgreSQL 14 and later).",
         kind: Kind::Counter,
         labels: &["database"],
         read: |views, out| each(views, |db| out.push([&db.name], db.sessions)),
     },
     Reading {
         name: "db_pool_server_sessions_ended_total",
-        help: "SessionStats that ended otherwise than by their client's wish: abandoned (the client was lost), fatal (an error), killed (by an operator).",
+        help: "Sessions that ended otherwise than by their client's wish: abandoned (the client was lost), fatal (an error), killed (by an operator).",
         kind: Kind::Counter,
         labels: &["database", "reason"],
         read: |views, out| each(views, |db| ended(db, out)),

@@ -12,7 +12,7 @@ use super::statements::{StatementId, StatementStats};
 use super::{Pattern, Views};
 
 /// Sessions of the role `app` in the database `db`, which are the exporter's own.
-pub(crate) fn group(application: &str, state: SessionState, sessions: u64) -> SessionGroup {
+pub fn group(application: &str, state: SessionState, sessions: u64) -> SessionGroup {
     SessionGroup {
         key: SessionKey::new("db", "app", application),
         own_database: true,
@@ -29,13 +29,13 @@ pub(crate) fn group(application: &str, state: SessionState, sessions: u64) -> Se
 }
 
 /// A session whose query is slow.
-pub(crate) fn slow(pid: i32, started: i64) -> SessionGroup {
+pub fn slow(pid: i32, started: i64) -> SessionGroup {
     let slow = SlowQuery { pid, started, wait_event: None, text: None };
     SessionGroup { slow: Some(slow), ..group("", SessionState::Active, 1) }
 }
 
 /// What the views of a probe show when every family of theirs has a sample.
-pub(crate) fn views() -> Views {
+pub fn views() -> Views {
     let mut settings = ViewSettings::default();
     settings.applications[0].sessions.application_name = Some(Pattern::new("web-*"));
     Memory::new(&settings).digest(&settings, answers())

@@ -12,8 +12,8 @@ pub mod limits;
 pub mod statements;
 
 mod error;
-#[cfg(test)]
-pub(crate) mod fixture;
+#[cfg(any(test, feature = "testing"))]
+pub mod fixture;
 mod headroom;
 mod key;
 mod memory;

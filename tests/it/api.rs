@@ -6,7 +6,7 @@ use std::time::Duration;
 use db_pool_exporter::http::api::{
     Asked, Endpoint, health, pool_health, pool_status, reset_metrics,
 };
-use db_pool_exporter::probe::{Roster, Schedule, Snapshot, TargetKind, TargetSettings, Thresholds};
+use db_pool_exporter::probe::{Roster, Schedule, Snapshot, TargetSettings, fixture};
 use db_pool_exporter::view;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -19,24 +19,17 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 fn settings(port: u16) -> TargetSettings {
     TargetSettings {
-        name: "default".to_owned(),
         labels: Vec::new(),
-        kind: TargetKind::Postgres,
         schedule: Schedule {
             interval: INTERVAL,
             timeout: Duration::from_secs(2),
-            connect_interval: Some(Duration::ZERO),
             sampling: INTERVAL,
+            ..fixture::settings("default").schedule
         },
-        query: "SELECT 1".to_owned(),
-        slow_threshold: Duration::from_secs(1),
-        command_timeout: None,
         connect: connect(port),
         limits: limits(20, 10),
         views: view::ViewSettings::off(),
-        write: None,
-        thresholds: Thresholds::default(),
-        app_env: "development".to_owned(),
+        ..fixture::settings("default")
     }
 }
 

@@ -137,24 +137,11 @@ async fn a_probe_publishes_the_certificates_end() {
     let connect = pool(&url, at_home(&scene.home)).connector().settings().clone();
     assert_eq!(connect.sslmode(), "require");
     let settings = probe::TargetSettings {
-        name: "orders".to_owned(),
         labels: Vec::new(),
-        kind: probe::TargetKind::Postgres,
-        schedule: probe::Schedule {
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(10),
-            connect_interval: Some(Duration::ZERO),
-            sampling: Duration::from_secs(10),
-        },
-        query: "SELECT 1".to_owned(),
-        slow_threshold: Duration::from_secs(1),
-        command_timeout: None,
         connect,
         limits: pools::limits(1, 0),
         views: view::ViewSettings::off(),
-        write: None,
-        thresholds: probe::Thresholds::default(),
-        app_env: "test".to_owned(),
+        ..probe::fixture::settings("orders")
     };
     let target = probe::Target::new(
         settings,

@@ -1,9 +1,6 @@
-use std::sync::Arc;
-use std::time::Duration;
-
 use db_pool_exporter::http::ServerSettings;
-use db_pool_exporter::pool::PoolLimits;
-use db_pool_exporter::{dsn, pool, probe, view};
+use db_pool_exporter::pool;
+use db_pool_exporter::probe::{TargetSettings, fixture};
 use serde_json::Value;
 
 use crate::support::{Server, settings, start};
@@ -11,50 +8,9 @@ use crate::support::{Server, settings, start};
 /// A server with a target that is not there.
 fn server(settings: ServerSettings) -> Server {
     let server = start(settings);
-    server.targets.apply(vec![target()]);
+    let connect = pool::fixture::connect("postgresql://app@127.0.0.1:1/orders?sslmode=disable");
+    server.targets.apply(vec![TargetSettings { connect, ..fixture::settings("orders") }]);
     server
-}
-
-fn target() -> probe::TargetSettings {
-    let mut dsn = dsn::parse("postgresql://app@127.0.0.1:1/orders?sslmode=disable").ok().unwrap();
-    assert!(dsn.resolve(None).is_empty());
-    let (interval, size) = (Duration::from_secs(10), 20);
-    probe::TargetSettings {
-        name: "orders".to_owned(),
-        labels: Vec::new(),
-        kind: probe::TargetKind::Postgres,
-        schedule: probe::Schedule {
-            interval,
-            timeout: interval,
-            connect_interval: None,
-            sampling: interval,
-        },
-        query: "SELECT 1".to_owned(),
-        slow_threshold: interval,
-        command_timeout: None,
-        connect: pool::ConnectSettings {
-            dsn: Arc::new(dsn),
-            timeout: interval,
-            credentials: pool::Credentials::default(),
-            application_name: "db_pool_exporter".to_owned(),
-            console: false,
-        },
-        limits: PoolLimits {
-            size,
-            max_overflow: Some(10),
-            timeout: interval,
-            recycle: None,
-            pre_ping: true,
-            ping_timeout: interval,
-            use_lifo: true,
-            echo: false,
-            echo_statements: false,
-        },
-        views: view::ViewSettings::default(),
-        write: None,
-        thresholds: probe::Thresholds::default(),
-        app_env: "production".to_owned(),
-    }
 }
 
 const STRANGER: &str = "X-Forwarded-For: 192.0.2.1";

@@ -51,15 +51,9 @@ fn ask(roster: &Roster, target: Option<&str>, reply: Endpoint) -> (u16, Value) {
 /// A probe with the specification's averages; the first was slow.
 fn sample(n: u32) -> ProbeSample {
     ProbeSample {
-        at: Instant::now(),
-        ok: true,
-        query: Some(Duration::from_micros(3_200)),
         slow: n == 0,
         connect: Some(fixture::CONNECT),
-        saturated: false,
-        saturated_applications: Vec::new(),
-        checkout_timeouts: 0,
-        failed_connects: 0,
+        ..fixture::sample(Duration::from_micros(3_200))
     }
 }
 

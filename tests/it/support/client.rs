@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use db_pool_exporter::dsn;
-use db_pool_exporter::pool::{Backend, ConnectError, ConnectSettings, Credentials, Pool};
+use db_pool_exporter::pool::{Backend, ConnectError, ConnectSettings, Credentials, Pool, fixture};
 use tokio::process::Command;
 
 use super::{installed, pools};
@@ -20,15 +18,7 @@ pub(crate) enum Outcome {
 
 /// A pool for a URL, with few and short limits.
 pub(crate) fn pool(url: &str, credentials: Credentials) -> Arc<Pool> {
-    let mut dsn = dsn::parse(url).unwrap_or_else(|errors| panic!("{errors:?}"));
-    assert_eq!(dsn.resolve(Some("nobody")), [], "the URL says everything");
-    let settings = ConnectSettings {
-        dsn: Arc::new(dsn),
-        timeout: Duration::from_secs(10),
-        credentials,
-        application_name: "db_pool_exporter".to_owned(),
-        console: false,
-    };
+    let settings = ConnectSettings { credentials, ..fixture::connect(url) };
     pools::pool(settings, pools::limits(2, 1))
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_pool_exporter::dsn;
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::pool::{self, Budget, Connector, Pool, PoolInstruments, PoolLimits};
 use db_pool_exporter::secret::Secret;
@@ -25,28 +24,18 @@ pub(crate) fn limits(size: u32, overflow: u32) -> PoolLimits {
         max_overflow: Some(overflow),
         timeout: Duration::from_millis(300),
         recycle: None,
-        pre_ping: true,
         ping_timeout: Duration::from_secs(1),
-        use_lifo: true,
-        echo: false,
-        echo_statements: false,
+        ..pool::fixture::limits()
     }
 }
 
 /// How the role reaches a cluster, over TCP.
 pub(crate) fn connect(port: u16) -> pool::ConnectSettings {
-    let url = format!("postgresql://127.0.0.1:{port}/postgres?sslmode=disable");
-    let mut dsn = dsn::parse(&url).unwrap_or_else(|_| panic!("a plain URL"));
-    dsn.user = Some(ROLE.0.to_owned());
+    let url = format!("postgresql://{}@127.0.0.1:{port}/postgres?sslmode=disable", ROLE.0);
+    let connect = pool::fixture::connect(&url);
+    let mut dsn = connect.dsn.as_ref().clone();
     dsn.password = Some(Secret::new(ROLE.1));
-    assert!(dsn.resolve(None).is_empty(), "a plain URL is whole");
-    pool::ConnectSettings {
-        dsn: Arc::new(dsn),
-        timeout: Duration::from_secs(2),
-        credentials: pool::Credentials::default(),
-        application_name: "db_pool_exporter".to_owned(),
-        console: false,
-    }
+    pool::ConnectSettings { dsn: Arc::new(dsn), timeout: Duration::from_secs(2), ..connect }
 }
 
 /// A pool that may open as many connections as its limits say.

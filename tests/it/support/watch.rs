@@ -8,8 +8,8 @@ use std::time::Duration;
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::pool::Budget;
 use db_pool_exporter::probe::{
-    self, ProbePart, Published, Roster, SNAPSHOT_READINGS, Schedule, Snapshot, Target, TargetKind,
-    TargetSettings, Thresholds,
+    self, ProbePart, Published, Roster, SNAPSHOT_READINGS, Snapshot, Target, TargetSettings,
+    fixture,
 };
 use db_pool_exporter::secret::Secret;
 use db_pool_exporter::{pool, view};
@@ -49,24 +49,11 @@ pub(crate) fn settings(cluster: &Cluster, views: view::ViewSettings) -> TargetSe
     dsn.password = Some(Secret::new(MONITOR.1));
     connect.dsn = Arc::new(dsn);
     TargetSettings {
-        name: "watched".to_owned(),
         labels: Vec::new(),
-        kind: TargetKind::Postgres,
-        schedule: Schedule {
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(10),
-            connect_interval: Some(Duration::ZERO),
-            sampling: Duration::from_secs(10),
-        },
-        query: "SELECT 1".to_owned(),
-        slow_threshold: Duration::from_secs(1),
-        command_timeout: None,
         connect,
         limits: pool::PoolLimits { timeout: Duration::from_secs(5), ..limits(20, 10) },
         views,
-        write: None,
-        thresholds: Thresholds::default(),
-        app_env: "development".to_owned(),
+        ..fixture::settings("watched")
     }
 }
 

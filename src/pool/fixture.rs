@@ -1,0 +1,43 @@
+//! Settings for tests: of this room, of the rooms above, and of `tests/`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ConnectSettings, Credentials, PoolLimits};
+use crate::dsn::{self, Dsn};
+
+/// Connects as this URL says, as `nobody` where it names no user, and takes ten seconds at most.
+///
+/// # Panics
+/// The URL is bad or incomplete.
+pub fn connect(url: &str) -> ConnectSettings {
+    let mut dsn = dsn::parse(url).ok().expect("a good URL");
+    assert!(dsn.resolve(Some("nobody")).is_empty(), "the URL is complete");
+    connect_to(dsn)
+}
+
+/// Connects as these settings of a URL say, and takes ten seconds at most.
+pub fn connect_to(dsn: Dsn) -> ConnectSettings {
+    ConnectSettings {
+        dsn: Arc::new(dsn),
+        timeout: Duration::from_secs(10),
+        credentials: Credentials::default(),
+        application_name: "db_pool_exporter".to_owned(),
+        console: false,
+    }
+}
+
+/// The specification's defaults: 20 connections, and 10 beyond them.
+pub fn limits() -> PoolLimits {
+    PoolLimits {
+        size: 20,
+        max_overflow: Some(10),
+        timeout: Duration::from_secs(30),
+        recycle: Some(Duration::from_secs(3_600)),
+        pre_ping: true,
+        ping_timeout: Duration::from_secs(10),
+        use_lifo: true,
+        echo: false,
+        echo_statements: false,
+    }
+}
