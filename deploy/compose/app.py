@@ -1,7 +1,7 @@
-"""An application to look at: a SQLAlchemy pool with a life of its own.
+"""A demonstration application with a SQLAlchemy pool.
 
-Every two minutes its load rises from a few requests at a time to more than pool and overflow can serve, so that
-saturation, waiting and recovery show. Now and then a query is slow.
+Every two minutes its load rises from a few concurrent requests to more than pool and overflow can serve, so that
+saturation, waiting and recovery are visible. About 3 % of the queries are slow.
 """
 
 import asyncio

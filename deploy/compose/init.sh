@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once by the image of PostgreSQL, in an empty database: the application's role and database, and the
-# monitoring role of deploy/sql.
+# The PostgreSQL image runs this once, in an empty database cluster. It creates the application's role and database,
+# and the monitoring role of deploy/sql.
 set -eu
 psql -v ON_ERROR_STOP=1 -v app="$(cat /run/secrets/app)" <<'SQL'
 CREATE ROLE app LOGIN PASSWORD :'app' CONNECTION LIMIT 50;

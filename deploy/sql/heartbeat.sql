@@ -2,11 +2,11 @@
 --
 --   psql -v role=db_pool_exporter -f heartbeat.sql orders
 --
--- The probe inserts its rows, reads them back, and deletes them in one transaction: the table stays
--- empty. It makes dead rows, which autovacuum removes; the settings below have it do so soon.
+-- The probe inserts its rows, reads them back, and deletes them in one transaction, so the table stays
+-- empty. The dead rows are removed by autovacuum; the settings below make it run early.
 
 CREATE TABLE IF NOT EXISTS db_pool_exporter_heartbeat (
-    probe      text        NOT NULL, -- which exporter's, and when
+    probe      text        NOT NULL, -- identifies the exporter and the probe
     n          integer     NOT NULL,
     written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (probe, n)

@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Where the URL and the password come from: "existing", "own" or "". */ -}}
+{{- /* The Secret that holds the URL or the password: "existing", "own" (made by this chart) or "" (none). */ -}}
 {{- define "db-pool-exporter.urlFrom" -}}
 {{- if and .Values.database.existingSecret.name .Values.database.existingSecret.urlKey -}}existing
 {{- else if .Values.database.url -}}own
@@ -85,7 +85,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
-{{- /* The container: of our Deployment, and for other charts as a sidecar. */ -}}
+{{- /* The container, for this chart's Deployment, and for other charts as a sidecar. */ -}}
 {{- define "db-pool-exporter.container" -}}
 name: db-pool-exporter
 image: {{ include "db-pool-exporter.image" . | quote }}
@@ -140,7 +140,7 @@ volumeMounts:
 {{- if eq .Values.mode "sidecar" }}{{ .Values.sidecar.portName }}{{ else }}metrics{{ end -}}
 {{- end -}}
 
-{{- /* A probe with our port and scheme filled in: list of the context and the probe. */ -}}
+{{- /* Completes a probe with port and scheme. Argument: a list of the context and the probe. */ -}}
 {{- define "db-pool-exporter.probe" -}}
 {{- $root := index . 0 -}}
 {{- $probe := deepCopy (index . 1) -}}
@@ -192,7 +192,7 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{- /* An endpoint of a ServiceMonitor or PodMonitor: list of the context and the monitor's values. */ -}}
+{{- /* An endpoint of a ServiceMonitor or PodMonitor. Argument: a list of the context and the monitor's values. */ -}}
 {{- define "db-pool-exporter.endpoint" -}}
 {{- $root := index . 0 -}}
 {{- $monitor := index . 1 -}}
