@@ -97,6 +97,7 @@ archive=$(find "$out" -name 'db_pool_exporter-*.tar.gz')
 tar xzf "$archive" -C "$work"
 program=$(find "$work" -name db_pool_exporter -type f -perm -u+x)
 if ldd "$program" 2>/dev/null | grep -q "=>"; then fail "the program is not static"; fi
+"$program" --version | grep -qF "revision: $commit" || fail "the program does not report its revision"
 if grep -qaF -e "$top" -e "$HOME/" "$program"; then fail "the program contains a path of this machine"; fi
 
 empty=$work/empty

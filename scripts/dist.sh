@@ -14,7 +14,7 @@ cd "$top"
 out=$(mkdir -p "${1:-dist}" && cd "${1:-dist}" && pwd)
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$top/target}" CARGO_INCREMENTAL=0
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
-export BUILD_REVISION="${BUILD_REVISION:-$(git rev-parse HEAD)}" BUILD_BRANCH=""
+export DB_POOL_EXPORTER_REVISION="${DB_POOL_EXPORTER_REVISION:-$(git rev-parse HEAD)}" DB_POOL_EXPORTER_BRANCH=""
 export LC_ALL=C TZ=UTC
 
 say() { printf 'dist: %s\n' "$*" >&2; }
