@@ -27,7 +27,7 @@ fn shown_is_the_same(dsn: &Dsn) {
     let shown = dsn.to_string();
     let Ok(again) = parse(&shown) else { panic!("the redacted URL is refused") };
     assert!(again.to_string() == shown, "the redacted URL means something else");
-    assert!(again.hosts == dsn.hosts && again.user == dsn.user, "the redacted URL has another host or user");
+    assert!(again.hosts == dsn.hosts && again.user == dsn.user, "the redacted URL differs");
 }
 
 /// Checks that the redacted form hides the password, unless another part of the text contains it too.
@@ -35,7 +35,7 @@ fn shown_is_redacted(text: &str, dsn: &Dsn) {
     let password = dsn.password.as_ref();
     let here = password.is_some_and(|password| password.reveal().contains(MARK));
     let only_here = here && text.matches(MARK).count() == 1;
-    assert!(!only_here || !dsn.to_string().contains(MARK), "the redacted URL contains the password");
+    assert!(!only_here || !dsn.to_string().contains(MARK), "the password is not redacted");
 }
 
 fn completed_is_whole(mut dsn: Dsn) {
@@ -43,6 +43,9 @@ fn completed_is_whole(mut dsn: Dsn) {
         dsn.fill([("PGHOST", "a,b"), ("PGPORT", "1"), ("PGUSER", "u"), ("PGSSLMODE", "allow")]);
     let refused = !errors.is_empty() || !dsn.resolve(Some("me")).is_empty();
     let open = dsn.hosts.iter().any(|host| host.port.is_none()) || dsn.hosts.is_empty();
-    assert!(refused || !open, "a host has no port, or there is no host");
-    assert!(refused || (dsn.user.is_some() && dsn.database.is_some()), "the user or the database is missing");
+    assert!(refused || !open, "a host or a port is missing");
+    assert!(
+        refused || (dsn.user.is_some() && dsn.database.is_some()),
+        "the user or the database is missing"
+    );
 }
