@@ -1,4 +1,4 @@
-//! The binary's command line: exit codes, and what it says to whom.
+//! The binary's command line: exit codes, and what goes to standard output and standard error.
 
 use std::process::{Command, Output};
 
@@ -12,7 +12,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         .expect("the binary runs")
 }
 
-fn said(output: &Output) -> (String, String) {
+fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
@@ -24,7 +24,7 @@ fn all_three_problems_are_told_without_their_values() {
     for arguments in [[].as_slice(), &["serve"], &["config"], &["--config.check"]] {
         let output = run(arguments, &environment);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
-        let (answer, errors) = said(&output);
+        let (answer, errors) = texts(&output);
         assert!(answer.is_empty(), "{answer}");
         let lines: Vec<_> = errors.lines().collect();
         assert_eq!(lines.len(), 3, "{errors}");
@@ -40,7 +40,7 @@ fn a_valid_configuration_is_said_to_be_so() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yml");
     let output = run(&["--config.check", "--config.file", example], &[]);
     assert_eq!(
-        (output.status.code(), said(&output).0.as_str()),
+        (output.status.code(), texts(&output).0.as_str()),
         (Some(0), "configuration is valid\n")
     );
     let output = run(&["--config.check", "--config.file=/nowhere.yml"], &[]);
@@ -53,7 +53,7 @@ fn the_effective_configuration_has_no_secret() {
         [("DATABASE_URL", "postgresql://u:s3cr3t@h/x"), ("DB_POOL_EXPORTER_LOG_LEVEL", "debug")];
     let output = run(&["config", "--web.listen-address", ":0"], &environment);
     assert_eq!(output.status.code(), Some(0));
-    let (answer, _) = said(&output);
+    let (answer, _) = texts(&output);
     assert!(!answer.contains("s3cr3t"), "{answer}");
     for line in [
         "web.listen-address: \":0\"  # flag: --web.listen-address",
@@ -81,21 +81,21 @@ fn wrong_usage_ends_with_64_and_quotes_nothing() {
     ] {
         let output = run(arguments, &[]);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
-        let (answer, errors) = said(&output);
+        let (answer, errors) = texts(&output);
         assert!(answer.is_empty() && !errors.is_empty() && !errors.contains("s3cr3t"), "{errors}");
     }
-    let (_, errors) = said(&run(&["--log.levle=info"], &[]));
+    let (_, errors) = texts(&run(&["--log.levle=info"], &[]));
     assert!(errors.contains("--log.levle") && errors.contains("`--log.level`"), "{errors}");
 }
 
 #[test]
 fn version_and_help() {
     let output = run(&["--version"], &[]);
-    let (answer, _) = said(&output);
+    let (answer, _) = texts(&output);
     let start = concat!("db_pool_exporter, version ", env!("CARGO_PKG_VERSION"), " (branch: ");
     assert!(output.status.success() && answer.starts_with(start), "{answer}");
     let output = run(&["--help"], &[]);
-    let (answer, _) = said(&output);
+    let (answer, _) = texts(&output);
     assert!(output.status.success());
     for flag in ["--config.file", "--web.listen-address", "--log.format", "--timeout-offset"] {
         assert!(answer.contains(flag), "{flag}");

@@ -1,5 +1,5 @@
-//! The fuzz target's corpus, and some thousand mutations of it, always the same ones: cargo-fuzz needs a
-//! nightly compiler, this does not.
+//! Runs the fuzz target on its corpus and on some thousand mutations, the same ones each time. Unlike cargo-fuzz, this
+//! needs no nightly compiler.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ mod dsn_check;
 
 const MUTATIONS: usize = 20_000;
 
-/// What a mutation puts in: the characters that the grammars know, and some that they do not.
+/// The characters that mutations insert: those with a meaning in the grammars, and some others.
 const PIECES: [&str; 34] = [
     ":",
     "/",
@@ -72,7 +72,7 @@ fn seeds() -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the corpus is part of the repository");
     let mut paths: Vec<_> =
         entries.map(|entry| entry.expect("the folder is readable").path()).collect();
-    // The order of a folder is no order; the mutations depend on it.
+    // Sorted, because the mutations depend on the order, and the order of a directory is arbitrary.
     paths.sort();
     paths.iter().map(|path| fs::read_to_string(path).expect("seeds are UTF-8")).collect()
 }
@@ -89,7 +89,7 @@ fn mutate(text: &mut Vec<char>, dice: &mut Dice, seeds: &[String]) {
     }
 }
 
-/// Xorshift: the same numbers at every run.
+/// Xorshift random numbers: the same sequence in every run.
 struct Dice(u64);
 
 impl Dice {

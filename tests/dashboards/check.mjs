@@ -1,9 +1,9 @@
 // Checks the dashboards against Grafana's own types, of versions 10, 11 and 12: the whole of each dashboard, and
 // each panel's options and field settings by the panel's type. Usage: node check.mjs FOLDER-WITH-NODE_MODULES
 //
-// JSON has strings where the types have enums, so each type is loosened to the values of its enums. A wrong
-// value or a property that does not exist is an error. Left to the data source and not in the types: the queries of
-// annotations, and the definition of variables.
+// JSON has strings where the types have enums, so each enum type is replaced by its values. A wrong value or an unknown
+// property is an error. The queries of annotations and the definition of variables are not checked: the data source
+// defines them, not these types.
 
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -15,7 +15,7 @@ const ts = createRequire(join(installed, 'package.json'))('typescript');
 const dashboards = join(dirname(fileURLToPath(import.meta.url)), '../../dashboards');
 const work = join(installed, `check-${process.pid}`);
 
-// The panel's type, Grafana's name for it, and what its module calls the settings of fields.
+// The panel's type, Grafana's name for it, and its module's name for the field settings.
 const kinds = {
   'bargauge': ['BarGauge', null],
   'heatmap': ['Heatmap', 'FieldConfig'],

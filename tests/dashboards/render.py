@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Draws the dashboards with the data of a Prometheus, roughly as Grafana does, for people to look at.
+"""Draws the dashboards roughly as Grafana does, with the data of a Prometheus server, for visual inspection.
 
 Usage: render.py URL START END FOLDER CHROMIUM [VARIABLE=VALUE ...]. Writes an HTML page and a PNG for each
-dashboard. Grafana itself is not needed; colours, units, legends, thresholds and places are the dashboard's own.
+dashboard. Grafana itself is not needed. Colours, units, legends, thresholds and positions come from the dashboard.
 """
 
 import html
@@ -33,7 +33,7 @@ font-size:12px}td,th{text-align:left;padding:3px 7px;border-bottom:1px solid #2c
 
 
 class Source:
-    """A Prometheus, and the variables of the dashboards."""
+    """A Prometheus server and the values of the dashboard variables."""
 
     def __init__(self, url, start, end, variables):
         self.url, self.start, self.end, self.variables = url.rstrip("/"), float(start), float(end), variables
@@ -67,7 +67,7 @@ def name(target, labels):
 
 
 def shown(value, unit):
-    """A value as people read it."""
+    """Formats a value for people."""
     if value is None or math.isinf(value):
         return "∞" if value else "-"
     if unit == "s":
@@ -84,7 +84,7 @@ def shown(value, unit):
 
 
 def colour(value, settings):
-    """By the value mappings, else by the thresholds."""
+    """The colour by the value mappings, or else by the thresholds."""
     for mapping in settings.get("mappings", []):
         entry = mapping["options"].get(str(int(value))) if value == int(value) else None
         if entry:
@@ -234,7 +234,7 @@ DRAW = {"stat": draw_stat, "timeseries": draw_timeseries, "heatmap": draw_heatma
 
 
 def page(board, source):
-    """A dashboard as HTML, and its height."""
+    """Returns a dashboard as HTML, and its height."""
     out, bottom = [], 0
     for panel in board["panels"]:
         at = panel["gridPos"]

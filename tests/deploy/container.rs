@@ -1,4 +1,4 @@
-//! The container files: linters, compose itself, and what they must agree on with the rest.
+//! The container files: linters, compose itself, and consistency with the rest of the repository.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn compose_reads_its_file_and_resolves_every_path() {
         for volume in service["volumes"].as_array().into_iter().flatten() {
             if volume["type"] == "bind" {
                 let source = volume["source"].as_str().expect("a path");
-                // alerts/ and dashboards/ are the repository's own; everything else is beside the file.
+                // alerts/ and dashboards/ are at the top of the repository; all other files are beside this one.
                 assert!(std::path::Path::new(source).exists(), "{name}: {source}");
             }
         }

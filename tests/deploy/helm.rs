@@ -1,11 +1,11 @@
-//! The chart, installed by Helm's own library into an API that a script plays; what arrives there is validated by
-//! Kubernetes' schemas and by the Prometheus operator's types.
+//! The chart, installed by Helm's own library into a fake Kubernetes API. The created objects are validated with
+//! Kubernetes' schemas and the Prometheus operator's types.
 
 use serde_json::{Value, json};
 
 use crate::{passed, read, root, run, run_with_input, text, tool, tools};
 
-/// The oldest version that the chart allows, and the newest whose schemas there are.
+/// The oldest Kubernetes version that the chart allows, and the newest one with schemas.
 const KUBERNETES: [&str; 2] = ["1.25", "1.37"];
 
 fn install(values: &Value) -> std::process::Output {
@@ -20,16 +20,16 @@ fn install_chart(chart: &std::path::Path, values: &Value) -> std::process::Outpu
     run(python.arg(root("tests/deploy/helm_install.py")).arg(chart).arg(&file))
 }
 
-/// What Helm created, each checked by its schema.
+/// The objects that Helm created, each validated with its schema, and the notes.
 fn objects(values: &Value) -> (Vec<Value>, String) {
-    let said: Value = serde_json::from_str(&passed(&install(values))).expect("JSON");
-    let list = said["objects"].to_string();
+    let printed: Value = serde_json::from_str(&passed(&install(values))).expect("JSON");
+    let list = printed["objects"].to_string();
     validate(&list);
-    let objects = said["objects"].as_array().expect("a list").clone();
-    (objects, said["notes"].as_str().expect("notes").to_owned())
+    let objects = printed["objects"].as_array().expect("a list").clone();
+    (objects, printed["notes"].as_str().expect("notes").to_owned())
 }
 
-/// Fails where Kubernetes or the operator would refuse an object, or would ignore a field of it.
+/// Fails if Kubernetes or the operator would refuse an object or ignore one of its fields.
 pub(crate) fn validate(list: &str) {
     let mut python = tool("python");
     let python = python.arg(root("tests/deploy/validate.py")).args(KUBERNETES);
@@ -89,11 +89,11 @@ fn helm_finds_no_fault_in_the_chart() {
     let output = run(tool("python")
         .arg(root("tests/deploy/helm_install.py"))
         .args(["--lint".as_ref(), root("deploy/helm/db-pool-exporter").as_os_str()]));
-    let said: Value = serde_json::from_str(&passed(&output)).expect("JSON");
-    assert_eq!(said["Errors"], Value::Null, "{said}");
-    // 1 is a piece of advice (an icon); 2 would be a warning.
-    let grave = said["Messages"].as_array().into_iter().flatten();
-    assert!(grave.clone().all(|message| message["Severity"].as_i64() < Some(2)), "{said}");
+    let printed: Value = serde_json::from_str(&passed(&output)).expect("JSON");
+    assert_eq!(printed["Errors"], Value::Null, "{printed}");
+    // Severity 1 is advice (a missing icon); 2 is a warning.
+    let grave = printed["Messages"].as_array().into_iter().flatten();
+    assert!(grave.clone().all(|message| message["Severity"].as_i64() < Some(2)), "{printed}");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_least_that_can_be_said_makes_a_deployment() {
     assert_eq!(pod["automountServiceAccountToken"], false);
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/-/healthy");
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/-/ready");
-    // A secret is a file, never a variable.
+    // A secret is mounted as a file, never put into a variable.
     assert!(!container.to_string().contains("app@db"), "{container}");
     assert!(container.to_string().contains("/run/secrets/db_pool_exporter/url"));
 }
@@ -141,11 +141,11 @@ fn everything_at_once_is_what_kubernetes_and_the_operator_take() {
     let endpoint = &one(&objects, "ServiceMonitor")["spec"]["endpoints"][0];
     assert_eq!(endpoint["scheme"], "https");
     assert_eq!(endpoint["tlsConfig"]["insecureSkipVerify"], true);
-    // The Secret holds what was given, the existing one the rest.
+    // The chart's Secret holds the given value; the existing Secret provides the other one.
     let sources = &deployment["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"];
     assert_eq!(sources[0]["secret"]["items"], json!([{"key": "url", "path": "url"}]));
     assert_eq!(sources[1]["secret"]["items"], json!([{"key": "pw", "path": "password"}]));
-    // Numbers stay what they were.
+    // Numbers are not changed.
     let env = container["env"].as_array().expect("variables");
     let value =
         |name: &str| env.iter().find(|each| each["name"] == name).map(|each| &each["value"]);
@@ -164,7 +164,7 @@ fn rules_and_dashboards_are_those_of_the_repository() {
         .flat_map(|group| group["rules"].as_array().expect("rules").clone())
         .filter_map(|rule| rule["alert"].as_str().or(rule["record"].as_str()).map(str::to_owned))
         .collect();
-    let mut told = 0;
+    let mut found = 0;
     for file in crate::files(&root("alerts"), ".yml") {
         let text = read(&file);
         let holds_rules = text.lines().any(|line| line == "groups:");
@@ -174,13 +174,13 @@ fn rules_and_dashboards_are_those_of_the_repository() {
         for line in text.lines() {
             let line = line.trim().trim_start_matches("- ");
             if let Some(name) = line.strip_prefix("alert: ").or(line.strip_prefix("record: ")) {
-                told += 1;
+                found += 1;
                 assert!(rules.iter().any(|rule| rule == name), "{name} of {}", file.display());
             }
         }
     }
-    assert_eq!(told, rules.len());
-    assert!(told > 0);
+    assert_eq!(found, rules.len());
+    assert!(found > 0);
     for file in crate::files(&root("dashboards"), ".json") {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         if file.parent() != Some(root("dashboards").as_path()) {
@@ -194,8 +194,8 @@ fn rules_and_dashboards_are_those_of_the_repository() {
 
 #[test]
 fn a_release_fits_into_the_secret_that_helm_keeps_it_in() {
-    let said: Value = serde_json::from_str(&passed(&install(&everything()))).expect("JSON");
-    let bytes = said["release_bytes"].as_u64().expect("a number");
+    let printed: Value = serde_json::from_str(&passed(&install(&everything()))).expect("JSON");
+    let bytes = printed["release_bytes"].as_u64().expect("a number");
     assert!(bytes < 900_000, "{bytes} bytes; Kubernetes takes 1 MiB");
 }
 
@@ -254,10 +254,10 @@ spec:
         {{- include "db-pool-exporter.volumes" $exporter | nindent 8 }}
 "#,
     );
-    let said: Value =
+    let printed: Value =
         serde_json::from_str(&passed(&install_chart(chart, &json!({})))).expect("JSON");
-    validate(&said["objects"].to_string());
-    let deployment = one(said["objects"].as_array().expect("a list"), "Deployment").clone();
+    validate(&printed["objects"].to_string());
+    let deployment = one(printed["objects"].as_array().expect("a list"), "Deployment").clone();
     let sidecar = &deployment["spec"]["template"]["spec"]["containers"][1];
     assert_eq!(sidecar["name"], "db-pool-exporter");
     assert_eq!(sidecar["livenessProbe"]["httpGet"]["port"], "db-pool-metrics");
@@ -288,8 +288,8 @@ fn values_that_cannot_be_meant_are_refused() {
     for (values, word) in refused {
         let output = install(&values);
         assert!(!output.status.success(), "{values}");
-        let said = text(&output.stderr);
-        assert!(said.contains(word), "{values}: {said}");
+        let printed = text(&output.stderr);
+        assert!(printed.contains(word), "{values}: {printed}");
     }
 }
 

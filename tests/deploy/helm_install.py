@@ -1,9 +1,9 @@
-"""Installs the chart by Helm's own library into a Kubernetes API that this script plays, and prints what Helm
-created there as a JSON list. So the templates, the schema of the values and the notes go through Helm itself, not
-through something like it.
+"""Installs the chart with Helm's own library into a fake Kubernetes API, and prints the created objects as JSON.
+
+So the templates, the schema of the values and the notes are processed by Helm itself, not by an imitation.
 
 Usage: helm_install.py CHART [VALUES.json] [RELEASE] [NAMESPACE]
-With `--lint` before CHART, Helm's linter instead. Exit code 1 with Helm's message when Helm refuses.
+With `--lint` before CHART it runs Helm's linter instead. If Helm refuses, the exit code is 1, with Helm's message.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import helm_sdkpy
 
-# What the API knows: version of the group, then kind, plural, whether it lives in a namespace.
+# The resources of the API by group version: kind, plural, and whether they are namespaced.
 KINDS = {
     "v1": [
         ("Namespace", "namespaces", False),
@@ -42,7 +42,7 @@ VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
 class Api(BaseHTTPRequestHandler):
-    """As much of a Kubernetes API as an installation asks for."""
+    """The parts of a Kubernetes API that an installation uses."""
 
     protocol_version = "HTTP/1.1"
     stored = {}
@@ -86,7 +86,7 @@ class Api(BaseHTTPRequestHandler):
         self.take(200)
 
     def take(self, code):
-        """An object, as JSON. Helm's own record of the release comes as protobuf: it is kept as it is."""
+        """Reads an object as JSON. Helm's own record of the release is protobuf, and is kept unchanged."""
         data = self.rfile.read(int(self.headers["Content-Length"]))
         if data.startswith(b"k8s\0"):
             Api.release = re.search(rb"H4sI[A-Za-z0-9+/=]+", data)[0]

@@ -1,5 +1,5 @@
-//! The plain manifests, built by kubectl's kustomize and validated as the chart's are; and the rules among them, which
-//! are made from `alerts/` by Helm (`make manifests`).
+//! The plain manifests, built by kubectl's kustomize and validated like the chart. Their rules are generated from
+//! `alerts/` (`make manifests`).
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ fn built(folder: &str) -> Vec<Value> {
     json_of(&yaml)
 }
 
-/// YAML documents as JSON, by the library that Kubernetes' schemas are checked with.
+/// Converts YAML documents to JSON with the library that also checks Kubernetes' schemas.
 fn json_of(yaml: &str) -> Vec<Value> {
     let program = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(sys.stdin))))";
     let output = crate::run_with_input(tool("python").args(["-c", program]), yaml);
@@ -45,7 +45,7 @@ fn the_example_is_what_kubernetes_and_the_operator_take() {
     for (name, value) in selected {
         assert_eq!(&pod["metadata"]["labels"][name], value, "{name}");
     }
-    // The Secret's generated name has arrived where it is mounted.
+    // The mount uses the Secret's generated name.
     let secret = objects.iter().find(|each| each["kind"] == "Secret").expect("one");
     assert_eq!(pod["spec"]["volumes"][0]["secret"]["secretName"], secret["metadata"]["name"]);
 }
@@ -60,8 +60,8 @@ fn the_container_is_that_of_the_chart() {
         .arg(root("tests/deploy/helm_install.py"))
         .arg(root("deploy/helm/db-pool-exporter"))
         .arg(&file));
-    let said: Value = serde_json::from_str(&passed(&output)).expect("JSON");
-    let charts = said["objects"].as_array().expect("a list").clone();
+    let printed: Value = serde_json::from_str(&passed(&output)).expect("JSON");
+    let charts = printed["objects"].as_array().expect("a list").clone();
     let ours = built("deploy/kustomize/base");
     let spec = |objects: &[Value]| {
         let found = objects.iter().find(|each| each["kind"] == "Deployment").expect("one");
@@ -69,7 +69,7 @@ fn the_container_is_that_of_the_chart() {
     };
     let (mut chart, mut base) = (spec(&charts), spec(&ours));
     for pod in [&mut chart, &mut base] {
-        // What differs on purpose: names, the listening address that a value sets, the scheme that is the default.
+        // Intended differences: names, the listen address (a chart value), and the scheme (the default).
         let pod = pod.as_object_mut().expect("a pod");
         pod.remove("serviceAccountName");
         pod.remove("volumes");

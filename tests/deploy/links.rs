@@ -1,4 +1,4 @@
-//! The documentation: every link inside the repository leads somewhere, and the book holds every page.
+//! The documentation: every link inside the repository has a target, and the book has every page.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The targets of a page's links, without those in code.
+/// The targets of a page's links, except those in code.
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut code = false;
@@ -39,7 +39,7 @@ fn links(text: &str) -> Vec<String> {
     found
 }
 
-/// The anchors that a page's headings make, as mdbook and forges make them.
+/// The anchors of a page's headings, by the rules of mdbook and the forges.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut code = false;
     let mut found = BTreeSet::new();
@@ -106,8 +106,8 @@ fn the_book_holds_every_page() {
     for page in files(&root("docs"), ".md") {
         let name =
             page.strip_prefix(root("docs")).expect("below docs").to_string_lossy().into_owned();
-        let told = name == "SUMMARY.md" || summary.contains(&name);
-        assert!(told, "{name} is not in docs/SUMMARY.md");
+        let is_listed = name == "SUMMARY.md" || summary.contains(&name);
+        assert!(is_listed, "{name} is not in docs/SUMMARY.md");
     }
 }
 

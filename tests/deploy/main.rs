@@ -1,5 +1,5 @@
-//! What lies in `deploy/` and `docs/`, held by programs that are not ours: systemd's own analysis, Helm's library,
-//! Kubernetes' and the operator's schemas, kubectl, compose, hadolint; and by what the code says of itself.
+//! Checks `deploy/` and `docs/` with external programs (systemd's own analysis, Helm's library, Kubernetes' and the
+//! operator's schemas, kubectl, compose, hadolint), and against the code's own tables.
 
 #![allow(clippy::disallowed_methods, reason = "tests look where programs are")]
 
@@ -42,7 +42,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The folder of programs and packages that `scripts/setup.sh deploy` looks after.
+/// The folder of programs and packages that `scripts/setup.sh deploy` installs.
 fn tools() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -71,7 +71,7 @@ fn run_with_input(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().expect("the program ends")
 }
 
-/// Standard output of a program that has to succeed.
+/// Standard output of a program that must have succeeded.
 fn passed(output: &Output) -> String {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);

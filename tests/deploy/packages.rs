@@ -1,4 +1,4 @@
-//! What goes into packages and into the binary: the files exist, the licences are allowed, the crate says what it needs.
+//! The packages and the binary: packaged files exist, licences are allowed, and the minimum compiler version is right.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn package(metadata: &Value) -> Value {
     packages.iter().find(|each| each["name"] == "db-pool-exporter").expect("ours").clone()
 }
 
-/// The packages that end up in the binary: what is reached without development dependencies.
+/// The crates in the binary: all dependencies except development dependencies.
 fn shipped(metadata: &Value) -> Vec<Value> {
     let nodes = metadata["resolve"]["nodes"].as_array().expect("nodes");
     let mut reached = BTreeSet::new();
@@ -53,7 +53,7 @@ fn denied(section: &str, key: &str) -> Vec<String> {
     list.iter().map(name).collect()
 }
 
-/// Whether a licence expression can be met by the allowed ones; SPDX without WITH needs no more than this.
+/// Reports whether the allowed licences satisfy a licence expression. Handles SPDX as far as crates here use it.
 fn is_met(expression: &str, allowed: &[String]) -> bool {
     let expression = expression.replace('/', " OR ").replace(['(', ')'], " ");
     expression.split(" AND ").all(|part| {

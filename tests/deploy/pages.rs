@@ -1,4 +1,4 @@
-//! The manual page and the shells' completions, made from the command line itself; `make pages` writes them anew.
+//! The manual page and the shell completions, generated from the command line; `make pages` updates them.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::{passed, read, root, run, run_with_input};
 
 const NAME: &str = "db_pool_exporter";
 
-/// What the command line does not tell of itself, in roff.
+/// The sections of the manual page that do not come from the command line, in roff.
 const MORE: &str = r#".SH ENVIRONMENT
 The variables of the application describe what is watched: \fBDATABASE_URL\fR, \fBDB_POOL_SIZE\fR,
 \fBDB_MAX_OVERFLOW\fR and so on; \fI/etc/default/db_pool_exporter\fR explains each. Every flag is a variable too:
@@ -74,7 +74,7 @@ fn holds(path: &str, wanted: &str) {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is made");
         std::fs::write(&path, wanted).expect("the page is written");
     }
-    assert_eq!(read(&path), wanted, "`make pages` writes it anew");
+    assert_eq!(read(&path), wanted, "out of date: run `make pages`");
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn bash_completes_flags_and_subcommands() {
          _db_pool_exporter db_pool_exporter --web.l db_pool_exporter\necho \"${{COMPREPLY[@]}}\"\n",
         root("deploy/completions/db_pool_exporter.bash").display()
     );
-    let said = passed(&run_with_input(&mut Command::new("bash"), &script));
-    assert!(said.contains("--web.listen-address"), "{said}");
+    let printed = passed(&run_with_input(&mut Command::new("bash"), &script));
+    assert!(printed.contains("--web.listen-address"), "{printed}");
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn the_manual_page_is_well_formed() {
     let page = root("deploy/man/db_pool_exporter.1");
     let output =
         run(Command::new("man").args(["--warnings", "-E", "ascii", "-l", "-Tascii"]).arg(page));
-    // Bold is a letter, a backspace and the letter again.
-    let mut said = passed(&output);
-    while let Some(at) = said.find('\u{8}') {
-        said.replace_range(at - 1..=at, "");
+    // man prints a bold letter as the letter, a backspace and the letter again.
+    let mut printed = passed(&output);
+    while let Some(at) = printed.find('\u{8}') {
+        printed.replace_range(at - 1..=at, "");
     }
-    assert!(said.contains("EXIT STATUS") && said.contains("web.listen"), "{said}");
+    assert!(printed.contains("EXIT STATUS") && printed.contains("web.listen"), "{printed}");
     assert!(output.stderr.is_empty(), "{}", crate::text(&output.stderr));
 }

@@ -1,4 +1,4 @@
-"""Makes the PrometheusRules of the plain manifests from the rule files of a folder, one object a file."""
+"""Generates the PrometheusRules of the plain manifests from the rule files of a folder, one object per file."""
 
 import pathlib
 import sys
@@ -7,7 +7,7 @@ import yaml
 
 
 class Literal(yaml.SafeDumper):
-    """Texts of several lines stay readable."""
+    """Writes multi-line texts as literal blocks."""
 
 
 def text(dumper, value):

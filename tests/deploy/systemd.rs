@@ -1,11 +1,11 @@
-//! The units, by systemd's own checks.
+//! The systemd units, checked by systemd itself.
 
 use std::fs;
 use std::process::Command;
 
 use crate::{passed, read, root, run, text};
 
-/// The units in a folder of their own, with a program that is there.
+/// Copies the units to a folder, and replaces the program by one that exists.
 fn units() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["db_pool_exporter.service", "db_pool_exporter.socket"] {
@@ -34,10 +34,10 @@ fn the_unit_is_exposed_by_1_5_at_most() {
     let output = run(Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--no-pager", "--threshold=15"])
         .arg(folder.path().join("db_pool_exporter.service")));
-    let said = passed(&output);
-    let level = said.lines().find_map(|line| line.split("service: ").nth(1)).expect("a level");
+    let printed = passed(&output);
+    let level = printed.lines().find_map(|line| line.split("service: ").nth(1)).expect("a level");
     let level: f64 = level.split(' ').next().expect("a number").parse().expect("a number");
-    assert!(level <= 1.5, "{said}");
+    assert!(level <= 1.5, "{printed}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-// Validates the Prometheus operator's objects among a JSON list of objects on standard input, by the operator's own
-// types in two forms of one package: as schemas (values), and as TypeScript's declarations (names: a field that
-// does not exist is a fault). Prints each fault, and how many it validated. To be run where package.json is installed.
+// Validates the Prometheus operator's objects in a JSON list on standard input. It uses two forms of the operator's own
+// types from one package: schemas (for values) and TypeScript declarations (for names: an unknown field is a fault).
+// Prints each fault and the number of validated objects. Run it where package.json is installed.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

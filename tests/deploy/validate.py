@@ -1,5 +1,6 @@
-"""Validates a JSON list of objects on standard input by Kubernetes' own schemas, strictly: an unknown field is a fault.
-The Prometheus operator's are left to validate.mjs. Prints each fault, and how many it validated.
+"""Validates a JSON list of objects on standard input with Kubernetes' own schemas. An unknown field is a fault.
+
+The Prometheus operator's objects are left to validate.mjs. Prints each fault and the number of validated objects.
 
 Usage: validate.py VERSION ...
 """

@@ -1,11 +1,11 @@
-//! Every variable, flag and key is explained where users look for it, with its default, and nothing else is.
+//! The reference pages explain every variable, flag and key with its default, and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use crate::{files, passed, read, root, run};
 
-/// The variables that the code knows: its table, and one for each flag.
+/// All variables of the code: those in its table, and one for each flag.
 fn known() -> BTreeSet<String> {
     let table = read(root("src/config/environment.rs"));
     let rows = table.split_once("const VARIABLES").expect("the table").1;
@@ -33,7 +33,7 @@ fn variable(flag: &str) -> String {
     format!("DB_POOL_EXPORTER_{}", flag.to_ascii_uppercase().replace(['.', '-'], "_"))
 }
 
-/// The variables that stand at the beginning of a line, commented out or not.
+/// The variables that are assigned in a text, commented out or not.
 fn assigned(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(|line| line.trim_start_matches('#'));
     let names = lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name);
@@ -45,12 +45,12 @@ fn assigned(text: &str) -> BTreeSet<String> {
 #[test]
 fn the_environment_file_explains_every_variable() {
     let mut wanted = known();
-    // In a service that only checks its configuration there is nothing to start.
+    // This flag makes no sense for a service: it would check the configuration and exit.
     wanted.remove("DB_POOL_EXPORTER_CONFIG_CHECK");
     assert_eq!(assigned(&read(root("deploy/systemd/db_pool_exporter.env"))), wanted);
 }
 
-/// What `config` shows with these variables, and with this file.
+/// The values that `config` shows with these variables and this file.
 fn shown<'a>(
     variables: impl IntoIterator<Item = (&'a str, &'a str)>,
     file: Option<&str>,
@@ -65,7 +65,7 @@ fn shown<'a>(
     values
 }
 
-/// The values of `config` by their paths, as text.
+/// Parses the output of `config`: values by path.
 fn flat(text: &str) -> BTreeMap<String, String> {
     let mut path: Vec<&str> = Vec::new();
     let mut values = BTreeMap::new();
@@ -91,7 +91,7 @@ fn the_environment_file_shows_the_defaults() {
     assert_eq!(shown(set, None), shown([], None));
 }
 
-/// The rows of the reference's tables: what is explained, and its default.
+/// The rows of the reference's tables: name and default.
 fn reference() -> BTreeMap<String, String> {
     let text = read(root("docs/configuration.md"));
     let rows = text.lines().filter_map(|line| {
@@ -105,9 +105,9 @@ fn reference() -> BTreeMap<String, String> {
 #[test]
 fn the_reference_shows_the_defaults_of_variables_and_flags() {
     let rows = reference();
-    // Those with a space are told in words: "the interval".
-    let said = rows.iter().filter(|(_, default)| !default.is_empty() && !default.contains(' '));
-    let set: BTreeMap<String, &str> = said
+    // Defaults with a space are descriptions, such as "the interval".
+    let literal = rows.iter().filter(|(_, default)| !default.is_empty() && !default.contains(' '));
+    let set: BTreeMap<String, &str> = literal
         .filter_map(|(name, default)| match name.strip_prefix("--") {
             Some(flag) => Some((variable(flag), default.as_str())),
             None if name.starts_with(|c: char| c.is_ascii_uppercase()) => {
@@ -121,7 +121,7 @@ fn the_reference_shows_the_defaults_of_variables_and_flags() {
     assert_eq!(shown(set, None), shown([], None));
 }
 
-/// A key of the file, without the names that users choose.
+/// The key in the reference for a path of the file: without the names that users choose.
 fn key(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = path.split('.').collect();
     match parts.first() {
@@ -132,7 +132,7 @@ fn key(path: &str) -> Option<String> {
     if parts.first() == Some(&"applications") {
         parts.drain(..2);
     }
-    // What stands below is chosen by users, too.
+    // The keys below these are chosen by users, too.
     if matches!(parts.first(), Some(&"labels" | &"options")) {
         parts.truncate(1);
     }
@@ -143,16 +143,16 @@ fn key(path: &str) -> Option<String> {
 fn the_reference_explains_every_key_of_the_file() {
     let rows = reference();
     let is_key = |name: &&String| name.starts_with(|c: char| c.is_ascii_lowercase());
-    let told: BTreeSet<String> = rows.keys().filter(is_key).cloned().collect();
-    // A unit test holds that the example has every key.
+    let explained: BTreeSet<String> = rows.keys().filter(is_key).cloned().collect();
+    // A unit test checks that the example has every key.
     let mut keys: BTreeSet<String> =
         shown([], Some("config.example.yml")).keys().filter_map(|path| key(path)).collect();
-    // Those of the same names beside a module's role.
+    // A module's login repeats the password keys of a target; the reference explains them once.
     let login = ["userpass.password", "userpass.password_file", "userpass.password_command"];
     login.iter().for_each(|name| assert!(keys.remove(*name), "{name}"));
-    // They stand alone where they are not a table.
+    // These keys can also have a plain value instead of a table.
     keys.extend(["views.statements".to_owned(), "applications".to_owned()]);
-    assert_eq!(told, keys);
+    assert_eq!(explained, keys);
 }
 
 #[test]
@@ -194,9 +194,9 @@ fn the_configurations_that_pages_show_are_valid() {
             let mut program = Command::new(env!("CARGO_BIN_EXE_db_pool_exporter"));
             program.arg("--config.check").arg("--config.file").arg(&file).env_clear();
             let output = run(&mut program);
-            let said = String::from_utf8_lossy(&output.stderr);
-            // Neither refused nor warned of.
-            assert!(output.status.success() && said.is_empty(), "{}: {said}", page.display());
+            let errors = String::from_utf8_lossy(&output.stderr);
+            // Neither an error nor a warning.
+            assert!(output.status.success() && errors.is_empty(), "{}: {errors}", page.display());
         }
     }
     assert!(seen > 2, "{seen}");
@@ -218,9 +218,9 @@ fn the_reference_explains_every_variable_and_every_flag() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned))
         .collect();
     for name in known() {
-        // The flags' variables follow from the flags.
-        let told = name.starts_with("DB_POOL_EXPORTER_") || rows.contains(&name);
-        assert!(told, "{name} is not explained");
+        // The reference explains how to derive a flag's variable.
+        let is_explained = name.starts_with("DB_POOL_EXPORTER_") || rows.contains(&name);
+        assert!(is_explained, "{name} is not explained");
     }
     for flag in flags() {
         assert!(rows.contains(&format!("--{flag}")), "--{flag} is not explained");

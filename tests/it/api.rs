@@ -1,4 +1,4 @@
-//! The JSON endpoints over a target that is really probed.
+//! The JSON endpoints for a target that is probed for real.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Certificates and keys, the server's and ours, as users have them: psql beside us judges the same.
+//! Certificates and keys of server and client, as users have them. psql must come to the same result.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ async fn certificates_as_users_really_have_them_are_judged_as_psql_does() {
     let ca_leaf = ["basicConstraints=critical,CA:TRUE", "subjectAltName=DNS:localhost"];
     let leaf = |common_name, extensions| Leaf { common_name, extensions, ..Leaf::default() };
     let old = Leaf { days: -1, ..leaf("x", &ca_leaf) };
-    // Of the same name as the authority that is trusted, but with a key of its own.
+    // An authority with the trusted authority's name, but another key.
     let namesake = Authority::new("authority");
     let client_only = ["extendedKeyUsage=clientAuth", "subjectAltName=DNS:localhost"];
     let ip_only = ["subjectAltName=IP:127.0.0.1"];
@@ -79,7 +79,7 @@ async fn a_root_signs_what_psql_lets_it_sign() {
     let scene = Scene::new();
     for (what, root, signs) in &roots {
         for (form, extensions) in [("v3", v3), ("authority", ca_leaf), ("v1", &[])] {
-            // Under a root that is for some names only, psql takes other forms too; we do not.
+            // With a name-constrained root psql accepts other host forms too; the exporter does not.
             if what.starts_with("for ") && form != "v3" {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! The subcommands as their users type them.
+//! The subcommands, run as users run them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::process::{Builder, Program};
 use crate::support::wait_for;
 use crate::support::web::{get, scrape_until};
 
-/// The program with a subcommand, without the daemon's address.
+/// The program with a subcommand, but without the listen address of the tests.
 fn program(subcommand: &str) -> Builder {
     Program::at(env!("CARGO_BIN_EXE_db_pool_exporter")).arg(subcommand)
 }
@@ -20,7 +20,7 @@ fn check(cluster: &Cluster, user: &str) -> Builder {
     program("check").env("DATABASE_URL", url).env("DB_CONNECT_TIMEOUT", "2")
 }
 
-/// Its exit code, and what it said.
+/// Its exit code, standard output and standard error.
 fn ended(builder: Builder) -> (i32, String, String) {
     let mut program = builder.start();
     let status = program.end();
@@ -30,19 +30,19 @@ fn ended(builder: Builder) -> (i32, String, String) {
 #[test]
 fn check_tells_the_phases_and_ends_as_a_nagios_plugin() {
     let cluster = cluster();
-    let (code, said, log) = ended(check(&cluster, ROLE.0));
-    assert_eq!((code, log.as_str()), (0, ""), "{said}");
-    assert!(said.starts_with("HEALTHY: 1 of 1"), "{said}");
-    assert!(said.contains("STARTUP") && said.contains(" ms"), "{said}");
+    let (code, printed, log) = ended(check(&cluster, ROLE.0));
+    assert_eq!((code, log.as_str()), (0, ""), "{printed}");
+    assert!(printed.starts_with("HEALTHY: 1 of 1"), "{printed}");
+    assert!(printed.contains("STARTUP") && printed.contains(" ms"), "{printed}");
 
-    let (code, said, _) = ended(check(&cluster, "stranger"));
-    assert_eq!(code, 2, "{said}");
-    assert!(said.starts_with("UNHEALTHY: 0 of 1"), "{said}");
-    assert!(said.contains("28P01") && said.contains("hint:"), "{said}");
-    assert!(!said.contains("correct"), "{said}");
+    let (code, printed, _) = ended(check(&cluster, "stranger"));
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.starts_with("UNHEALTHY: 0 of 1"), "{printed}");
+    assert!(printed.contains("28P01") && printed.contains("hint:"), "{printed}");
+    assert!(!printed.contains("correct"), "{printed}");
 
-    let (code, said, log) = ended(check(&cluster, ROLE.0).env("DB_POOL_SIZE", "abc"));
-    assert_eq!((code, said.as_str()), (3, ""));
+    let (code, printed, log) = ended(check(&cluster, ROLE.0).env("DB_POOL_SIZE", "abc"));
+    assert_eq!((code, printed.as_str()), (3, ""));
     assert!(log.contains("DB_POOL_SIZE"), "{log}");
 }
 
@@ -52,22 +52,22 @@ fn a_slow_database_is_degraded() {
     let builder = check(&cluster, ROLE.0)
         .env("DB_MONITOR_QUERY", "SELECT pg_sleep(0.3)")
         .env("DB_MONITOR_SLOW_QUERY_THRESHOLD", "0.1");
-    let (code, said, _) = ended(builder);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.starts_with("DEGRADED") && said.contains("slow"), "{said}");
+    let (code, printed, _) = ended(builder);
+    assert_eq!(code, 1, "{printed}");
+    assert!(printed.starts_with("DEGRADED") && printed.contains("slow"), "{printed}");
 }
 
 #[test]
 fn check_as_json_has_the_shape_of_the_targets() {
     let cluster = cluster();
-    let (code, said, _) = ended(check(&cluster, ROLE.0).arg("--format=json"));
-    let json: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let (code, printed, _) = ended(check(&cluster, ROLE.0).arg("--format=json"));
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     let target = &json["targets"][0];
     assert_eq!(
         (code, &target["status"], &target["name"]),
         (0, &"healthy".into(), &"default".into())
     );
-    assert!(target["probe"]["connect"]["phases"]["startup"].is_number(), "{said}");
+    assert!(target["probe"]["connect"]["phases"]["startup"].is_number(), "{printed}");
 }
 
 #[test]
@@ -75,10 +75,13 @@ fn config_shows_values_with_their_sources_and_no_secret() {
     let builder = program("config")
         .env("DATABASE_URL", "postgresql://app:hunter2@db:5432/orders?sslmode=require")
         .env("DB_POOL_SIZE", "7");
-    let (code, said, log) = ended(builder);
+    let (code, printed, log) = ended(builder);
     assert_eq!(code, 0, "{log}");
-    assert!(said.contains("DB_POOL_SIZE") && said.contains("postgresql://app:***@db"), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
+    assert!(
+        printed.contains("DB_POOL_SIZE") && printed.contains("postgresql://app:***@db"),
+        "{printed}"
+    );
+    assert!(!printed.contains("hunter2"), "{printed}");
 }
 
 #[test]
@@ -87,8 +90,8 @@ fn bad_usage_tells_every_problem_without_values_and_ends_with_64() {
         .env("DB_POOL_SIZE", "abc-s3cret")
         .env("DB_POOL_TIMEOUT", "-1")
         .env("DATABASE_URL", "nonsense-s3cret");
-    let (code, said, log) = ended(builder);
-    assert_eq!((code, said.as_str()), (64, ""));
+    let (code, printed, log) = ended(builder);
+    assert_eq!((code, printed.as_str()), (64, ""));
     for name in ["DB_POOL_SIZE", "DB_POOL_TIMEOUT", "DATABASE_URL"] {
         assert!(log.contains(name), "{log}");
     }
@@ -111,7 +114,7 @@ fn healthcheck_asks_the_daemon_and_not_the_database() {
 #[test]
 fn the_demo_shows_a_live_database_and_leaves_nothing_behind() {
     let temporary = tempfile::tempdir().expect("a folder");
-    // The demo's server may be another user's, who has to get through.
+    // The demo's server may run as another user, who must be able to enter this folder.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(temporary.path(), open).expect("it is ours");
     let mut demo = Program::at(env!("CARGO_BIN_EXE_db_pool_exporter"))

@@ -1,4 +1,4 @@
-//! The daemon as its user meets it: an environment, a database, and what `/metrics` says.
+//! The daemon as users run it: environment variables, a database, and the answers of `/metrics`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -71,9 +71,9 @@ fn it_serves_at_once_without_a_database_and_recovers_by_itself() {
     cluster.start_again();
     scrape_until(address, UP, 1.0);
     let log = daemon.log();
-    // Twice; a third time only where the machine was too busy for a probe in between.
-    let told = log.matches("message=\"probe succeeds again\"").count();
-    assert!((2..=3).contains(&told), "{log}");
+    // Expected twice. A third time is possible if the machine was too busy for a probe in between.
+    let reported = log.matches("message=\"probe succeeds again\"").count();
+    assert!((2..=3).contains(&reported), "{log}");
     assert!(log.contains("hint=\"nobody listens there"), "{log}");
 }
 
@@ -103,7 +103,7 @@ fn a_frozen_server_is_a_timeout_while_metrics_answer_within_milliseconds() {
 
 #[test]
 fn a_connect_that_lasts_until_the_deadline_tells_its_phase_and_is_logged_once() {
-    // Nobody accepts: the system does the TCP part alone.
+    // No code accepts connections: the kernel completes the TCP handshake.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
     let url = format!("postgresql://app:x@127.0.0.1:{port}/postgres?sslmode=disable");
@@ -113,11 +113,11 @@ fn a_connect_that_lasts_until_the_deadline_tells_its_phase_and_is_logged_once() 
     let name =
         "db_pool_connect_errors_total{target=\"default\",phase=\"startup\",reason=\"timeout\"}";
     let probes = "db_pool_probe_duration_seconds_count{target=\"default\"}";
-    let told = wait_for("a connect's time-out", Duration::from_secs(10), || {
+    let reported = wait_for("a connect's time-out", Duration::from_secs(10), || {
         let answer = get(address, "/metrics");
         (answer.sample(probes)? >= 1.0).then_some(answer)
     });
-    assert!(told.sample(name).is_some_and(|n| n >= 1.0), "{}", told.body);
+    assert!(reported.sample(name).is_some_and(|n| n >= 1.0), "{}", reported.body);
     let health = get(address, "/api/v1/health").body;
     assert!(health.contains("startup failed: no answer within 0.95 s"), "{health}");
     wait_for("five probes", Duration::from_secs(10), || {
@@ -187,7 +187,7 @@ fn stuck_logins_never_hold_more_than_three_backends_over_twenty_probes() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
-/// The server's processes that are neither the postmaster nor one of its helpers.
+/// The server's backend processes: neither the postmaster nor an auxiliary process.
 fn logins(cluster: &Cluster) -> usize {
     let name = |pid: &rustix::process::Pid| {
         let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
@@ -299,7 +299,7 @@ fn an_outage_is_two_lines_in_the_log() {
     scrape_until(address, UP, 1.0);
     let log = daemon.log();
     let lines: Vec<&str> = log.lines().skip(before).collect();
-    // While it starts it may refuse in other words, once each.
+    // While it starts it may refuse for other reasons, each logged once.
     let failed = lines.iter().filter(|line| line.contains("probe failed")).count();
     assert!((1..=3).contains(&failed), "{lines:#?}");
     assert!(lines[0].contains("reason=refused") && lines[0].contains("hint="), "{lines:#?}");
@@ -321,7 +321,7 @@ fn silent_clients_and_a_huge_header_cost_next_to_nothing() {
     greedy.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
     greedy.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ").expect("it reads");
     let piece = [b'x'; 64 * 1024];
-    // It stops reading long before the end.
+    // The exporter stops reading long before the end.
     let _ = (0..160).try_for_each(|_| greedy.write_all(&piece));
     let mut answer = Vec::new();
     let _ = greedy.read_to_end(&mut answer);
@@ -329,7 +329,7 @@ fn silent_clients_and_a_huge_header_cost_next_to_nothing() {
     times.sort();
     let grown = resident(&daemon).saturating_sub(before);
     eprintln!("scrapes: {:?} in the median; {} KiB more", times[50], grown / 1024);
-    // A busy machine only adds.
+    // A low percentile, because load on the machine only adds time.
     assert!(times[10] < Duration::from_millis(5), "{times:?}");
     assert!(grown < 4 << 20, "{} KiB more", grown / 1024);
     drop(silent);

@@ -1,4 +1,4 @@
-//! The Grafana dashboards: what dashboard-linter asks for, and what Grafana's own types allow.
+//! The Grafana dashboards: the rules of dashboard-linter, and Grafana's own types.
 
 use crate::support::checks::{checks, file, succeeds};
 use crate::support::installed;

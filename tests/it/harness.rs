@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests rely on without looking.
+//! Tests of the test harness: the properties that the other tests rely on.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -59,8 +59,8 @@ fn every_supported_version_starts_with_pg_stat_statements() {
             .setting("shared_preload_libraries", "pg_stat_statements")
             .start();
         assert_eq!(cluster.version(), major);
-        let told = cluster.psql("SELECT current_setting('server_version_num')::int / 10000");
-        assert_eq!(told, major.to_string());
+        let version = cluster.psql("SELECT current_setting('server_version_num')::int / 10000");
+        assert_eq!(version, major.to_string());
         cluster.psql("CREATE EXTENSION pg_stat_statements");
         assert_ne!(cluster.psql("SELECT count(*) FROM pg_stat_statements"), "0");
     }
@@ -129,7 +129,7 @@ fn a_panic_takes_the_cluster_with_it() {
     assert_gone(&folder, &processes);
 }
 
-/// Runs itself in a second process, which makes a frozen cluster and is killed then.
+/// Runs this test in a second process, which creates a frozen cluster and is then killed.
 #[test]
 fn a_killed_test_program_takes_its_clusters_with_it() {
     const NAME: &str = "harness::a_killed_test_program_takes_its_clusters_with_it";
@@ -152,8 +152,8 @@ fn a_killed_test_program_takes_its_clusters_with_it() {
         .spawn()
         .expect("it can be run again");
     let root = wait_for("the second process's cluster", Duration::from_secs(60), || {
-        let told = std::fs::read_to_string(&report).ok()?;
-        told.strip_suffix('\n').map(PathBuf::from)
+        let text = std::fs::read_to_string(&report).ok()?;
+        text.strip_suffix('\n').map(PathBuf::from)
     });
     let processes = processes_below(&root);
     assert!(processes.len() > 3, "a server has several processes");
@@ -261,7 +261,7 @@ async fn one(client: &tokio_postgres::Client) -> i32 {
     row.expect("the server answers").get(0)
 }
 
-/// What must be gone later.
+/// Resources that must be gone at the end.
 fn traces(cluster: &Cluster) -> (PathBuf, Vec<Pid>) {
     let processes = cluster.processes();
     assert!(processes.len() > 3, "a server has several processes");
@@ -271,7 +271,7 @@ fn traces(cluster: &Cluster) -> (PathBuf, Vec<Pid>) {
 
 fn assert_gone(folder: &Path, processes: &[Pid]) {
     assert!(!folder.exists(), "{} is left", folder.display());
-    // A killed process is there for a moment until its parent has seen it.
+    // A killed process exists for a moment longer, until its parent has reaped it.
     wait_for("the processes to go", Duration::from_secs(5), || {
         processes.iter().all(|pid| test_kill_process(*pid).is_err()).then_some(())
     });

@@ -1,7 +1,7 @@
-//! From a broken database to a message: PostgreSQL, the daemon, Prometheus, Alertmanager and a webhook.
+//! From a broken database to a notification: PostgreSQL, the daemon, Prometheus, Alertmanager and a webhook.
 //!
-//! One daemon watches a target for each incident, so that all of them happen side by side, and one to which
-//! nothing happens and about which nothing may be said. The rules run sixty times as fast as a user's.
+//! One daemon watches one target per incident, so that all incidents happen at the same time. One more target has no
+//! incident, and must cause no alert. The rules run sixty times as fast as in production.
 
 #![allow(clippy::print_stdout, reason = "how many seconds each alert took is worth reading")]
 
@@ -21,7 +21,7 @@ use crate::support::process::Program;
 use crate::support::web::{get, scrape_until};
 use crate::support::{installed, wait_for, workplace};
 
-/// What happens to a target.
+/// What happens to a target during the test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Incident {
     Nothing,
@@ -35,7 +35,7 @@ enum Incident {
     NoWrites,
 }
 
-/// An incident, what must be told of it, and a metric that it takes.
+/// An incident, the alerts that it must cause, and a metric that the target must have first.
 struct Row {
     target: &'static str,
     incident: Incident,
@@ -43,7 +43,7 @@ struct Row {
     metric: &'static str,
 }
 
-/// The alerts have a label's value beside their name: the reason, where there is one.
+/// Each alert is its name and, if it has one, the value of its label `reason`.
 const ROWS: &[Row] = &[
     Row { target: "quiet", incident: Incident::Nothing, alerts: &[], metric: "db_pool_up" },
     Row {
@@ -55,7 +55,7 @@ const ROWS: &[Row] = &[
     Row {
         target: "silent",
         incident: Incident::Silent,
-        // After three attempts the exporter waits for their end: too few to call them repeated.
+        // After three attempts the exporter waits until the server ends them: too few for DbPoolConnectFailing.
         alerts: &[("DbPoolTargetDown", "")],
         metric: "db_pool_up",
     },
@@ -99,9 +99,9 @@ const ROWS: &[Row] = &[
 
 const APP: (&str, &str) = ("app", "apple");
 const JOB: &str = "batch";
-/// How much faster the rules' times pass.
+/// The factor by which all times of the rules are divided.
 const FACTOR: &str = "60";
-/// How long everything is well: with what comes after, an hour of a user's time for the quiet target.
+/// How long no incident happens. With the incidents' time this is an hour of the rules' time for the quiet target.
 const QUIET: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -132,7 +132,7 @@ async fn each_incident_is_told_and_resolved_and_a_quiet_target_is_not_spoken_of(
     assert_eq!(quiet.count(), 0, "nothing happened to it");
 }
 
-/// Everything that runs.
+/// All running programs of the test.
 struct Stage {
     clusters: Vec<(&'static Row, Cluster)>,
     daemon: Program,
@@ -164,7 +164,7 @@ impl Stage {
         Stage { clusters, daemon, address, prometheus, alertmanager, receiver, folder }
     }
 
-    /// Waits for every alert of every incident, and prints after how many seconds it came.
+    /// Waits for every alert of every incident, and prints the seconds until it fired.
     fn every_alert(&self, status: &str, since: Instant) {
         for (row, _) in &self.clusters {
             for (alert, reason) in row.alerts {
@@ -181,14 +181,14 @@ impl Stage {
         }
     }
 
-    /// Every expression of the dashboards and rules against this Prometheus.
+    /// Evaluates every expression of the dashboards and rules on this Prometheus server.
     fn evaluate(&mut self, began: f64) {
         let url = format!("http://{}", self.prometheus.address());
         let script = file("tests/monitoring/evaluate.py");
         succeeds(&installed(&["python"]), [script, url, began.to_string(), now().to_string()]);
     }
 
-    /// Pictures of the dashboards, for who wants to look: TEST_PICTURES names the folder.
+    /// Draws the dashboards into the folder TEST_PICTURES, if it is set.
     fn draw(&mut self, began: f64) {
         let Some(folder) = std::env::var_os("TEST_PICTURES") else { return };
         let words = [
@@ -208,12 +208,12 @@ impl Stage {
         let gauge = "db_pool_exporter_config_last_reload_successful";
         if get(self.address, "/metrics").sample(gauge).is_some() {
             std::fs::write(self.folder.join("daemon.yml"), "nonsense: 1\n").expect("writable");
-            self.told("DbPoolReloadFailed", |stage| stage.daemon.signal(Signal::HUP));
+            self.alerts_after("DbPoolReloadFailed", |stage| stage.daemon.signal(Signal::HUP));
         }
-        self.told("DbPoolUnwatched", |stage| assert!(stage.daemon.terminate().success()));
+        self.alerts_after("DbPoolUnwatched", |stage| assert!(stage.daemon.terminate().success()));
     }
 
-    fn told(&mut self, alert: &str, breaks: impl FnOnce(&mut Stage)) {
+    fn alerts_after(&mut self, alert: &str, breaks: impl FnOnce(&mut Stage)) {
         let since = Instant::now();
         breaks(self);
         let is_it = |message: &Message| message.labels["alertname"] == alert;
@@ -255,7 +255,7 @@ fn configuration(clusters: &[(&'static Row, Cluster)]) -> String {
         let url = cluster.url(APP.0, APP.1);
         text.push_str(&format!("  {}:\n    url: {url}?sslmode=disable\n", row.target));
         if row.incident == Incident::Nothing {
-            // The machine may be busy with other tests: that is no incident.
+            // Slow connects can come from other tests on the machine: they are no incident.
             text.push_str(
                 "    interval: 5s\n    slow_query_sampling: 5s\n    connect_timeout: 4s\n",
             );
@@ -297,7 +297,7 @@ fn mend(incident: Incident, cluster: &Cluster) {
         Incident::NoWrites => {
             cluster.psql("GRANT INSERT ON db_pool_exporter_heartbeat TO app");
         }
-        // Whose client has gone works on until it is told.
+        // A backend whose client has gone runs its statement to the end unless it is terminated.
         Incident::Exhausted | Incident::Leak | Incident::SlowQueries | Incident::Headroom => {
             cluster.psql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IS NOT NULL \
@@ -307,7 +307,7 @@ fn mend(incident: Incident, cluster: &Cluster) {
     }
 }
 
-/// A session that an application holds, and the task that runs its statement again and again.
+/// A session of an application, and the task that runs its statement repeatedly.
 struct Held(tokio::task::JoinHandle<()>);
 
 impl Drop for Held {
@@ -316,7 +316,7 @@ impl Drop for Held {
     }
 }
 
-/// The application's sessions, as many as said, each with a statement of its own.
+/// Opens `count` sessions of the application, each with its own statement.
 async fn held(cluster: &Cluster, count: usize, role: &str, sql: &'static str) -> Vec<Held> {
     let mut all = Vec::new();
     for _ in 0..count {
@@ -390,7 +390,7 @@ struct Message {
     notes: Value,
 }
 
-/// A webhook that keeps what it gets.
+/// A webhook that stores all notifications.
 struct Receiver {
     address: SocketAddr,
     messages: Arc<Mutex<Vec<Message>>>,

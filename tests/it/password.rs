@@ -1,4 +1,4 @@
-//! Passwords that change while a pool lives, and servers that ask for more than they should get.
+//! Passwords that change while a pool is in use, and servers that request passwords they must not get.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use crate::support::postgres::Cluster;
 use crate::support::scripted::{Script, Server};
 use crate::support::{outside_address, workplace};
 
-/// A command of a shell.
+/// A password command that runs a shell script.
 fn shell(line: &str) -> Vec<String> {
     ["/bin/sh", "-c", line].map(str::to_owned).to_vec()
 }
@@ -146,19 +146,19 @@ async fn no_password_shows_in_a_log_or_an_error_wherever_it_comes_from() {
             for pool in pools {
                 let result = pool.try_connect().await;
                 assert_eq!(result.is_ok(), is_right, "{password:?}");
-                let told = format!(
+                let logged = format!(
                     "{result:?} {}",
                     result.as_ref().err().map_or("".to_owned(), ToString::to_string)
                 );
-                log.0.lock().unwrap().extend_from_slice(told.as_bytes());
+                log.0.lock().unwrap().extend_from_slice(logged.as_bytes());
             }
         }
     }
-    let told = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
-    assert!(told.contains("password authentication failed"), "something was told");
+    let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(logged.contains("password authentication failed"), "the failures are in the log");
     for password in ODD {
-        assert!(!told.contains(password), "{password:?} was told");
-        assert!(!told.contains(&percent_encoded(password)), "{password:?} was told, encoded");
+        assert!(!logged.contains(password), "{password:?} was logged");
+        assert!(!logged.contains(&percent_encoded(password)), "{password:?} was logged, encoded");
     }
 }
 
@@ -198,7 +198,7 @@ fn from(source: PasswordSource) -> Credentials {
     Credentials { source: Some(source), ..at_home(&workplace::folder("home")) }
 }
 
-/// The URL of `app`, with a password if it is given with its colon.
+/// The URL of `app`; `password` is empty, or a colon and the password.
 fn url(cluster: &Cluster, password: &str) -> String {
     format!("postgresql://app{password}@127.0.0.1:{}/postgres", cluster.port())
 }
@@ -207,7 +207,7 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

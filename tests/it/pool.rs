@@ -1,4 +1,4 @@
-//! The pool against SQLAlchemy's rules, with the server's own count of sessions beside it.
+//! The pool follows SQLAlchemy's rules; the server's count of sessions confirms it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::free_port;
 use crate::support::pools::{SOON, cluster, connect, counted, limits, pool, sessions, with_budget};
 use crate::support::postgres::Cluster;
 
-/// One step of SQLAlchemy's sequence: what is done, and what is true then.
+/// One step of SQLAlchemy's sequence: the action, and the expected state after it.
 struct Step {
     out: usize,
     active: u64,
@@ -26,7 +26,7 @@ async fn overflow_is_opened_up_to_the_limit_and_closed_at_check_in() {
     let cluster = cluster();
     let pool = pool(connect(cluster.port()), limits(2, 2));
     let step = |out, active, idle, overflow| Step { out, active, idle, overflow };
-    // Size 2, overflow 2, as SQLAlchemy walks it: overflow counts what is open, not what is out.
+    // Size 2, overflow 2, with SQLAlchemy's results: overflow counts open connections, not those checked out.
     let steps = [
         step(0, 0, 0, 0),
         step(1, 1, 0, 0),
@@ -107,7 +107,7 @@ async fn size_zero_keeps_everything_and_overflow_without_limit_keeps_the_size() 
     }
 }
 
-/// The backends of `n` check-outs one after the other.
+/// The backends of `n` consecutive check-outs.
 async fn turns(pool: &Arc<Pool>, n: usize) -> Vec<i32> {
     let mut pids = Vec::new();
     for _ in 0..n {
@@ -293,13 +293,13 @@ async fn a_silent_server_costs_the_connect_timeout_and_no_more() {
     let took = start.elapsed();
     assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(3), "{took:?}");
     assert_eq!((error.phase, error.reason), (Some(Phase::Startup), Reason::Timeout));
-    wait_for("the given-up one to be told", || pool.state().abandoned == 1).await;
+    wait_for("the abandoned connection to be counted", || pool.state().abandoned == 1).await;
     cluster.thaw();
     wait_for("the abandoned one to end", || pool.state().abandoned == 0).await;
     pool.check_out().await.expect("the server answers again");
 }
 
-/// Waits on the test's own runtime, whose tasks must go on meanwhile.
+/// Waits without blocking the test's runtime, so that its other tasks continue.
 async fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !is_so() {

@@ -1,4 +1,4 @@
-//! `APP_ENV=production`, with the program itself: what it refuses, and to whom.
+//! `APP_ENV=production`, with the program itself: refused configurations and refused clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -56,8 +56,8 @@ fn strangers_see_the_open_paths_only_and_the_log_is_json() {
     let lines = log.lines().map(serde_json::from_str::<serde_json::Value>);
     let lines: Vec<_> = lines.collect::<Result<_, _>>().unwrap_or_else(|e| panic!("{e}: {log}"));
     let warned = |words: &str| {
-        let told = |line: &&serde_json::Value| line["message"].to_string().contains(words);
-        lines.iter().filter(told).count()
+        let matching = |line: &&serde_json::Value| line["message"].to_string().contains(words);
+        lines.iter().filter(matching).count()
     };
     assert_eq!(warned("pre-ping is off in production"), 1, "{log}");
     assert_eq!(warned("without TLS in production"), 0, "the server is local: {log}");

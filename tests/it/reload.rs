@@ -1,4 +1,4 @@
-//! A configuration that is read again: what stays, what goes, and what a bad one does.
+//! Reload: which targets keep their pools, which end, and what a bad configuration does.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::support::web::{get, request, scrape_until};
 
 const SUCCESS: &str = "db_pool_exporter_config_last_reload_successful";
 
-/// A daemon with a file of its own, and the file.
+/// A daemon and its configuration file.
 fn daemon(cluster: &Cluster, targets: &[&str], flags: &[&str]) -> (Program, SocketAddr, PathBuf) {
     let builder = Program::daemon();
     let builder = flags.iter().fold(builder, |builder, flag| builder.arg(flag));

@@ -1,4 +1,4 @@
-//! The monitoring role of `deploy/sql/role.sql`: what it may and may not, on every supported version.
+//! The monitoring role of `deploy/sql/role.sql`: what it may and may not do, on every supported version.
 
 use tokio_postgres::Client;
 
@@ -7,7 +7,7 @@ use crate::support::postgres::Cluster;
 const SCRIPT: &str = include_str!("../../deploy/sql/role.sql");
 const ROLE: &str = "db_pool_exporter";
 
-/// A cluster on which the script ran, twice, and a colleague's session that is there to be seen.
+/// A cluster on which the script ran twice, and a session of another role for the exporter to see.
 fn prepared(major: u32) -> Cluster {
     let cluster = Cluster::builder()
         .version(major)
@@ -103,7 +103,7 @@ async fn its_time_outs_and_its_connection_limit_are_in_force() {
 async fn an_administrator_who_is_no_superuser_can_run_it() {
     for major in [13, 15, 16, 18] {
         let cluster = Cluster::builder().version(major).start();
-        // As managed services make theirs: since 16 a role is given on only by who holds it so.
+        // Like the administrators of managed services. Since PostgreSQL 16, granting a role needs its ADMIN option.
         cluster.psql("CREATE ROLE admin LOGIN CREATEROLE CREATEDB PASSWORD 'admin'");
         cluster.psql("GRANT pg_monitor, pg_read_all_stats TO admin WITH ADMIN OPTION");
         let admin = cluster.client("admin", "admin").await.expect("the administrator connects");

@@ -1,4 +1,4 @@
-//! The alerts and recording rules: valid, unit-tested, and each with its page.
+//! The alerts and recording rules: they are valid and unit-tested, and each alert has a runbook.
 
 use crate::support::checks::{checks, file, succeeds};
 use crate::support::installed;
@@ -24,7 +24,7 @@ fn amtool_accepts_the_alertmanager_example() {
     succeeds(&installed(&["amtool"]), ["check-config", "alerts/alertmanager.example.yml"]);
 }
 
-/// One test a file, so that they run side by side: Prometheus computes days of samples in them.
+/// One test per file, so that they run in parallel: Prometheus computes days of samples in them.
 macro_rules! unit_tests {
     ($($name:ident: $file:literal),+ $(,)?) => {
         $(

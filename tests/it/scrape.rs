@@ -1,4 +1,4 @@
-//! What others make of `/metrics` when everything is switched on: strict parsers, and the catalogue.
+//! `/metrics` with all options enabled, read by strict parsers and compared with METRICS.md.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,10 +15,10 @@ use crate::support::{installed, wait_for};
 
 const HEARTBEAT: &str = include_str!("../../deploy/sql/heartbeat.sql");
 
-/// A label's value with all that has to be escaped.
+/// A label value with all characters that must be escaped.
 const HOSTILE: &str = r#""quote\" back\\slash {}=, \u00e4""#;
 
-/// A daemon with every view and the write probe on, and a cluster that has something to show.
+/// A daemon with every view and the write probe enabled, and a cluster with data for all of them.
 fn everything_on() -> (Cluster, Program) {
     let cluster =
         Cluster::builder().setting("shared_preload_libraries", "pg_stat_statements").start();
@@ -51,8 +51,8 @@ fn parse(form: &str, path: &Path) -> BTreeSet<String> {
         .arg(path)
         .output()
         .expect("Python runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{form}: {said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{form}: {errors}");
     let names = String::from_utf8(output.stdout).expect("names are ASCII");
     names.lines().map(str::to_owned).collect()
 }
@@ -107,8 +107,8 @@ fn strict_parsers_accept_everything_and_miss_nothing() {
         .stdin(Stdio::from(exposition))
         .output()
         .expect("promtool runs");
-    let said = [promtool.stdout, promtool.stderr].concat();
-    assert!(promtool.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    let errors = [promtool.stdout, promtool.stderr].concat();
+    assert!(promtool.status.success() && errors.is_empty(), "{}", String::from_utf8_lossy(&errors));
 }
 
 #[test]

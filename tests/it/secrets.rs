@@ -1,5 +1,5 @@
-//! Odd passwords in every place where one can stand, right and wrong: whatever the program says, it says
-//! none of them. Each holds `zq` in every part, which nothing else does, so that a piece would show too.
+//! Odd passwords in every place where a password is allowed, right and wrong: no output of the program may contain one.
+//! Every part of each password contains `zq`, which occurs nowhere else, so that a leaked part is found too.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -51,7 +51,7 @@ fn nothing_that_a_daemon_says_has_a_password_in_it() {
         wait_for("every target to be probed", Duration::from_secs(60), || {
             (get(address, "/-/ready").status == 200).then_some(())
         });
-        let mut said: Vec<String> = ROUTES
+        let mut printed: Vec<String> = ROUTES
             .iter()
             .filter(|route| route.verb == Verb::Get)
             .map(|route| get(address, route.path).body)
@@ -61,14 +61,14 @@ fn nothing_that_a_daemon_says_has_a_password_in_it() {
         assert_eq!(metrics.sum("db_pool_up"), up, "{}", daemon.log());
         fs::write(&file, "targets: { x: { url: 'postgresql://a:zqx@zqy@h', password: zqz } }")
             .expect("it is ours");
-        said.push(request(address, "POST", "/-/reload", &[]).body);
+        printed.push(request(address, "POST", "/-/reload", &[]).body);
         daemon.logged("configuration not reloaded");
-        said.extend(ROUTES.iter().map(|route| get(address, route.path).body));
+        printed.extend(ROUTES.iter().map(|route| get(address, route.path).body));
         daemon.terminate();
         let log = daemon.log();
         assert!(log.contains("SELECT 1") == is_right && log.contains("targets"), "{log}");
-        said.extend([metrics.body, log]);
-        said.iter().for_each(|text| is_clean(text));
+        printed.extend([metrics.body, log]);
+        printed.iter().for_each(|text| is_clean(text));
     }
 }
 
@@ -81,13 +81,14 @@ fn nothing_that_a_subcommand_says_has_a_password_in_it() {
     for is_right in [true, false] {
         let file = configuration(&cluster, is_right);
         for format in ["--format=table", "--format=json"] {
-            let (code, said) = ended(program("check").arg(format).arg("--config.file").arg(&file));
-            assert_eq!(code, if is_right { 0 } else { 2 }, "{said}");
-            is_clean(&said);
+            let (code, printed) =
+                ended(program("check").arg(format).arg("--config.file").arg(&file));
+            assert_eq!(code, if is_right { 0 } else { 2 }, "{printed}");
+            is_clean(&printed);
         }
-        let (code, said) = ended(program("config").arg("--config.file").arg(&file));
-        assert_eq!(code, 0, "{said}");
-        is_clean(&said);
+        let (code, printed) = ended(program("config").arg("--config.file").arg(&file));
+        assert_eq!(code, 0, "{printed}");
+        is_clean(&printed);
     }
 }
 
@@ -110,9 +111,9 @@ fn nothing_that_is_said_of_a_bad_url_has_its_password_in_it() {
             format!("postgresql://127.0.0.1:1/x?user=app&password={encoded}&nonsense=1"),
         ];
         for url in urls {
-            let (code, said) = ended(program("config").env("DATABASE_URL", &url));
-            assert!([0, 64].contains(&code), "{code}: {said}");
-            is_clean(&said);
+            let (code, printed) = ended(program("config").env("DATABASE_URL", &url));
+            assert!([0, 64].contains(&code), "{code}: {printed}");
+            is_clean(&printed);
         }
         let others = ["DB_PASSWORD", "DB_POOL_SIZE", "PGPASSWORD", "PGSSLMODE", "DB_PASSWORD_FILE"];
         for variable in others {
@@ -123,7 +124,7 @@ fn nothing_that_is_said_of_a_bad_url_has_its_password_in_it() {
     }
 }
 
-/// Neither raw nor percent-encoded, nor any part.
+/// Checks that a text has no password: neither plain nor percent-encoded, nor a part of one.
 fn is_clean(text: &str) {
     let lower = text.to_lowercase();
     for mark in ["zq", "%7a%71", "z%71", "%7aq", "\\u007a"] {
@@ -140,14 +141,14 @@ fn daemon(file: &Path) -> Builder {
     Program::daemon().arg("--config.file").arg(file).arg("--log.level=trace")
 }
 
-/// A program's code, and all that it has said.
+/// A program's exit code and its whole output.
 fn ended(builder: Builder) -> (i32, String) {
     let mut program = builder.start();
     let code = program.end().code().unwrap_or(-1);
     (code, program.output() + &program.log())
 }
 
-/// The names of the targets: a number of a password, and where it is said or what is wrong.
+/// The names of the targets: the number of a password, and its place or its error.
 fn targets(is_right: bool) -> impl Iterator<Item = (usize, &'static str)> {
     let kinds: &[&str] = match is_right {
         true => &["url", "text", "file", "command"],
@@ -156,7 +157,7 @@ fn targets(is_right: bool) -> impl Iterator<Item = (usize, &'static str)> {
     (0..ODD.len()).flat_map(move |n| kinds.iter().map(move |kind| (n, *kind)))
 }
 
-/// A file with all the targets.
+/// Writes a configuration file with all these targets.
 fn configuration(cluster: &Cluster, is_right: bool) -> PathBuf {
     let folder = workplace::folder("configuration");
     let mut text =
@@ -190,7 +191,7 @@ fn configuration(cluster: &Cluster, is_right: bool) -> PathBuf {
     file
 }
 
-/// As a text of YAML, in which JSON's are contained.
+/// Quotes a text for YAML; every JSON string is one.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -96,9 +96,9 @@ fn libpqs_variables_and_files_fill_what_the_url_leaves_open() {
         .env("PGCONNECT_TIMEOUT", "7")
         .start();
     assert!(config.end().success());
-    let said = config.output();
-    let line = said.lines().find(|line| line.trim().starts_with("connect_timeout:"));
-    assert!(line.is_some_and(|line| line.contains("7s")), "{said}");
+    let printed = config.output();
+    let line = printed.lines().find(|line| line.trim().starts_with("connect_timeout:"));
+    assert!(line.is_some_and(|line| line.contains("7s")), "{printed}");
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn tls_is_as_the_url_and_the_variables_say_and_is_told() {
     for (url, variables, sslmode, has_tls) in rows {
         let all = [&[("DATABASE_URL", url.as_str())][..], &client, variables].concat();
         let found = scrape(&all, 1.0);
-        let told = format!("sslmode=\"{sslmode}\"");
+        let label = format!("sslmode=\"{sslmode}\"");
         let info = found.body.lines().find(|line| line.starts_with("db_pool_config_info{"));
-        assert!(info.is_some_and(|line| line.contains(&told)), "{info:?}");
+        assert!(info.is_some_and(|line| line.contains(&label)), "{info:?}");
         assert_eq!(found.sum("db_pool_tls_info"), if has_tls { 1.0 } else { 0.0 }, "{url}");
         let end = found.sum("db_pool_tls_certificate_expiry_timestamp_seconds");
         assert_eq!(end > 1.6e9, has_tls, "{url}: {end}");
@@ -163,10 +163,10 @@ fn what_cannot_be_honoured_keeps_it_from_starting() {
         ("nonsense", "postgresql://user:password@host:5432/database"),
         ("mysql://app@db/x", "must begin with `postgresql://`"),
     ];
-    for (url, told) in dead_ends {
+    for (url, reason) in dead_ends {
         let mut daemon = daemon(&[("DATABASE_URL", url)]).start();
         assert_eq!(daemon.end().code(), Some(64), "{url}");
-        assert!(daemon.log().contains(told), "{}", daemon.log());
+        assert!(daemon.log().contains(reason), "{}", daemon.log());
     }
 }
 

@@ -73,8 +73,8 @@ async fn long_uris_and_large_bodies_are_refused() {
     let server = start(settings());
     let long = format!("/metrics?{}", "x".repeat(9000));
     assert_eq!(server.get(&long).await.status, 414);
-    let told = server.ask("POST", "/-/reload", &["Content-Length: 70000"]).await;
-    assert_eq!(told.status, 413);
+    let answer = server.ask("POST", "/-/reload", &["Content-Length: 70000"]).await;
+    assert_eq!(answer.status, 413);
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let untold = format!(
         "POST /-/reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
@@ -143,10 +143,10 @@ async fn stopping_finishes_what_is_being_answered() {
     let mut asked = std::mem::replace(&mut server.reload, reload);
     let mut idle = server.connect().await;
     let stopping = async {
-        let told = asked.recv().await.unwrap();
+        let reload = asked.recv().await.unwrap();
         server.stop.cancel();
         sleep(Duration::from_millis(200)).await;
-        told.send(Ok(())).unwrap();
+        reload.send(Ok(())).unwrap();
         server.tasks.close();
         timeout(Duration::from_secs(1), server.tasks.wait()).await.unwrap();
     };

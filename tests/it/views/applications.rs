@@ -66,15 +66,15 @@ struct Followed {
 
 impl Followed {
     async fn step(&mut self, command: &str, truth: Truth) -> Usage {
-        let said = self.app.tell(command);
+        let pool = self.app.tell(command);
         let usage = self.watch.good().await.views.usage(None).expect("the sessions can be seen");
-        eprintln!("{command:10} SQLAlchemy {said:?}, inferred {usage:?}");
-        let overflow = u64::try_from(said.overflow).unwrap_or(0);
+        eprintln!("{command:10} SQLAlchemy {pool:?}, inferred {usage:?}");
+        let overflow = u64::try_from(pool.overflow).unwrap_or(0);
         assert_eq!(usage.overflow, overflow, "{command}");
-        assert_eq!(usage.open, said.checkedin + said.checkedout, "{command}");
+        assert_eq!(usage.open, pool.checkedin + pool.checkedout, "{command}");
         match truth {
-            Truth::Exact => assert_eq!(usage.active, said.checkedout, "{command}"),
-            Truth::AtLeast => assert!(usage.active <= said.checkedout, "{command}"),
+            Truth::Exact => assert_eq!(usage.active, pool.checkedout, "{command}"),
+            Truth::AtLeast => assert!(usage.active <= pool.checkedout, "{command}"),
         }
         usage
     }
@@ -140,11 +140,11 @@ async fn two_processes_with_names_of_their_own_are_counted(version: Option<u32>)
     let mut one = Application::start(&cluster, ROLE, "orders-web-17");
     let mut two = Application::start(&cluster, ROLE, "orders-web-18");
     one.tell("busy 7");
-    let said = [one.tell("status"), two.tell("busy 2")];
+    let pool = [one.tell("status"), two.tell("busy 2")];
     let lines = watch.lines().await;
     let sample = |name| app_sample(&lines, name, "orders");
-    let out: u64 = said.iter().map(|status| status.checkedout).sum();
-    let overflow: i64 = said.iter().map(|status| status.overflow.max(0)).sum();
+    let out: u64 = pool.iter().map(|status| status.checkedout).sum();
+    let overflow: i64 = pool.iter().map(|status| status.overflow.max(0)).sum();
     assert_eq!(sample("active_connections"), Some(out as f64));
     assert_eq!(sample("overflow_connections"), Some(overflow as f64));
     assert_eq!((sample("instances"), sample("max_connections")), (Some(2.0), Some(16.0)));

@@ -1,4 +1,4 @@
-//! What is told to be left, and what can then really be opened.
+//! What is available to be left, and what can then really be opened.
 
 use db_pool_exporter::view;
 use tokio_postgres::Client;
@@ -47,9 +47,9 @@ async fn an_ordinary_role_can_open_what_is_left(version: Option<u32>) {
     let held = cluster.client("ordinary", "secret").await.expect("it gets in");
     let (watch, lines) = look(&cluster).await;
     assert_eq!(lines.value("server_reserved_connections"), if reserves { 2.0 } else { 0.0 });
-    let told = lines.value("server_available_connections");
+    let available = lines.value("server_available_connections");
     let opened = open_until_refused(&cluster, "ordinary", "postgres").await;
-    assert_eq!(told, opened.len() as f64);
+    assert_eq!(available, opened.len() as f64);
     drop((held, watch));
 }
 
@@ -61,9 +61,9 @@ async fn a_role_can_open_what_its_limit_leaves(version: Option<u32>) {
     let held = cluster.client("limited", "secret").await.expect("it gets in");
     let (watch, lines) = look(&cluster).await;
     assert_eq!(lines.value("server_role_connection_limit{user=\"limited\"}"), 4.0);
-    let told = lines.value("server_role_available_connections{user=\"limited\"}");
+    let available = lines.value("server_role_available_connections{user=\"limited\"}");
     let opened = open_until_refused(&cluster, "limited", "postgres").await;
-    assert_eq!((told, opened.len()), (3.0, 3));
+    assert_eq!((available, opened.len()), (3.0, 3));
     // The watching role's own: 3, and its pool holds one.
     assert_eq!(lines.value("server_role_available_connections{user=\"monitor\"}"), 2.0);
     drop((held, watch));
@@ -80,8 +80,8 @@ async fn a_database_takes_what_its_limit_leaves(version: Option<u32>) {
     cluster.psql("ALTER ROLE chief SUPERUSER");
     let chief = cluster.client_of("chief", "secret", "small").await.expect("it gets in");
     let (watch, lines) = look(&cluster).await;
-    let told = lines.value("server_database_available_connections{database=\"small\"}");
+    let available = lines.value("server_database_available_connections{database=\"small\"}");
     let opened = open_until_refused(&cluster, "ordinary", "small").await;
-    assert_eq!((told, opened.len()), (3.0, 3));
+    assert_eq!((available, opened.len()), (3.0, 3));
     drop((held, chief, watch));
 }
