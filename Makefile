@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python grafana node deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all metrics-md pages manifests site dist check-release lint format-check clippy docs shellcheck check
+.PHONY: help setup build demo test test-quick test-all metrics-md pages manifests site dist check-release lint format-check clippy docs shellcheck check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,13 @@ demo: ## Start a throwaway PostgreSQL, an application that uses it, and the daem
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)
 	cargo test --locked --workspace
+
+test-quick: ## Run the tests that need no server: the library, the web side, the command line
+	scripts/setup.sh build tools
+	cargo test --locked --workspace --lib
+	cargo test --locked --test dsn_corpus --test layering
+	cargo test --locked --test web -- --skip prometheus::
+	cargo test --locked --test it -- usage::
 
 test-all: ## Run the whole suite once for each supported major version of PostgreSQL
 	scripts/setup.sh $(TEST_PARTS)

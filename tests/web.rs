@@ -8,6 +8,8 @@ mod access;
 mod api;
 #[path = "web/auth.rs"]
 mod auth;
+#[path = "shared/http.rs"]
+mod http;
 #[path = "web/limits.rs"]
 mod limits;
 #[path = "web/metrics.rs"]

@@ -232,9 +232,8 @@ fn passwords() {
 
 #[test]
 fn secrets_come_from_files() {
-    let folder = std::env::temp_dir().join(format!("db-pool-config-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("url"), "postgresql://u@h/x\n").unwrap();
     std::fs::write(path("password"), "two words \n\n").unwrap();
     std::fs::write(path("empty"), "\n").unwrap();
@@ -268,7 +267,6 @@ fn secrets_come_from_files() {
     std::fs::write(path("config.yml"), text).unwrap();
     let config = load(&BTreeMap::new(), Some(path("config.yml").as_ref())).ok().unwrap();
     assert_eq!(password(&config, 0), Some("two words \n"), "paths begin at the file's folder");
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

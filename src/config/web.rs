@@ -181,14 +181,9 @@ mod tests {
     use super::*;
 
     fn problems_of(text: &str) -> Vec<String> {
-        let path = std::env::temp_dir().join(format!(
-            "web-config-{}-{:?}.yml",
-            std::process::id(),
-            std::thread::current().id()
-        ));
-        std::fs::write(&path, text).unwrap();
-        let outcome = load(&path).outcome;
-        std::fs::remove_file(&path).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let outcome = load(file.path()).outcome;
         outcome.err().unwrap_or_default()
     }
 

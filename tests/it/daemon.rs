@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use crate::support::pools::{ROLE, cluster, sessions};
 use crate::support::postgres::Cluster;
 use crate::support::process::{Builder, Program};
-use crate::support::wait_for;
 use crate::support::web::{get, request, scrape_until};
+use crate::support::{nothing_may_happen_for, wait_for};
 
 /// A daemon that probes the cluster every second.
 fn watching(cluster: &Cluster) -> Builder {
@@ -217,7 +217,7 @@ fn a_disabled_monitor_opens_no_connection_and_still_answers() {
     let mut daemon = watching(&cluster).env("DB_MONITOR_ENABLED", "false").start();
     let address = daemon.address();
     assert_eq!(get(address, "/-/ready").status, 200);
-    std::thread::sleep(Duration::from_millis(700));
+    nothing_may_happen_for(Duration::from_millis(700));
     let metrics = get(address, "/metrics");
     assert_eq!(metrics.sample("db_pool_size{target=\"default\"}"), Some(20.0));
     assert_eq!(metrics.sample(UP), None);

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::support::checks::{file, succeeds};
+use crate::support::nothing_may_happen_for;
 use crate::support::postgres::Cluster;
 use crate::support::process::Program;
 use crate::support::web::{get, scrape_until};
@@ -109,7 +110,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn each_incident_is_told_and_resolved_and_a_quiet_target_is_not_spoken_of() {
     let mut stage = Stage::start();
     let began = now();
-    std::thread::sleep(QUIET);
+    nothing_may_happen_for(QUIET);
     assert!(stage.receiver.all().is_empty(), "all was well");
     let broken = Instant::now();
     let mut held = Vec::new();

@@ -13,6 +13,8 @@ mod commands;
 mod daemon;
 mod dashboards;
 mod harness;
+#[path = "../shared/http.rs"]
+mod http;
 mod incidents;
 mod password;
 mod pool;
@@ -25,5 +27,6 @@ mod secrets;
 mod support;
 mod tls;
 mod urls;
+mod usage;
 mod views;
 mod workers;

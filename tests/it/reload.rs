@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use crate::support::pools::{ROLE, cluster, sessions};
 use crate::support::postgres::Cluster;
 use crate::support::process::Program;
-use crate::support::wait_for;
 use crate::support::web::{get, request, scrape_until};
+use crate::support::{nothing_may_happen_for, wait_for};
 
 const SUCCESS: &str = "db_pool_exporter_config_last_reload_successful";
 
@@ -130,7 +130,7 @@ fn a_changed_file_is_read_by_itself_only_when_asked_for() {
         if read {
             scrape_until(address, &up("two"), 1.0);
         } else {
-            std::thread::sleep(Duration::from_millis(2_500));
+            nothing_may_happen_for(Duration::from_millis(2_500));
             assert_eq!(get(address, "/metrics").sample(&up("two")), None);
         }
         drop(daemon);
@@ -142,10 +142,10 @@ fn reload_is_refused_to_other_sites_and_through_proxies() {
     let cluster = cluster();
     let (_daemon, address, _file) = daemon(&cluster, &["one"], &[]);
     for header in [
-        ("Origin", "https://elsewhere.example"),
-        ("Sec-Fetch-Site", "cross-site"),
-        ("X-Forwarded-For", "127.0.0.1"),
-        ("Forwarded", "for=127.0.0.1"),
+        "Origin: https://elsewhere.example",
+        "Sec-Fetch-Site: cross-site",
+        "X-Forwarded-For: 127.0.0.1",
+        "Forwarded: for=127.0.0.1",
     ] {
         for path in ["/-/reload", "/api/v1/database/pool/reset-metrics"] {
             assert_eq!(request(address, "POST", path, &[header]).status, 403, "{header:?} {path}");

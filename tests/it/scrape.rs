@@ -82,7 +82,7 @@ fn strict_parsers_accept_everything_and_miss_nothing() {
         address,
         "GET",
         "/metrics",
-        &[("Accept", "application/openmetrics-text;version=1.0.0")],
+        &["Accept: application/openmetrics-text;version=1.0.0"],
     );
     let content_type = open.header("content-type");
     assert_eq!(content_type, Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));

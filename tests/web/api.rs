@@ -18,7 +18,7 @@ const STRANGER: &str = "X-Forwarded-For: 192.0.2.1";
 async fn json(server: &Server, method: &str, path: &str, headers: &[&str]) -> (u16, Value) {
     let answer = server.ask(method, path, headers).await;
     assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
-    (answer.status, serde_json::from_str(answer.text()).unwrap())
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
 }
 
 #[tokio::test]

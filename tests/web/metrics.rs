@@ -12,11 +12,11 @@ async fn text_by_default_and_openmetrics_where_preferred() {
     assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(text.header("cache-control"), Some("no-store"));
     assert_eq!(text.header("vary"), Some("Accept, Accept-Encoding"));
-    assert!(text.text().contains("# TYPE made_up_total counter\n"));
+    assert!(text.body.contains("# TYPE made_up_total counter\n"));
     let open = server.ask("GET", "/metrics", &[PROMETHEUS]).await;
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(open.header("content-type"), Some(expected));
-    assert!(open.text().ends_with("# EOF\n"));
+    assert!(open.body.ends_with("# EOF\n"));
 }
 
 #[tokio::test]
@@ -26,10 +26,10 @@ async fn gzip_unpacks_to_what_identity_gives() {
     let packed =
         server.ask("GET", "/metrics?name[]=made_up_total", &["Accept-Encoding: gzip"]).await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
-    assert!(packed.body.len() < plain.body.len() / 2);
+    assert!(packed.bytes.len() < plain.bytes.len() / 2);
     let mut text = String::new();
-    flate2::read::GzDecoder::new(packed.body.as_slice()).read_to_string(&mut text).unwrap();
-    assert_eq!(text, plain.text());
+    flate2::read::GzDecoder::new(packed.bytes.as_slice()).read_to_string(&mut text).unwrap();
+    assert_eq!(text, plain.body);
 }
 
 #[tokio::test]
@@ -37,11 +37,11 @@ async fn names_filter_families_also_percent_encoded() {
     let server = start(settings());
     for target in ["/metrics?name[]=gauged", "/metrics?x=1&name%5B%5D=gau%67ed"] {
         let answer = server.get(target).await;
-        let heads = answer.text().lines().filter(|line| line.starts_with("# TYPE")).count();
+        let heads = answer.body.lines().filter(|line| line.starts_with("# TYPE")).count();
         assert_eq!(heads, 1, "{target}");
-        assert!(answer.text().contains("\ngauged 100\n"), "{target}");
+        assert!(answer.body.contains("\ngauged 100\n"), "{target}");
     }
-    assert_eq!(server.get("/metrics?name[]=%ff%zz").await.text(), "");
+    assert_eq!(server.get("/metrics?name[]=%ff%zz").await.body, "");
 }
 
 #[tokio::test]
@@ -72,6 +72,6 @@ async fn the_own_requests_are_counted() {
         "db_pool_exporter_http_requests_total{code=\"200\",handler=\"/metrics\"} 1\n",
         "db_pool_exporter_http_request_duration_seconds_count{handler=\"/metrics\"} 1\n",
     ] {
-        assert!(page.text().contains(line), "{line} in\n{}", page.text());
+        assert!(page.body.contains(line), "{line} in\n{}", page.body);
     }
 }

@@ -3,21 +3,25 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use db_pool_exporter::config::web::loader;
 use db_pool_exporter::http::{
-    self, Address, HttpInstruments, HttpLimits, Inherited, Listen, ServerSettings, Service, State,
-    bind, serve,
+    Address, HttpInstruments, HttpLimits, Inherited, Listen, Listener, READINGS, ServerSettings,
+    Service, StartError, State, bind, serve,
 };
 use db_pool_exporter::metrics::{Kind, Page, Reading};
 use db_pool_exporter::probe::Roster;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::http::{self, Answer};
 
 pub(crate) const FAMILIES: &[Reading<u32>] = &[
     Reading {
@@ -37,31 +41,21 @@ pub(crate) const FAMILIES: &[Reading<u32>] = &[
 ];
 
 /// A folder that is gone at the end.
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("web-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(tempfile::tempdir().unwrap())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
         path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -94,15 +88,12 @@ pub(crate) fn start(settings: ServerSettings) -> Server {
     try_start(settings).unwrap()
 }
 
-pub(crate) fn try_start(settings: ServerSettings) -> Result<Server, http::StartError> {
+pub(crate) fn try_start(settings: ServerSettings) -> Result<Server, StartError> {
     let listeners = bind(&settings, Inherited::empty()).unwrap();
     start_on(settings, listeners)
 }
 
-fn start_on(
-    settings: ServerSettings,
-    listeners: Vec<http::Listener>,
-) -> Result<Server, http::StartError> {
+fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server, StartError> {
     let (send, reload) = tokio::sync::mpsc::channel(1);
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let (instruments, is_ready) = (Arc::new(HttpInstruments::new()), Arc::clone(&ready));
@@ -112,7 +103,7 @@ fn start_on(
     let state = State {
         exposition: Arc::new(move |page: &mut Page<'_>| {
             page.live(FAMILIES, [("", &100)]);
-            page.live(http::READINGS, [("", &*shown)]);
+            page.live(READINGS, [("", &*shown)]);
         }),
         ready: Arc::new(move || is_ready.load(Ordering::Relaxed)),
         targets: Arc::clone(&targets),
@@ -129,58 +120,26 @@ fn start_on(
     Ok(Server { address, stop, tasks, reload, ready, targets })
 }
 
-/// A whole answer.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| {
-            panic!("no answer in {:?}", String::from_utf8_lossy(bytes));
-        });
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head, body: bytes[end + 4..].to_vec() }
-    }
-}
-
 impl Server {
     /// Asks with these header lines and no others but Host and Connection.
     pub(crate) async fn ask(&self, method: &str, target: &str, headers: &[&str]) -> Answer {
-        let mut text = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
-        if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) {
-            text.push_str("Host: localhost\r\n");
-        }
-        for line in headers {
-            text.push_str(line);
-            text.push_str("\r\n");
-        }
-        self.send(&format!("{text}\r\n")).await
+        let (address, method, target) = (self.address, method.to_owned(), target.to_owned());
+        let headers: Vec<String> = headers.iter().map(|line| (*line).to_owned()).collect();
+        let ask = move || {
+            let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+            http::request(address, &method, &target, &headers)
+        };
+        spawn_blocking(ask).await.unwrap()
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, &[]).await
     }
 
-    /// Sends bytes and takes the answer until the end of the connection.
+    /// Sends a text as it is and takes the answer until the end of the connection.
     pub(crate) async fn send(&self, text: &str) -> Answer {
-        let (mut read, mut write) = self.connect().await.into_split();
-        let (_, answer) = tokio::join!(write.write_all(text.as_bytes()), read_all(&mut read));
-        Answer::parse(&answer)
+        let (address, text) = (self.address, text.to_owned());
+        spawn_blocking(move || http::send(address, &text)).await.unwrap()
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

@@ -186,7 +186,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_change_is_seen_within_a_second_and_takes_no_protection_away() {
-        let path = std::env::temp_dir().join(format!("web-live-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yml");
         fs::write(&path, "u").unwrap();
         let (file, reads) = (path.clone(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&reads);
@@ -210,6 +211,5 @@ mod tests {
         tokio::time::advance(PAUSE).await;
         live.current();
         assert_eq!(reads.load(Ordering::Relaxed), 4);
-        fs::remove_file(&path).unwrap();
     }
 }

@@ -62,6 +62,11 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() ->
     }
 }
 
+/// Gives what must not happen the time to happen. For absence alone: for a result, `wait_for` it.
+pub(crate) fn nothing_may_happen_for(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Where a program or folder is that `scripts/setup.sh` looks after, by the words for its `--print`.
 pub(crate) fn installed(words: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup.sh");

@@ -29,6 +29,14 @@ pub(crate) struct Builder {
     folder: PathBuf,
 }
 
+/// A program that has ended.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) output: String,
+    /// What it has written to standard error.
+    pub(crate) log: String,
+}
+
 impl Program {
     /// This project's program, listening on a free port of 127.0.0.1.
     pub(crate) fn daemon() -> Builder {
@@ -119,6 +127,13 @@ impl Builder {
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Builder {
         self.command.arg(argument);
         self
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(self) -> Ended {
+        let mut program = self.start();
+        let code = program.end().code().expect("it was not killed");
+        Ended { code, output: program.output(), log: program.log() }
     }
 
     pub(crate) fn start(mut self) -> Program {

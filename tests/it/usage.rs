@@ -1,59 +1,55 @@
-//! The binary's command line: exit codes, and what goes to standard output and standard error.
+//! The command line: exit codes, and what goes to standard output and to standard error.
 
-use std::process::{Command, Output};
+use crate::support::process::{Ended, Program};
 
-fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_db_pool_exporter"))
-        .args(arguments)
-        .env_clear()
-        .env("USER", "somebody")
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs")
-}
-
-fn texts(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    let mut program = Program::at(env!("CARGO_BIN_EXE_db_pool_exporter")).env("USER", "somebody");
+    for argument in arguments {
+        program = program.arg(argument);
+    }
+    for (name, value) in environment {
+        program = program.env(name, value);
+    }
+    program.run()
 }
 
 #[test]
 fn all_three_problems_are_told_without_their_values() {
     let environment =
-        [("DB_POOL_SIZE", "abc"), ("DB_POOL_TIMEOUT", "-1"), ("DATABASE_URL", "nonsense")];
+        [("DB_POOL_SIZE", "abc-s3cret"), ("DB_POOL_TIMEOUT", "-1"), ("DATABASE_URL", "nonsense")];
     for arguments in [[].as_slice(), &["serve"], &["config"], &["--config.check"]] {
-        let output = run(arguments, &environment);
-        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
-        let (answer, errors) = texts(&output);
+        let ended = run(arguments, &environment);
+        assert_eq!(ended.code, 64, "{arguments:?}");
+        let Ended { output: answer, log: errors, .. } = ended;
         assert!(answer.is_empty(), "{answer}");
         let lines: Vec<_> = errors.lines().collect();
         assert_eq!(lines.len(), 3, "{errors}");
         for name in environment.map(|(name, _)| name) {
             assert!(lines.iter().any(|line| line.starts_with(&format!("{name}: "))), "{errors}");
         }
-        assert!(!["abc", "-1", "nonsense"].iter().any(|value| errors.contains(value)), "{errors}");
+        assert!(
+            !["abc", "s3cret", "-1", "nonsense"].iter().any(|value| errors.contains(value)),
+            "{errors}"
+        );
     }
 }
 
 #[test]
 fn a_valid_configuration_is_said_to_be_so() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.yml");
-    let output = run(&["--config.check", "--config.file", example], &[]);
-    assert_eq!(
-        (output.status.code(), texts(&output).0.as_str()),
-        (Some(0), "configuration is valid\n")
-    );
-    let output = run(&["--config.check", "--config.file=/nowhere.yml"], &[]);
-    assert_eq!(output.status.code(), Some(64));
+    let ended = run(&["--config.check", "--config.file", example], &[]);
+    assert_eq!((ended.code, ended.output.as_str()), (0, "configuration is valid\n"));
+    let ended = run(&["--config.check", "--config.file=/nowhere.yml"], &[]);
+    assert_eq!(ended.code, 64);
 }
 
 #[test]
 fn the_effective_configuration_has_no_secret() {
     let environment =
         [("DATABASE_URL", "postgresql://u:s3cr3t@h/x"), ("DB_POOL_EXPORTER_LOG_LEVEL", "debug")];
-    let output = run(&["config", "--web.listen-address", ":0"], &environment);
-    assert_eq!(output.status.code(), Some(0));
-    let (answer, _) = texts(&output);
+    let ended = run(&["config", "--web.listen-address", ":0"], &environment);
+    assert_eq!(ended.code, 0);
+    let answer = ended.output;
     assert!(!answer.contains("s3cr3t"), "{answer}");
     for line in [
         "web.listen-address: \":0\"  # flag: --web.listen-address",
@@ -79,24 +75,24 @@ fn wrong_usage_ends_with_64_and_quotes_nothing() {
         &["--web.enable-lifecycle", "s3cr3t"],
         &["--config.file"],
     ] {
-        let output = run(arguments, &[]);
-        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
-        let (answer, errors) = texts(&output);
+        let ended = run(arguments, &[]);
+        assert_eq!(ended.code, 64, "{arguments:?}");
+        let Ended { output: answer, log: errors, .. } = ended;
         assert!(answer.is_empty() && !errors.is_empty() && !errors.contains("s3cr3t"), "{errors}");
     }
-    let (_, errors) = texts(&run(&["--log.levle=info"], &[]));
+    let errors = run(&["--log.levle=info"], &[]).log;
     assert!(errors.contains("--log.levle") && errors.contains("`--log.level`"), "{errors}");
 }
 
 #[test]
 fn version_and_help() {
-    let output = run(&["--version"], &[]);
-    let (answer, _) = texts(&output);
+    let ended = run(&["--version"], &[]);
+    let answer = ended.output;
     let start = concat!("db_pool_exporter, version ", env!("CARGO_PKG_VERSION"), " (branch: ");
-    assert!(output.status.success() && answer.starts_with(start), "{answer}");
-    let output = run(&["--help"], &[]);
-    let (answer, _) = texts(&output);
-    assert!(output.status.success());
+    assert!(ended.code == 0 && answer.starts_with(start), "{answer}");
+    let ended = run(&["--help"], &[]);
+    let answer = ended.output;
+    assert!(ended.code == 0);
     for flag in ["--config.file", "--web.listen-address", "--log.format", "--timeout-offset"] {
         assert!(answer.contains(flag), "{flag}");
     }
@@ -104,6 +100,6 @@ fn version_and_help() {
 
 #[test]
 fn a_daemon_that_is_not_there_is_not_healthy() {
-    let output = run(&["healthcheck", "--web.listen-address=unix:/nowhere/x.sock"], &[]);
-    assert_eq!(output.status.code(), Some(1));
+    let ended = run(&["healthcheck", "--web.listen-address=unix:/nowhere/x.sock"], &[]);
+    assert_eq!(ended.code, 1);
 }
