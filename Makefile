@@ -1,10 +1,10 @@
 # Commands for developers and CI. Every target also works on a fresh machine: it installs what it needs.
 
 # Parts of scripts/setup.sh that the test suite needs.
-TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python grafana node deploy
+TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-quick test-all metrics-md pages manifests site dist check-release lint format-check clippy docs shellcheck check
+.PHONY: help setup build demo test test-quick test-python test-all metrics-md pages manifests site dist check-release lint format-check clippy docs shellcheck check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,13 @@ demo: ## Start a throwaway PostgreSQL, an application that uses it, and the daem
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)
 	cargo test --locked --workspace
+	$(MAKE) test-python
+
+test-python: ## Run the tests of integrations/python, once for each version of SQLAlchemy
+	scripts/setup.sh postgres pool-status
+	set -e; for python in $$(scripts/setup.sh --print pool-status); do \
+	  echo "$$python"; (cd integrations/python && "$$python" -m pytest); \
+	done
 
 test-quick: ## Run the tests that need no server: the library, the web side, the command line
 	scripts/setup.sh build tools

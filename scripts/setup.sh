@@ -21,6 +21,7 @@ Parts:
   prometheus  Prometheus, promtool, Alertmanager, amtool
   chromium    Chromium
   python      a virtual environment with tests/requirements.txt
+  pool-status one for each version of SQLAlchemy, integrations/python/tests/requirements-*.txt
   grafana     Grafana's types for dashboards, tests/dashboards/package.json
   node        a connection pool of another language (Node.js), tests/node/package.json
   deploy      checkers for deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
@@ -28,8 +29,8 @@ Parts:
   packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, rpm, debootstrap, strace
 
 WHAT: postgres [MAJOR] (the folder of its programs), versions (the major versions found), python (of the
-virtual environment), grafana (the folder of its types), node (the folder of its packages), pgbouncer,
-prometheus, promtool, prometheus-alertmanager, amtool, chromium, deploy (the folder of the checkers for
+virtual environment), pool-status (Python programs, one a line), grafana (the folder of its types), node (the
+folder of its packages), pgbouncer, prometheus, promtool, prometheus-alertmanager, amtool, chromium, deploy (the folder of the checkers for
 deploy/), tools (the folder of mdbook, cargo-deb, cargo-generate-rpm).
 TEXT
 }
@@ -51,7 +52,7 @@ declare -A releases=(
   [18]=18.4.0-beta.17
 )
 majors=(13 14 15 16 17 18)
-all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python grafana node deploy site packaging)
+all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy site packaging)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -253,6 +254,38 @@ part_python() {
   cp "$requirements" "$venv/requirements.txt"
 }
 
+# pool_status_versions: what integrations/python is tested with, 1.4 2.0 2.1
+pool_status_versions() {
+  local list
+  for list in "$top"/integrations/python/tests/requirements-*.txt; do
+    list=${list##*/requirements-}
+    echo "${list%.txt}"
+  done
+}
+
+part_pool_status() {
+  local version folder list status=0
+  if ! have python3 || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    install_packages pool-status python3 python3-venv || return 1
+  fi
+  for version in $(pool_status_versions); do
+    folder=$cache/pool-status/$version
+    list=$top/integrations/python/tests/requirements-$version.txt
+    if cmp -s "$list" "$folder/requirements.txt"; then continue; fi
+    say "pool-status: the packages of integrations/python/tests/requirements-$version.txt"
+    rm -rf "$folder"
+    mkdir -p "$cache/pool-status"
+    python3 -m venv "$folder" || { say "pool-status: no virtual environment could be made"; return 1; }
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$list" >&2 || {
+      say "pool-status: pip could not install requirements-$version.txt"
+      status=1
+      continue
+    }
+    cp "$list" "$folder/requirements.txt"
+  done
+  return "$status"
+}
+
 part_deploy() {
   local folder=$cache/deploy lists=$top/tests/deploy
   have systemd-analyze || install_packages deploy systemd || return 1
@@ -401,7 +434,7 @@ chromium_program() {
 }
 
 print_path() {
-  local major
+  local major version
   case "$1" in
     postgres)
       if [ -n "${2:-}" ]; then postgres_of "$2"; else system_postgres; fi ||
@@ -409,6 +442,9 @@ print_path() {
       ;;
     versions) for major in "${majors[@]}"; do postgres_of "$major" >/dev/null && echo "$major"; done; return 0 ;;
     python) command -v "$venv/bin/python" || { say "run scripts/setup.sh python"; return 1; } ;;
+    pool-status) for version in $(pool_status_versions); do
+      command -v "$cache/pool-status/$version/bin/python" || { say "run scripts/setup.sh pool-status"; return 1; }
+    done ;;
     deploy) if [ -e "$cache/deploy/installed" ]; then echo "$cache/deploy"; else
       say "run scripts/setup.sh deploy"
       return 1
@@ -448,7 +484,7 @@ if { exec 9>"$cache/setup.lock"; } 2>/dev/null; then flock 9; fi
 
 failed=()
 for part in "${parts[@]}"; do
-  "part_$part" || failed+=("$part")
+  "part_${part//-/_}" || failed+=("$part")
 done
 if [ ${#failed[@]} != 0 ]; then
   say "failed: ${failed[*]} (see above)"

@@ -782,11 +782,15 @@ def _end_attempt(counts: _Counts, key: int, attempt: _Attempt) -> None:
 
 
 def _queue_length(pool: Any) -> int:
-    # The asyncio queue is made at its first use, and before Python 3.10 it belongs to the event loop of the thread that
-    # makes it. The thread of the socket must never be the first.
-    if getattr(pool, "_is_asyncio", False) and "_queue" not in pool._pool.__dict__:
-        return 0
-    return int(pool.checkedin())
+    """Returns ``pool.checkedin()`` without its side effects."""
+    queue = pool._pool
+    if getattr(pool, "_is_asyncio", False):
+        # The asyncio queue is made at its first use, and before Python 3.10 it belongs to the event loop of the thread
+        # that makes it. The thread of the socket must never be the first.
+        made = queue.__dict__.get("_queue")
+        return 0 if made is None else int(made.qsize())
+    # qsize() takes the queue's mutex. In a forked child another thread of the parent may hold that for ever.
+    return len(queue.queue)
 
 
 def _limits(home: _Pool) -> dict[str, Any]:
