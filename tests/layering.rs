@@ -1,10 +1,10 @@
-//! Rooms import downward only: the table of ARCHITECTURE.md, held against the `use` lines.
+//! Rooms import downward only: compares the `use` lines with the table of ARCHITECTURE.md.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms with those that each may import, as ARCHITECTURE.md's table has them.
+/// The rooms and the rooms that each may import, from ARCHITECTURE.md's table.
 fn table() -> BTreeMap<String, Vec<String>> {
     let text =
         fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
@@ -97,7 +97,7 @@ fn only_one_room_knows_each_secret() {
     for file in sources(&root().join("src")) {
         let (own, text) = (room(&file), fs::read_to_string(&file).expect("a source file"));
         for (what, owner) in owners {
-            // The demo is an application of its own, with a pool of its own.
+            // The demo is a separate application with its own pool.
             let is_demo = file.ends_with("cli/demo.rs") || file.iter().any(|part| part == "demo");
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             let found = code.into_iter().any(|line| line.contains(what));

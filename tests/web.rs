@@ -1,4 +1,4 @@
-//! The web side as clients see it: `serve` on a free port, with a made-up exposition.
+//! The web server as clients see it: `serve` on a free port, with an example exposition.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail that way")]
 

@@ -79,7 +79,7 @@ async fn a_root_signs_what_psql_lets_it_sign() {
     let scene = Scene::new();
     for (what, root, signs) in &roots {
         for (form, extensions) in [("v3", v3), ("authority", ca_leaf), ("v1", &[])] {
-            // With a name-constrained root psql accepts other host forms too; the exporter does not.
+            // With a name-constrained root psql accepts the other certificate forms too; the exporter does not.
             if what.starts_with("for ") && form != "v3" {
                 continue;
             }

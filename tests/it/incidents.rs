@@ -22,7 +22,7 @@ use crate::support::process::Program;
 use crate::support::web::{get, scrape_until};
 use crate::support::{installed, wait_for, workplace};
 
-/// What happens to a target during the test.
+/// The kinds of incident.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Incident {
     Nothing,
@@ -102,7 +102,7 @@ const APP: (&str, &str) = ("app", "apple");
 const JOB: &str = "batch";
 /// The factor by which all times of the rules are divided.
 const FACTOR: &str = "60";
-/// How long no incident happens. With the incidents' time this is an hour of the rules' time for the quiet target.
+/// The time without any incident. With the incidents' time this is an hour of the rules' time for the quiet target.
 const QUIET: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 

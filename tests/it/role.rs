@@ -7,7 +7,7 @@ use crate::support::postgres::Cluster;
 const SCRIPT: &str = include_str!("../../deploy/sql/role.sql");
 const ROLE: &str = "db_pool_exporter";
 
-/// A cluster on which the script ran twice, and a session of another role for the exporter to see.
+/// A cluster on which the script ran twice, with another role, `app`.
 fn prepared(major: u32) -> Cluster {
     let cluster = Cluster::builder()
         .version(major)

@@ -1,4 +1,4 @@
-//! TLS with real servers, and the real psql beside us: the same URL must come to the same end.
+//! TLS with real servers: for the same URL, the exporter and the real psql must get the same result.
 
 use std::fs;
 use std::time::{Duration, SystemTime};

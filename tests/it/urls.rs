@@ -1,5 +1,5 @@
-//! The daemon as its user configures it: every form of a URL, libpq's variables and files, TLS or not,
-//! PgBouncer between; and passwords that change while it runs.
+//! The daemon as users configure it: every form of a URL, libpq's variables and files, with and without TLS, through
+//! PgBouncer, and with passwords that change while it runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,13 +21,13 @@ fn daemon(variables: &[(&str, &str)]) -> Builder {
     variables.iter().fold(builder, |builder, (name, value)| builder.env(name, value))
 }
 
-/// How many connects failed so.
+/// The number of failed connects with this phase and reason.
 fn errors(found: &Answer, phase: &str, reason: &str) -> f64 {
     let labels = format!("target=\"default\",phase=\"{phase}\",reason=\"{reason}\"");
     found.sample(&format!("db_pool_connect_errors_total{{{labels}}}")).unwrap_or_default()
 }
 
-/// What it says once `db_pool_up` is so.
+/// The scrape in which `db_pool_up` has this value.
 fn scrape(variables: &[(&str, &str)], up: f64) -> Answer {
     let mut daemon = daemon(variables).start();
     let address = daemon.address();
@@ -75,15 +75,15 @@ fn libpqs_variables_and_files_fill_what_the_url_leaves_open() {
         let sql = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'ours'";
         assert_eq!(cluster.psql(sql), "t");
     }
-    // What the URL says holds, and what fills it comes in libpq's order.
+    // The URL wins; missing parts are filled in libpq's order.
     let url = format!("postgresql://app@127.0.0.1:{port}/postgres?application_name=theirs");
     let stronger = [("DATABASE_URL", url.as_str()), ways[0], ("PGPASSFILE", "/nowhere")];
     let weaker = [("PGHOST", "192.0.2.1"), ("PGUSER", "x"), ("PGDATABASE", "x"), ("PGPORT", "1")];
     scrape(&[&stronger[..], &weaker].concat(), 1.0);
-    // An empty variable is as good as none.
+    // An empty variable counts as unset.
     let empty = [("DATABASE_URL", ""), ("PGHOST", "192.0.2.1"), ("DB_CONNECT_TIMEOUT", "0.3")];
     assert!(scrape(&empty, 0.0).body.contains("db_pool_up"));
-    // Both only work together: a read-only session where one is asked for.
+    // PGOPTIONS makes the session read-only; PGTARGETSESSIONATTRS says which kind of session is wanted.
     let read_only = ("PGOPTIONS", "-c default_transaction_read_only=on");
     for (wanted, up) in [("read-only", 1.0), ("read-write", 0.0)] {
         let session = [("DATABASE_URL", url.as_str()), ways[0], read_only];
@@ -248,7 +248,7 @@ fn it_works_through_pgbouncer_which_pools_transactions() {
     }
 }
 
-/// PgBouncer before a cluster, with this sslmode for its clients.
+/// PgBouncer in front of a cluster, with this sslmode for its clients.
 fn pgbouncer(cluster: &Cluster, scene: &Scene, mode: &str) -> Program {
     let folder = workplace::folder("certificates");
     let write = |name: &str, content: &[u8]| {
@@ -267,7 +267,7 @@ fn pgbouncer(cluster: &Cluster, scene: &Scene, mode: &str) -> Program {
     bouncer::start(cluster, ("app", "secret"), &lines)
 }
 
-/// A file that nobody else may read.
+/// Writes a file that only its owner may read.
 fn private(folder: &Path, name: &str, content: &str) -> PathBuf {
     let path = folder.join(name);
     fs::write(&path, content).expect("the folder is ours");

@@ -1,9 +1,9 @@
-//! The views against real servers, with what SQL, SQLAlchemy and the servers themselves say beside them.
+//! The views on real servers, compared with results of SQL, of SQLAlchemy and of the servers themselves.
 //!
-//! The tests run on the operating system's PostgreSQL, and on the oldest and the newest supported one;
-//! with TEST_POSTGRES on that version alone (`make test-all` goes through all).
+//! The tests run on the operating system's PostgreSQL, and on the oldest and the newest supported version. If
+//! TEST_POSTGRES is set, they run on that version only (`make test-all` uses each version in turn).
 
-/// Makes a test of each function for each version.
+/// Defines a test of each function for each version.
 macro_rules! on_versions {
     ($($name:ident),+ $(,)?) => {
         mod usual { $( #[tokio::test] async fn $name() { super::$name(None).await } )+ }
@@ -26,12 +26,12 @@ mod write;
 
 use crate::support::postgres::{Builder, Cluster};
 
-/// Whether no version was asked for.
+/// Reports whether TEST_POSTGRES is not set.
 fn all_versions() -> bool {
     std::env::var_os("TEST_POSTGRES").is_none_or(|version| version.is_empty())
 }
 
-/// A cluster of a version; `None`: the usual one.
+/// A cluster of a version; `None` is the default version.
 fn builder(version: Option<u32>) -> Builder {
     match version {
         Some(major) => Cluster::builder().version(major),

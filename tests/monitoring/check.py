@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What must hold for the rules, the runbooks and the dashboards: one function each, run by its name.
+"""Checks of the rules, the runbooks and the dashboards: one function each, run by its name.
 
-`tests/it/rules.rs` and `tests/it/dashboards.rs` run each as a test. All problems are told at once.
+`tests/it/rules.rs` and `tests/it/dashboards.rs` run each as a test. All problems are printed at once.
 The rules for dashboards are those of Grafana's dashboard-linter.
 """
 
@@ -16,13 +16,13 @@ import yaml
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 RUNBOOKS = TOP / "docs/runbooks"
-# Prometheus's own series, and what every scrape has.
+# Names that are not in METRICS.md: files, Prometheus's own series, and series of every scrape.
 FILES = {"db_pool_alerts", "db_pool_exporter", "db_pool_recording"}  # the program, and rule files
 BUILT_IN = {"up", "ALERTS", "ALERTS_FOR_STATE", "scrape_duration_seconds"}
 PANELS = {"bargauge", "heatmap", "row", "stat", "state-timeline", "table", "timeseries"}
 
 
-# --- what there is -----------------------------------------------------------------------------------------
+# --- input -------------------------------------------------------------------------------------------------
 
 
 def groups(name):
@@ -53,14 +53,14 @@ def panels():
 
 
 def queries():
-    """Every query of every panel, with where it stands."""
+    """Every query of every panel, with its place."""
     for where, panel in panels():
         for target in panel.get("targets", []):
             yield where, target["expr"]
 
 
 def published():
-    """The names of METRICS.md, and those that histograms bring along; counters by themselves."""
+    """The names of METRICS.md with the series of histograms, and those that are counters."""
     names, counters = set(), set()
     for line in (TOP / "METRICS.md").read_text(encoding="utf-8").splitlines():
         row = re.match(r"\| `(\w+)` \| (\w+) \|", line)
@@ -78,13 +78,13 @@ def published():
 
 
 def pending():
-    """Names of the catalogue that are used here and not published yet."""
+    """Names of planned metrics that are used here but not published yet."""
     path = TOP / "tests/monitoring/pending.txt"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {line for line in lines if line and not line.startswith("#")}
 
 
-# --- PromQL, as far as it is needed ------------------------------------------------------------------------
+# --- PromQL, the parts that are needed ---------------------------------------------------------------------
 
 NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:]*")
 
@@ -114,7 +114,7 @@ def names(expr):
 
 
 def uncovered(expressions):
-    """Names in expressions that nobody publishes or records."""
+    """Names in expressions that are neither published nor recorded."""
     known = published()[0] | recorded() | BUILT_IN | FILES | pending()
     for where, expr in expressions:
         for name in sorted(names(expr) - known):
@@ -162,12 +162,12 @@ def every_alert_tells_what_it_is_and_where_to_go_on():
         if "{{" not in notes["summary"] and not rule["expr"].startswith("absent("):
             yield f"{name}: no value in the summary"
         if not notes["description"].endswith("."):
-            yield f"{name}: the description is no sentence"
+            yield f"{name}: the description is not a sentence"
         if not notes["runbook_url"].endswith(f"/{name}.md"):
-            yield f"{name}: runbook_url leads elsewhere"
+            yield f"{name}: runbook_url is not the page of this alert"
         board = re.search(r"/d/([a-z-]+)", notes["dashboard_url"])
         if not board or board.group(1) not in uids:
-            yield f"{name}: dashboard_url leads nowhere"
+            yield f"{name}: dashboard_url has no such dashboard"
 
 
 def every_alert_has_a_runbook_and_every_runbook_an_alert():
@@ -190,10 +190,10 @@ def every_runbook_has_its_chapters_and_queries_that_can_be_typed():
         if not text.startswith(f"# {path.stem}\n"):
             yield f"{path.name}: the title is not its name"
         if "```" not in text:
-            yield f"{path.name}: nothing to type"
+            yield f"{path.name}: no command or query"
         for link in re.findall(r"\]\(([^)]+)\)", text):
             if "://" not in link and not (path.parent / link.split("#")[0]).exists():
-                yield f"{path.name}: {link} leads nowhere"
+                yield f"{path.name}: {link} does not exist"
     yield from parses([(path.name, expr.strip()) for path in sorted(RUNBOOKS.glob("*.md"))
                        for block in re.findall(r"```promql\n(.*?)```", path.read_text(encoding="utf-8"), re.S)
                        for expr in block.strip().split("\n\n")])
@@ -272,12 +272,12 @@ def the_data_source_and_the_job_are_variables():
             yield f"{name}: no data source variable"
         job = variables.get("job", {})
         if job.get("label") != "Job" or not job.get("multi") or job.get("allValue") != ".+":
-            yield f"{name}: the variable job is not as dashboard-linter wants it"
+            yield f"{name}: the variable job breaks dashboard-linter's rule"
         if not {"target", "instance"} & set(variables):
             yield f"{name}: neither target nor instance can be chosen"
         for key, variable in variables.items():
             if variable["type"] == "query" and (variable["refresh"] != 2 or variable["datasource"]["uid"] != "${datasource}"):
-                yield f"{name}: ${key} is not read again when the time changes, or has another source"
+                yield f"{name}: ${key} is not refreshed when the time range changes, or has another source"
     for where, panel in panels():
         sources = [target["datasource"] for target in panel.get("targets", [])]
         sources += [panel["datasource"]] if panel["type"] != "row" else []
@@ -352,7 +352,7 @@ def rates_use_the_rate_interval_and_only_counters_are_rated():
 
 
 def nothing_doubles_when_two_exporters_watch_one_target():
-    """A sum over series has to keep the exporters apart, and a maximum to come after it."""
+    """A sum must keep the exporters separate, and be followed by a maximum over them."""
     allowed = re.compile(r"sum (?:by \([^)]*\binstance\b[^)]*\)|without \(instance_id\))|sum\([^()]*(?:max|min) by|"
                          r"sum\(1 - max by|histogram_quantile\([^,]*, sum by")
     for where, expr in queries():
@@ -386,7 +386,7 @@ def typed(expr):
 
 
 def parses(expressions):
-    """What promtool says of expressions, as if they were recorded."""
+    """Parses expressions with promtool, as recording rules; returns its errors."""
     if not expressions:
         return
     body = [{"record": f"check:expression_{number}", "expr": expr} for number, (_, expr) in enumerate(expressions)]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Copies the rules with all times divided, so that an hour of an incident passes in a minute.
+"""Copies the rules with all times divided by a factor, so that an hour of an incident passes in a minute.
 
-Usage: compress.py FACTOR FOLDER. Windows, `for`, offsets and intervals of evaluation are divided; of the
-thresholds only those that are times of the rules themselves, and a few are lowered to what a test can wait for.
+Usage: compress.py FACTOR FOLDER. Windows, `for`, offsets and evaluation intervals are divided. A few thresholds are
+replaced: those that are times of the rules themselves, and those that a test cannot wait for.
 """
 
 import pathlib
@@ -19,13 +19,13 @@ THRESHOLDS = {
 
 
 def divided(text, factor):
-    """A duration, `5m` say, in milliseconds."""
+    """Converts a duration such as `5m` to milliseconds."""
     total = sum(int(number) * MILLISECONDS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
     return f"{max(1, total // factor)}ms"
 
 
 def compress(text, factor):
-    """All of one file."""
+    """Converts the text of one file."""
     time = r"(?:\d+[smhd])+"
     text = re.sub(rf"\[({time})\]", lambda m: f"[{divided(m[1], factor)}]", text)
     text = re.sub(rf"\b(for|interval): ({time})$", lambda m: f"{m[1]}: {divided(m[2], factor)}", text, flags=re.M)
@@ -38,7 +38,7 @@ def compress(text, factor):
 
 
 def main():
-    """Both files."""
+    """Converts both files."""
     factor, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
     for name in ("db_pool_recording.yml", "db_pool_alerts.yml"):
         (folder / name).write_text(compress((ALERTS / name).read_text(encoding="utf-8"), factor), encoding="utf-8")

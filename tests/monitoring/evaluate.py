@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs every expression of every panel and rule against a Prometheus: none fails, and every panel shows something.
 
-Usage: evaluate.py URL START END, the time of a run in which things went wrong. What may be empty stands in
-empty.txt, with its reason; panels of metrics that are not published yet are left out.
+Usage: evaluate.py URL START END, with the time of a run with incidents. empty.txt lists the panels that may be empty,
+each with its reason. Panels of metrics that are not published yet are skipped.
 """
 
 import json
@@ -15,7 +15,7 @@ import check
 
 
 def ask(url, path, **parameters):
-    """The data that Prometheus answers, or what it says is wrong."""
+    """Returns the data of Prometheus's answer, or its error."""
     data = urllib.parse.urlencode(parameters).encode()
     try:
         with urllib.request.urlopen(url + path, data=data or None, timeout=60) as answer:
@@ -35,14 +35,14 @@ def has_number(series):
 
 
 def excused():
-    """What may be empty: the panel, and why."""
+    """The panels that may be empty, with the reason."""
     path = pathlib.Path(__file__).with_name("empty.txt")
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     return dict(line.split(" -- ", 1) for line in lines)
 
 
 def problems(url, start, end):
-    """Everything that is wrong, and how much was looked at."""
+    """Returns all problems, and the number of evaluated expressions."""
     may_be_empty, looked = excused(), 0
     titles = set()
     for where, panel in check.panels():
@@ -76,7 +76,7 @@ def problems(url, start, end):
 
 
 def main():
-    """Tells all problems."""
+    """Prints all problems."""
     found = list(problems(sys.argv[1].rstrip("/"), sys.argv[2], sys.argv[3]))
     if found:
         sys.exit("\n".join(found))

@@ -1,16 +1,16 @@
 """An application with SQLAlchemy's pool, driven step by step.
 
-A command a line on standard input, its answer as a line of JSON on standard output:
-what SQLAlchemy's own pool says afterwards.
+Reads one command per line from standard input. Answers each with a line of JSON on standard output: the status of
+SQLAlchemy's own pool after the command.
 
     warm N   check N connections out at once, use them, return them
     busy N   check N out, each running a statement that does not end by itself
     hold N   check N out, each idle in a transaction
     bare N   check N out, and send nothing
-    wait N   N tasks that ask for a connection and keep it once they have one
-    settle   return those whose statement was ended from outside
-    return N return the N that were checked out first, of those that run nothing
-    status   nothing
+    wait N   start N tasks that request a connection and then keep it
+    settle   return the connections with a statement that was ended from outside
+    return N return the N that were checked out first, of those that run no statement
+    status   do nothing
 """
 
 import asyncio
@@ -69,7 +69,7 @@ async def obey(command, n):
     elif command == "return":
         for _ in range(n):
             await out.pop(0).close()
-    # Waiters take what has become free, statements reach the server.
+    # Gives waiting tasks time to take free connections, and statements time to reach the server.
     await asyncio.sleep(0.1)
 
 

@@ -1,7 +1,7 @@
 """Reads an exposition with the strict parsers of prometheus_client: parse.py text|openmetrics FILE.
 
-Prints the names of the families. Fails where the parser does, and where a family or a sample stands twice,
-which the parser of the text format lets pass.
+Prints the names of the families. Fails if the parser fails, or if a family or a sample occurs twice, which the parser of
+the text format accepts.
 """
 
 import sys

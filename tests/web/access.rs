@@ -2,7 +2,7 @@ use db_pool_exporter::http::ServerSettings;
 
 use crate::support::{Folder, run, settings, start};
 
-/// Reload in a server that cannot reload answers 503: it was let in.
+/// This server cannot reload and answers 503, which shows that the request was accepted.
 async fn reload(server: &crate::support::Server, headers: &[&str]) -> u16 {
     server.ask("POST", "/-/reload", headers).await.status
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::{Server, settings, start};
 
-/// A server with a target that is not there.
+/// A server of the API with a target that does not exist.
 fn server(settings: ServerSettings) -> Server {
     let server = start(settings);
     let connect = pool::fixture::connect("postgresql://app@127.0.0.1:1/orders?sslmode=disable");

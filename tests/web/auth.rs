@@ -40,7 +40,7 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
         "Authorization: Basic b3RoZXI6d3Jvbmc=",
         "Authorization: Basic cHJvbTpnZWhlaW0=",
     ];
-    // The shortest of several, in turns: whatever else the machine does only adds.
+    // The shortest of several alternating measurements, because load on the machine only adds time.
     let mut shortest = [f64::INFINITY; 3];
     for _ in 0..9 {
         for (header, best) in headers.iter().zip(&mut shortest) {

@@ -86,7 +86,7 @@ async fn long_uris_and_large_bodies_are_refused() {
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_503() {
     let server = start(short(quick()));
-    // Nobody answers the reload.
+    // The reload request is never answered.
     assert_eq!(server.ask("POST", "/-/reload", &[]).await.status, 503);
     let text = "POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nx";
     let started = Instant::now();

@@ -13,7 +13,7 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Passes requests on to a server, one after the other; keeps each with its answer, as text.
+/// Forwards requests to a server, one after the other; stores each with its answer, as text.
 async fn relay(listener: TcpListener, to: SocketAddr, seen: Arc<Mutex<Vec<String>>>) {
     while let Ok((mut client, _)) = listener.accept().await {
         let mut request = Vec::new();
@@ -32,7 +32,7 @@ async fn relay(listener: TcpListener, to: SocketAddr, seen: Arc<Mutex<Vec<String
     }
 }
 
-/// Two jobs: plain, and over TLS with a password.
+/// Two scrape jobs: plain HTTP, and TLS with a password.
 fn configuration(folder: &Folder, plain: u16, secure: u16) -> String {
     let authority = folder.path("ca.pem").display().to_string();
     format!(
@@ -76,7 +76,7 @@ async fn a_real_prometheus_scrapes_gzip_plain_and_over_tls_with_a_password() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         output = curl([query.clone()]).await.output;
         if output.contains("\"plain\"") && output.contains("\"secure\"") {
-            // The value of both, read out of what the scrape brought.
+            // Both jobs have the value that the server exposes.
             assert_eq!(output.matches("\"100\"]").count(), 2, "{output}");
             let seen = seen.lock().unwrap();
             let first = seen.first().unwrap();

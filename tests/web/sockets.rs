@@ -60,7 +60,7 @@ async fn without_a_host_both_families_answer() {
         let answer = curl([format!("http://{host}:{port}/metrics")]).await;
         assert_eq!(answer.status, "200 1.1", "{host}");
     }
-    // An IPv4 client on the dual stack socket is on loopback all the same.
+    // An IPv4 client of the dual-stack socket also counts as loopback.
     let reload = curl(
         ["-X", "POST", "-H", "Origin: null"]
             .map(str::to_owned)
@@ -71,7 +71,7 @@ async fn without_a_host_both_families_answer() {
     assert!(reload.output.contains("another site"));
 }
 
-/// The program, started by systemd's own means with a Unix socket; `limits` is for the shell.
+/// The program, started by systemd's own tool with a Unix socket; `limits` is a shell command.
 async fn activated(limits: &str, path: &std::path::Path) -> tokio::process::Child {
     let activator = tokio::process::Command::new("sh")
         .args(["-c", &format!("{limits} exec systemd-socket-activate -l \"$@\""), "sh"])

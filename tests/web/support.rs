@@ -1,4 +1,4 @@
-//! A server to ask, and ways to ask it.
+//! A test server, and clients for it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(crate) const FAMILIES: &[Reading<u32>] = &[
     },
 ];
 
-/// A folder that is gone at the end.
+/// A temporary folder, removed when dropped.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
@@ -121,7 +121,7 @@ fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server
 }
 
 impl Server {
-    /// Asks with these header lines and no others but Host and Connection.
+    /// Sends a request with these header lines, besides Host and Connection.
     pub(crate) async fn ask(&self, method: &str, target: &str, headers: &[&str]) -> Answer {
         let (address, method, target) = (self.address, method.to_owned(), target.to_owned());
         let headers: Vec<String> = headers.iter().map(|line| (*line).to_owned()).collect();
@@ -146,7 +146,7 @@ impl Server {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Runs curl with `{}` in an argument as host and port.
+    /// Runs curl; `{}` in an argument is replaced by host and port.
     pub(crate) async fn curl(&self, arguments: &[&str]) -> Curl {
         let here = format!("localhost:{}", self.address.port());
         let arguments = arguments.iter().map(|text| text.replace("{}", &here));
@@ -154,7 +154,7 @@ impl Server {
     }
 }
 
-/// What curl said: its exit code, the status, and its output.
+/// The result of curl: exit code, HTTP status and output.
 pub(crate) struct Curl {
     pub(crate) exit: i32,
     pub(crate) status: String,
@@ -173,7 +173,7 @@ pub(crate) async fn curl(arguments: impl IntoIterator<Item = String>) -> Curl {
     Curl { exit: done.status.code().unwrap(), status, output }
 }
 
-/// Reads to the end; a reset is an end too.
+/// Reads to the end; a reset counts as an end.
 pub(crate) async fn read_all(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
     while let Ok(Ok(n @ 1..)) =

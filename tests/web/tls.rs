@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use crate::support::{Curl, Folder, Server, run, settings, start, try_start};
 
-/// An authority, a server, a client of the authority's, and a client of its own.
+/// An authority, a server, a client certificate of the authority, and a self-signed client certificate.
 pub(crate) async fn certificates() -> Folder {
     let folder = Folder::new();
     let here = folder.path("");
@@ -73,7 +73,7 @@ async fn https_speaks_both_versions_of_http_and_tls() {
     ] {
         assert_eq!(ask(&server, &folder, None, flags).await.status, status, "{flags:?}");
     }
-    // Plain HTTP to it is no harm.
+    // Plain HTTP to the TLS port does no harm.
     server.curl(&["http://{}/metrics"]).await;
     assert_eq!(ask(&server, &folder, None, &[]).await.status, "200 2");
 }
@@ -90,7 +90,7 @@ async fn http2_has_the_same_limits_and_keeps_its_connection() {
     assert_eq!(ask(&server, &folder, None, &["-H", &large]).await.status, "431 2");
     let long = format!("https://{{}}/?{}", "x".repeat(9000));
     assert_eq!(ask(&server, &folder, None, &[&long]).await.status, "414 2");
-    // Two requests a second apart, each with how many connections it opened.
+    // Two requests one second apart, each with the number of connections that it opened.
     let url = "https://{}/-/healthy";
     let twice = ["-w", "<%{num_connects}>", "--rate", "60/m", url, url];
     let output = ask(&server, &folder, None, &twice).await.output;

@@ -16,17 +16,17 @@ pub(crate) struct Application {
     output: BufReader<ChildStdout>,
 }
 
-/// What SQLAlchemy's pool says of itself.
+/// The status of SQLAlchemy's pool, as it reports it.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(crate) checkedin: u64,
     pub(crate) checkedout: u64,
-    /// Open connections less pool_size: negative at first.
+    /// Open connections minus pool_size: negative at first.
     pub(crate) overflow: i64,
 }
 
 impl Application {
-    /// Starts one that connects as this role, under this application_name.
+    /// Starts an application that connects as this role with this application_name.
     pub(crate) fn start(cluster: &Cluster, role: (&str, &str), name: &str) -> Application {
         let url = cluster.url(role.0, role.1).replace("postgresql://", "postgresql+asyncpg://");
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/app.py");
@@ -45,7 +45,7 @@ impl Application {
         Application { child, input, output }
     }
 
-    /// Has it do something; returns what its pool says then.
+    /// Sends a command; returns the pool's status after it.
     pub(crate) fn tell(&mut self, command: &str) -> Status {
         writeln!(self.input, "{command}").expect("the application reads");
         let mut line = String::new();

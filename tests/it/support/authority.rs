@@ -7,22 +7,22 @@ use std::process::Command;
 
 use super::workplace;
 
-/// A certification authority of a test's own.
+/// A certificate authority for one test.
 pub(crate) struct Authority {
     folder: PathBuf,
 }
 
-/// A certificate and its key, as PEM files that belong to us.
+/// A certificate and its key, as PEM files owned by the present user.
 #[derive(Clone)]
 pub(crate) struct Pair {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-/// How a certificate shall be.
+/// The properties of a certificate to create.
 pub(crate) struct Leaf<'a> {
     pub(crate) common_name: &'a str,
-    /// Lines of openssl's extension file; without any, openssl 3.0 writes version 1.
+    /// Lines of openssl's extension file. Without any, openssl 3.0 creates a version 1 certificate.
     pub(crate) extensions: &'a [&'a str],
     pub(crate) days: i32,
     /// Arguments that choose the key and the hash.
@@ -49,7 +49,7 @@ impl Authority {
         Authority::with(name, &["basicConstraints=critical,CA:TRUE"])
     }
 
-    /// One that signs itself, with just these extensions, whether they make it an authority or not.
+    /// Creates a self-signed certificate with exactly these extensions, even if they do not make it an authority.
     pub(crate) fn with(name: &str, extensions: &[&str]) -> Authority {
         let authority = Authority::empty();
         let extensions: Vec<&str> = extensions.iter().flat_map(|text| ["-addext", text]).collect();
@@ -61,7 +61,7 @@ impl Authority {
         authority
     }
 
-    /// One below this one, with just these extensions.
+    /// Creates an intermediate authority with exactly these extensions.
     pub(crate) fn below(&self, name: &str, extensions: &[&str]) -> Authority {
         let pair = self.issue(name, &Leaf { common_name: name, extensions, ..Leaf::default() });
         let authority = Authority::empty();
@@ -76,13 +76,13 @@ impl Authority {
         authority
     }
 
-    /// Itself as a server.
+    /// The authority's own certificate and key, for use as a server's.
     pub(crate) fn itself(&self) -> Pair {
         private(&self.file("ca.key"));
         Pair { certificate: self.file("ca.crt"), key: self.file("ca.key") }
     }
 
-    /// A file with several certificates.
+    /// Writes a file with several certificates.
     pub(crate) fn bundle(&self, name: &str, certificates: &[&Path]) -> PathBuf {
         let texts = certificates.iter().map(|path| fs::read(path).expect("openssl wrote it"));
         let path = self.file(name);
@@ -90,7 +90,7 @@ impl Authority {
         path
     }
 
-    /// Its own certificate: what `sslrootcert` is set to.
+    /// Its own certificate, for `sslrootcert`.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.file("ca.crt")
     }
@@ -121,7 +121,7 @@ impl Authority {
         self.pair(name)
     }
 
-    /// A certificate of `localhost` that signs itself and says CA:TRUE, as PostgreSQL's manual makes one.
+    /// A self-signed certificate for `localhost` with CA:TRUE, created as in PostgreSQL's manual.
     pub(crate) fn self_signed(&self, name: &str, options: &[&str]) -> Pair {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
         let words = ["req", "-x509", "-nodes", "-days", "10", "-newkey", "rsa:2048"];
@@ -133,7 +133,7 @@ impl Authority {
         self.pair(name)
     }
 
-    /// Writes a key in another form, made by an openssl command that takes `-in` and `-out`.
+    /// Converts the key with an openssl command that takes `-in` and `-out`.
     pub(crate) fn convert(&self, pair: &Pair, name: &str, command: &[&str]) -> Pair {
         let key = self.file(name);
         let from = pair.key.to_str().expect("made of plain characters");
@@ -178,5 +178,5 @@ fn private(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
 }
 
-/// Nothing of the system's own, which adds extensions.
+/// An empty openssl configuration, because the system's own one adds extensions.
 const CONFIGURATION: &str = "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=unnamed\n";

@@ -1,4 +1,4 @@
-//! PgBouncer before a cluster.
+//! PgBouncer in front of a cluster.
 
 use std::fs;
 
@@ -6,8 +6,8 @@ use super::postgres::Cluster;
 use super::process::Program;
 use super::{free_port, installed, workplace};
 
-/// Starts PgBouncer with transaction pooling for one role, its password and these further lines of its section
-/// `[pgbouncer]`. It refuses to be root.
+/// Starts PgBouncer with transaction pooling for one role and its password, and with these additional lines in its
+/// section `[pgbouncer]`. PgBouncer refuses to run as root.
 pub(crate) fn start(cluster: &Cluster, role: (&str, &str), lines: &str) -> Program {
     let folder = workplace::folder("bouncer");
     let users = folder.join("users");

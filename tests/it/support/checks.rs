@@ -1,4 +1,4 @@
-//! The checks of `tests/monitoring/check.py`, each run as a test, and programs that have to succeed.
+//! Runs the checks of `tests/monitoring/check.py` as tests, and programs that must succeed.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use super::installed;
 
-/// Runs one function of `tests/monitoring/check.py`; fails with the problems that it tells.
+/// Runs one function of `tests/monitoring/check.py`; fails with the problems that it prints.
 pub(crate) fn check(name: &str) {
     static PROGRAMS: OnceLock<(String, String)> = OnceLock::new();
     let (python, promtool) =
@@ -15,7 +15,7 @@ pub(crate) fn check(name: &str) {
     succeeds(python, [&file("tests/monitoring/check.py"), name, promtool]);
 }
 
-/// Runs a program in the project's folder; fails with what it says when it fails.
+/// Runs a program in the project's folder; if it fails, panics with its output.
 pub(crate) fn succeeds<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) {
     let output = Command::new(program)
         .args(arguments)
@@ -32,7 +32,7 @@ pub(crate) fn file(path: &str) -> String {
     path.to_str().expect("paths are UTF-8").to_owned()
 }
 
-/// Makes a test of each name, which is also the name of its check.
+/// Defines a test for each name; the check has the same name.
 macro_rules! checks {
     ($($name:ident),+ $(,)?) => {
         $(

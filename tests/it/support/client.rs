@@ -1,4 +1,4 @@
-//! Two clients for one URL: our pool, and the real psql beside it.
+//! Two clients for one URL: the exporter's pool and the real psql.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::{installed, pools};
 
-/// What trying a URL came to.
+/// The result of connecting with a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Refused,
@@ -16,23 +16,23 @@ pub(crate) enum Outcome {
     Encrypted,
 }
 
-/// A pool for a URL, with few and short limits.
+/// A small pool with short time-outs for a URL.
 pub(crate) fn pool(url: &str, credentials: Credentials) -> Arc<Pool> {
     let settings = ConnectSettings { credentials, ..fixture::connect(url) };
     pools::pool(settings, pools::limits(2, 1))
 }
 
-/// Credentials of the URL alone, and files in this home.
+/// Login settings from the URL alone, with files from this home directory.
 pub(crate) fn at_home(home: &Path) -> Credentials {
     Credentials { source: None, home: Some(home.to_owned()) }
 }
 
-/// A fresh connect of ours.
+/// Opens a fresh connection with the exporter's pool.
 pub(crate) async fn connect(url: &str, home: &Path) -> Result<Backend, ConnectError> {
     pool(url, at_home(home)).try_connect().await.map(|(_, server)| server)
 }
 
-/// What a fresh connect of ours comes to.
+/// The result of a fresh connection of the exporter's pool.
 pub(crate) fn outcome(result: &Result<Backend, ConnectError>) -> Outcome {
     match result {
         Ok(Backend { tls: Some(_), .. }) => Outcome::Encrypted,
@@ -41,7 +41,7 @@ pub(crate) fn outcome(result: &Result<Backend, ConnectError>) -> Outcome {
     }
 }
 
-/// What psql's connect comes to, and what psql says to it.
+/// The result of psql's connection, and psql's message.
 pub(crate) async fn psql(url: &str, home: &Path) -> (Outcome, String) {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql"));

@@ -1,4 +1,4 @@
-//! What tests stand on: real servers of their own, scripted servers, programs, and the place they run in.
+//! The test harness: real servers, scripted servers, programs, and the folder that they run in.
 
 pub(crate) mod application;
 pub(crate) mod authority;
@@ -22,10 +22,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// A TCP port of 127.0.0.1 on which nobody listens, handed out once in this program.
+/// An unused TCP port of 127.0.0.1; each port is returned only once per test program.
 ///
-/// It lies below the range from which the kernel takes ports for port 0 and for outgoing connections:
-/// nobody gets it by chance while its server is stopped, so that connections are refused then.
+/// It is below the range from which the kernel assigns ports for port 0 and for outgoing connections. So no other
+/// process gets it by chance while its server is stopped, and connections are refused then.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let own = u16::try_from(std::process::id() % u32::from(PORTS)).expect("smaller than PORTS");
@@ -42,7 +42,7 @@ pub(crate) fn free_port() -> u16 {
 const FIRST_PORT: u16 = 15_000;
 const PORTS: u16 = 17_000;
 
-/// An address of this machine that is not the loopback's, if there is one. Nothing is sent.
+/// An address of this machine other than loopback, if there is one. Finding it sends no packet.
 pub(crate) fn outside_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -50,7 +50,7 @@ pub(crate) fn outside_address() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// Looks again and again until `look` finds something; fails the test after `limit`.
+/// Calls `look` repeatedly until it returns something; fails the test after `limit`.
 pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -62,12 +62,12 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() ->
     }
 }
 
-/// Gives what must not happen the time to happen. For absence alone: for a result, `wait_for` it.
+/// Waits, so that something unwanted has time to happen. Use it only for absence; for a result, use `wait_for`.
 pub(crate) fn nothing_may_happen_for(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Where a program or folder is that `scripts/setup.sh` looks after, by the words for its `--print`.
+/// The path of a program or folder that `scripts/setup.sh` installs; `words` are the arguments of its `--print`.
 pub(crate) fn installed(words: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup.sh");
     let output = Command::new(script)

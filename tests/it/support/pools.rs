@@ -1,4 +1,4 @@
-//! Pools of the library itself, without a daemon around them.
+//! Pools of the library, without a daemon.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::postgres::Cluster;
 /// The role that these pools log in as, and its password.
 pub(crate) const ROLE: (&str, &str) = ("app", "correct horse");
 
-/// A time for everything that should be quick.
+/// A time-out for everything that should be quick.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-/// PoolLimits with which nothing special happens.
+/// Limits for tests that are not about limits.
 pub(crate) fn limits(size: u32, overflow: u32) -> PoolLimits {
     PoolLimits {
         size,
@@ -29,7 +29,7 @@ pub(crate) fn limits(size: u32, overflow: u32) -> PoolLimits {
     }
 }
 
-/// How the role reaches a cluster, over TCP.
+/// The role's URL for a cluster, over TCP.
 pub(crate) fn connect(port: u16) -> pool::ConnectSettings {
     let url = format!("postgresql://{}@127.0.0.1:{port}/postgres?sslmode=disable", ROLE.0);
     let connect = pool::fixture::connect(&url);
@@ -38,12 +38,12 @@ pub(crate) fn connect(port: u16) -> pool::ConnectSettings {
     pool::ConnectSettings { dsn: Arc::new(dsn), timeout: Duration::from_secs(2), ..connect }
 }
 
-/// A pool that may open as many connections as its limits say.
+/// A pool with a budget of 100 connections, so that only its own limits apply.
 pub(crate) fn pool(connect: pool::ConnectSettings, limits: PoolLimits) -> Arc<Pool> {
     with_budget(connect, limits, Budget::new(100))
 }
 
-/// A pool with permits of its own.
+/// A pool with this connection budget.
 pub(crate) fn with_budget(
     connect: pool::ConnectSettings,
     limits: PoolLimits,
@@ -68,7 +68,7 @@ pub(crate) fn sessions(cluster: &Cluster) -> u64 {
     cluster.psql(&sql).parse().expect("a count")
 }
 
-/// The value of a sample among what the pool has counted; 0 when there is none.
+/// The value of one of the pool's samples; 0 if there is none.
 pub(crate) fn counted(pool: &Pool, sample: &str) -> u64 {
     let filter = Filter::default();
     let mut page = Page::new(Format::Text, &filter);

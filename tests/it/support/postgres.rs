@@ -1,7 +1,7 @@
-//! A real PostgreSQL cluster of one test's own.
+//! A real PostgreSQL cluster for one test.
 //!
-//! The superuser `postgres` gets in over the Unix socket without a password; over TCP, on 127.0.0.1, every
-//! role has to show a SCRAM password. As root the server runs as another user, for it refuses to be root.
+//! The superuser `postgres` logs in over the Unix socket without a password. Over TCP, on 127.0.0.1, every role needs a
+//! SCRAM password. If the tests run as root, the server runs as another user, because it refuses to run as root.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ use tokio_postgres::{Client, NoTls};
 use super::workplace::{self, processes_below, server_user, signal};
 use super::{free_port, installed, wait_for};
 
-/// A running cluster; dropping it ends its processes and removes its folder, also while a test panics.
+/// A running cluster. Dropping it ends its processes and removes its folder, also when a test panics.
 pub(crate) struct Cluster {
     server: Server,
     folder: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) struct Cluster {
     postmaster: Mutex<Option<Child>>,
 }
 
-/// How a cluster shall be.
+/// The settings of a cluster to create.
 #[derive(Default)]
 pub(crate) struct Builder {
     version: Option<u32>,
@@ -45,7 +45,7 @@ struct Server {
 }
 
 impl Cluster {
-    /// A cluster with nothing special, of the version that [`Builder::start`] takes.
+    /// A cluster with default settings, of the version that [`Builder::start`] chooses.
     pub(crate) fn start() -> Cluster {
         Cluster::builder().start()
     }
@@ -54,7 +54,7 @@ impl Cluster {
         Builder::default()
     }
 
-    /// The TCP port, on 127.0.0.1; it stays the same over restarts, and nobody else gets it meanwhile.
+    /// The TCP port on 127.0.0.1. It stays the same over restarts, and no other process gets it meanwhile.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -85,7 +85,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// What the server, or the lack of one, answered.
+    /// If the server refuses the connection or does not run.
     pub(crate) async fn client(
         &self,
         user: &str,
@@ -106,15 +106,15 @@ impl Cluster {
         connect(config.dbname(database)).await
     }
 
-    /// A new connection of a role over the Unix socket, which takes no password: quick to make.
+    /// A new connection of a role over the Unix socket, without a password, which is faster.
     pub(crate) async fn client_at_socket(&self, user: &str) -> Client {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.folder).port(self.port).user(user).dbname("postgres");
         connect(&config).await.expect("everybody gets in over the socket")
     }
 
-    /// Runs statements as the superuser, each in its own transaction; returns the rows as psql prints them
-    /// unaligned, one a line, with `|` between columns.
+    /// Runs statements as the superuser, each in its own transaction. Returns the rows in psql's unaligned format: one
+    /// per line, with `|` between columns.
     pub(crate) fn psql(&self, sql: &str) -> String {
         let mut psql = Command::new(psql_program());
         psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
@@ -124,7 +124,7 @@ impl Cluster {
         text(&output.stdout).trim_end().to_owned()
     }
 
-    /// Makes a role that may log in with this password.
+    /// Creates a role that can log in with this password.
     pub(crate) fn role(&self, name: &str, password: &str) {
         let password = password.replace('\'', "''");
         self.psql(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"));
@@ -132,7 +132,7 @@ impl Cluster {
 
     /// A hot standby of this cluster, by pg_basebackup; the cluster needs [`REPLICATION`] in its pg_hba.conf.
     ///
-    /// The npm builds have no pg_basebackup: for them the cluster's files are copied while it is stopped.
+    /// The npm builds have no pg_basebackup. With them the cluster is stopped and its files are copied.
     pub(crate) fn standby(&self) -> Cluster {
         let standby = Cluster {
             folder: workplace::folder(&format!("standby{}", self.server.major)),
@@ -180,13 +180,14 @@ impl Cluster {
         standby
     }
 
-    /// Ends the server as `pg_ctl stop -m fast` does: sessions are told and cut. Connections are refused then.
+    /// Stops the server like `pg_ctl stop -m fast`: sessions get an error and are closed. After that, connections are
+    /// refused.
     pub(crate) fn stop(&self) {
         self.thaw();
         self.end([(Signal::INT, Duration::from_secs(20)), (Signal::QUIT, QUICK)]);
     }
 
-    /// Ends the server as a crash does: sessions are cut without a word.
+    /// Ends the server like a crash: sessions are cut without a message.
     pub(crate) fn crash(&self) {
         self.thaw();
         self.end([(Signal::QUIT, QUICK)]);
@@ -210,12 +211,12 @@ impl Cluster {
         assert_eq!(self.psql("SELECT pg_reload_conf()"), "t");
     }
 
-    /// Halts the server and all its sessions: connections still open, and nothing answers any more.
+    /// Freezes the server and all its sessions: TCP connections can still be opened, but nothing answers.
     pub(crate) fn freeze(&self) {
         let postmaster = self.postmaster_pid().expect("the server is running");
         let mut halted = vec![postmaster];
         signal(postmaster, Signal::STOP);
-        // The postmaster makes no more children now; one more look finds those that it was just making.
+        // The frozen postmaster starts no more children. Search once more for those that it was just starting.
         loop {
             let others: Vec<Pid> =
                 self.processes().into_iter().filter(|pid| !halted.contains(pid)).collect();
@@ -227,7 +228,7 @@ impl Cluster {
         }
     }
 
-    /// Lets a frozen server go on; no harm when it is not frozen.
+    /// Resumes a frozen server; has no effect if it is not frozen.
     pub(crate) fn thaw(&self) {
         self.processes().into_iter().for_each(|pid| signal(pid, Signal::CONT));
     }
@@ -237,7 +238,7 @@ impl Cluster {
         processes_below(&self.folder)
     }
 
-    /// What the server has logged so far.
+    /// The server's log so far.
     pub(crate) fn log(&self) -> String {
         text(&fs::read(self.folder.join("log")).unwrap_or_default())
     }
@@ -250,7 +251,7 @@ impl Cluster {
         self.postmaster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a postmaster and waits until it takes connections.
+    /// Starts a postmaster and waits until it accepts connections.
     fn launch(&self) -> Child {
         let data = self.folder.join("data");
         let log = File::options()
@@ -278,7 +279,7 @@ impl Cluster {
         postmaster
     }
 
-    /// Sends one signal after the other until the server has ended; whatever is left then is killed.
+    /// Sends these signals one after the other until the server has ended, then kills remaining processes.
     fn end<const N: usize>(&self, signals: [(Signal, Duration); N]) {
         let Some(mut postmaster) = self.locked().take() else {
             return;
@@ -302,31 +303,31 @@ impl Drop for Cluster {
 }
 
 impl Builder {
-    /// A setting of postgresql.conf; the last one of a name counts.
+    /// Adds a setting to postgresql.conf; the last one of a name is effective.
     pub(crate) fn setting(mut self, name: &str, value: &str) -> Builder {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The major version, from 13 to 18; otherwise `TEST_POSTGRES`, or the operating system's newest.
+    /// Sets the major version, from 13 to 18. The default is `TEST_POSTGRES`, or else the operating system's newest.
     pub(crate) fn version(mut self, major: u32) -> Builder {
         self.version = Some(major);
         self
     }
 
-    /// A line of pg_hba.conf; those given come before the usual ones, in their order.
+    /// Adds a line to pg_hba.conf, after those added before and ahead of the default lines.
     pub(crate) fn hba(mut self, line: &str) -> Builder {
         self.hba.push(line.to_owned());
         self
     }
 
-    /// A file in the data folder that only the server may read, such as `server.key`.
+    /// Adds a file to the data folder that only the server may read, such as `server.key`.
     pub(crate) fn file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Builder {
         self.files.push((name.to_owned(), content.into()));
         self
     }
 
-    /// Makes the cluster and waits until it takes connections.
+    /// Creates the cluster and waits until it accepts connections.
     pub(crate) fn start(self) -> Cluster {
         let server = Server::find(self.version);
         let cluster = Cluster {
@@ -387,12 +388,12 @@ impl Server {
             let line = text(&finish(postgres, b"").stdout);
             let major =
                 line.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
-            Server { major: major.expect("it tells its version"), programs }
+            Server { major: major.expect("the output has a version"), programs }
         })
         .clone()
     }
 
-    /// A data folder as initdb makes it, made once a run for each version: it takes a second or two.
+    /// A data folder from initdb. It is created once per run and version, because that takes a second or two.
     fn template(&self) -> PathBuf {
         slot(&TEMPLATES, self.major)
             .get_or_init(|| {
@@ -409,7 +410,7 @@ impl Server {
             .clone()
     }
 
-    /// One of its programs, as the user that servers run as, and with nothing of our environment.
+    /// One of its programs, run as the servers' user and with an empty environment.
     fn program(&self, name: &str, folder: &Path) -> Command {
         let mut command = Command::new(self.programs.join(name));
         command
@@ -425,7 +426,7 @@ impl Server {
 
 async fn connect(config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;
-    // Ends with the client; a cut connection shows in the client's next query.
+    // This task ends with the client. A cut connection shows as an error of the client's next query.
     tokio::spawn(connection);
     Ok(client)
 }
@@ -435,7 +436,7 @@ fn psql_program() -> PathBuf {
     PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql")).clone()
 }
 
-/// Runs a program to its end; the test fails when the program does.
+/// Runs a program to its end; fails the test if the program fails.
 fn finish(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
@@ -444,7 +445,7 @@ fn finish(mut command: Command, input: &[u8]) -> Output {
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut pipe = child.stdin.take().expect("it was asked for");
-    // A program that ends early tells why on its standard error.
+    // If the program ended early, its standard error has the reason.
     let _ = pipe.write_all(input);
     drop(pipe);
     let output = child.wait_with_output().expect("the program is a child of ours");
@@ -473,7 +474,7 @@ fn become_server_user(command: &mut Command) {
     }
 }
 
-/// The last line of postmaster.pid is the state, which is how `pg_ctl -w` knows, too.
+/// Reads the server's state from the last line of postmaster.pid, as `pg_ctl -w` does.
 fn is_ready(data: &Path, pid: u32) -> bool {
     let content = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     let mut lines = content.lines();
@@ -496,7 +497,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The cell of a key. Whoever fills it blocks only those who wait for the same key.
+/// The cell for a key. Filling it blocks only threads that wait for the same key.
 fn slot<K: std::hash::Hash + Eq, V>(cells: &Cells<K, V>, key: K) -> Arc<OnceLock<V>> {
     let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(cells.get_or_insert_default().entry(key).or_default())
@@ -509,7 +510,7 @@ static TEMPLATES: Cells<u32, PathBuf> = Mutex::new(None);
 
 const QUICK: Duration = Duration::from_secs(6); // PostgreSQL kills its own stragglers after 5 s
 
-/// What every cluster has; nothing here outlives its test, so nothing needs to reach the disk.
+/// Settings of every cluster. The data need not survive the test, so nothing has to reach the disk.
 const USUAL: [(&str, &str); 7] = [
     ("listen_addresses", "127.0.0.1"),
     ("password_encryption", "scram-sha-256"),

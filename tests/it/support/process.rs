@@ -1,7 +1,7 @@
-//! A program that a test runs: the daemon, most of the time.
+//! A program that a test runs, usually the daemon.
 //!
-//! It gets an environment with nothing in it but PATH and what the test says, so that no PG* or DB_* variable
-//! of the developer's changes a result. Where it listens is read from /proc rather than from its log.
+//! Its environment has only PATH and the variables that the test sets, so that the developer's own PG* and DB_*
+//! variables do not change a result. The address on which it listens is read from /proc, not from its log.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -23,7 +23,7 @@ pub(crate) struct Program {
     folder: PathBuf,
 }
 
-/// How a program shall be run.
+/// The settings of a program to run.
 pub(crate) struct Builder {
     command: Command,
     folder: PathBuf,
@@ -60,12 +60,12 @@ impl Program {
         Pid::from_child(&self.child)
     }
 
-    /// Its working directory, which is its own.
+    /// Its own working directory.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The first address on which it listens for TCP connections; waits until there is one.
+    /// Waits until it listens for TCP connections; returns the first address.
     pub(crate) fn address(&mut self) -> SocketAddr {
         wait_for("an address to listen on", LIMIT, || {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -75,17 +75,17 @@ impl Program {
         })
     }
 
-    /// What it has written to standard error so far.
+    /// Its standard error so far.
     pub(crate) fn log(&self) -> String {
         read(&self.folder.join("stderr"))
     }
 
-    /// What it has written to standard output so far.
+    /// Its standard output so far.
     pub(crate) fn output(&self) -> String {
         read(&self.folder.join("stdout"))
     }
 
-    /// Waits until standard error holds `words`; returns the line.
+    /// Waits for a line with `words` on standard error; returns it.
     pub(crate) fn logged(&self, words: &str) -> String {
         wait_for(&format!("{words:?} in the log"), LIMIT, || {
             self.log().lines().find(|line| line.contains(words)).map(str::to_owned)

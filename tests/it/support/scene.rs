@@ -1,4 +1,4 @@
-//! Servers with certificates, and the URLs by which they are tried.
+//! Servers with certificates, and URLs to connect to them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ pub(crate) const HOSTNOSSL_ONLY: &str = "hostssl all all 127.0.0.1/32 reject";
 pub(crate) const CLIENT_CERTIFICATE: &str =
     "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca";
 
-/// Two authorities, one of which nobody's server knows, and an empty home.
+/// Two certificate authorities, one of them used by no server, and an empty home directory.
 pub(crate) struct Scene {
     pub(crate) authority: Authority,
     pub(crate) stranger: Authority,
@@ -39,7 +39,7 @@ impl Scene {
         self.authority.issue("server", leaf)
     }
 
-    /// The URLs of these sslmodes with each kind of root file.
+    /// URLs with each of these sslmodes and each kind of root file.
     pub(crate) fn urls(
         cluster: &Cluster,
         host: &str,
@@ -56,7 +56,7 @@ impl Scene {
         urls
     }
 
-    /// Fails unless we and psql come to the same end with each of these; tells how often to which.
+    /// Fails unless the exporter and psql get the same result for each URL; returns the number of each result.
     pub(crate) async fn agree(&self, what: &str, urls: &[String]) -> [usize; 3] {
         let mut differences = String::new();
         let mut counts = [0; 3];
@@ -73,7 +73,7 @@ impl Scene {
     }
 }
 
-/// A server with this certificate.
+/// Starts a server with this certificate.
 pub(crate) fn server(pair: &Pair) -> Builder {
     Cluster::builder()
         .setting("ssl", "on")

@@ -1,6 +1,6 @@
-//! Servers that fail exactly where a test wants it, for failures that a real server cannot show.
+//! Servers that fail at a chosen step, for failures that a real server cannot produce.
 //!
-//! They run on threads of their own: a blocked or paused runtime of the test does not change what they do.
+//! They run on their own threads, so that a blocked or paused test runtime does not affect them.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// What a server does with each connection; at its end the connection is closed.
+/// The steps of a server for each connection; after the last one the connection is closed.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     steps: Vec<Step>,
@@ -22,7 +22,7 @@ pub(crate) struct Server {
     stage: Arc<Stage>,
 }
 
-/// A server whose queue of new connections is full: the kernel does not answer, and connecting hangs.
+/// A server with a full listen backlog: the kernel does not answer, and connecting hangs.
 pub(crate) struct Unreachable {
     listener: Socket,
     waiting: Vec<TcpStream>,
@@ -38,10 +38,10 @@ enum Step {
     Reset,
 }
 
-/// What a server's threads share.
+/// Data shared by a server's threads.
 #[derive(Default)]
 struct Stage {
-    // Weak, so that a connection closes when its thread is done with it.
+    // Weak references, so that a connection closes when its thread ends.
     connections: Mutex<Vec<Weak<TcpStream>>>,
     received: Mutex<Vec<Vec<u8>>>,
     closed: AtomicBool,
@@ -62,17 +62,17 @@ impl Script {
         self.then(Step::ReadMessage)
     }
 
-    /// Sends these bytes as they are.
+    /// Sends these bytes unchanged.
     pub(crate) fn send(self, bytes: impl Into<Vec<u8>>) -> Script {
         self.then(Step::Send(bytes.into()))
     }
 
-    /// Does nothing for a while.
+    /// Pauses.
     pub(crate) fn pause(self, time: Duration) -> Script {
         self.then(Step::Pause(time))
     }
 
-    /// Swallows whatever comes and says nothing, until the client goes.
+    /// Reads and ignores all input without an answer, until the client closes the connection.
     pub(crate) fn silence(self) -> Script {
         self.then(Step::Silence)
     }
@@ -82,12 +82,12 @@ impl Script {
         self.then(Step::Reset)
     }
 
-    /// Plays it to everyone who connects to a free port of 127.0.0.1.
+    /// Runs the script for every client of a free port of 127.0.0.1.
     pub(crate) fn serve(self) -> Server {
         self.serve_on(Ipv4Addr::LOCALHOST.into())
     }
 
-    /// Plays it on a free port of another address of this machine.
+    /// Runs the script on a free port of another address of this machine.
     pub(crate) fn serve_on(self, address: IpAddr) -> Server {
         let listener = TcpListener::bind((address, 0)).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
@@ -104,7 +104,7 @@ impl Script {
 }
 
 impl Server {
-    /// Takes connections and never says a word.
+    /// Accepts connections and never answers.
     pub(crate) fn silent() -> Server {
         Script::new().silence().serve()
     }
@@ -113,12 +113,12 @@ impl Server {
         self.address
     }
 
-    /// The number of connections taken so far.
+    /// The number of connections accepted so far.
     pub(crate) fn accepted(&self) -> usize {
         locked(&self.stage.connections).len()
     }
 
-    /// What the read steps of all connections have read, in the order of its coming.
+    /// The packets that the read steps of all connections have read, in order of arrival.
     pub(crate) fn received(&self) -> Vec<Vec<u8>> {
         locked(&self.stage.received).clone()
     }
@@ -127,7 +127,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stage.closed.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts, which then sees that it is over.
+        // Wakes the accepting thread, which then notices the end.
         let _ = TcpStream::connect(self.address);
         for connection in locked(&self.stage.connections).iter().filter_map(Weak::upgrade) {
             let _ = connection.shutdown(Shutdown::Both);
@@ -168,7 +168,7 @@ impl Stage {
         }
     }
 
-    /// Ends early when the client goes away.
+    /// Ends early if the client closes the connection.
     fn play(&self, mut stream: &TcpStream, steps: Vec<Step>) -> io::Result<()> {
         for step in steps {
             match step {
@@ -188,7 +188,7 @@ impl Stage {
     }
 }
 
-/// A packet is its type, if it has one, and a length that counts itself but not the type.
+/// Reads a packet: an optional type byte, then a length that includes itself but not the type.
 fn read_packet(mut stream: &TcpStream, mut packet: Vec<u8>) -> io::Result<Vec<u8>> {
     stream.read_exact(&mut packet)?;
     let mut length = [0; 4];
@@ -199,7 +199,7 @@ fn read_packet(mut stream: &TcpStream, mut packet: Vec<u8>) -> io::Result<Vec<u8
     Ok(packet)
 }
 
-/// With a linger time of zero the kernel sends RST when the socket closes, unless a shutdown sent FIN before.
+/// Closes with RST: with a linger time of zero the kernel sends RST on close, unless a shutdown has sent FIN before.
 fn reset(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }

@@ -1,6 +1,6 @@
-//! A target of the library itself that watches a cluster, without a daemon around it.
+//! A target of the library that watches a cluster, without a daemon.
 //!
-//! Its role has a CONNECTION LIMIT of 3, always: whoever takes a fourth connection fails its test.
+//! Its role always has a CONNECTION LIMIT of 3: a test in which the exporter opens a fourth connection fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use tokio_util::task::TaskTracker;
 use super::pools::{connect, limits};
 use super::postgres::Cluster;
 
-/// The role that watches.
+/// The monitoring role.
 pub(crate) const MONITOR: (&str, &str) = ("monitor", "it watches");
 
-/// What the role that watches may see.
+/// The privileges of the monitoring role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Privilege {
     None,
@@ -30,7 +30,7 @@ pub(crate) enum Privilege {
     Superuser,
 }
 
-/// Makes the role that watches.
+/// Creates the monitoring role.
 pub(crate) fn monitor(cluster: &Cluster, privilege: Privilege) {
     cluster.role(MONITOR.0, MONITOR.1);
     cluster.psql("ALTER ROLE monitor CONNECTION LIMIT 3");
@@ -41,7 +41,7 @@ pub(crate) fn monitor(cluster: &Cluster, privilege: Privilege) {
     }
 }
 
-/// How a cluster is watched, by [`MONITOR`].
+/// The target settings for a cluster, with the role [`MONITOR`].
 pub(crate) fn settings(cluster: &Cluster, views: view::ViewSettings) -> TargetSettings {
     let mut connect = connect(cluster.port());
     let mut dsn = connect.dsn.as_ref().clone();
@@ -57,7 +57,7 @@ pub(crate) fn settings(cluster: &Cluster, views: view::ViewSettings) -> TargetSe
     }
 }
 
-/// A target that is probed when a test says so.
+/// A target that is probed on demand.
 pub(crate) struct Watch {
     target: Arc<Target>,
 }
@@ -74,7 +74,7 @@ impl Watch {
         }
     }
 
-    /// The value of a sample of what the probes count and time.
+    /// The value of one of the probes' samples.
     pub(crate) fn instrument(&self, sample: &str) -> f64 {
         let filter = Filter::default();
         let mut page = Page::new(Format::Text, &filter);
@@ -84,25 +84,25 @@ impl Watch {
         value.unwrap_or_else(|| panic!("no {sample} in\n{text}")).parse().expect("a number")
     }
 
-    /// One probe, with a fresh connect.
+    /// Runs one probe with a fresh connection.
     pub(crate) async fn probe(&self) -> Snapshot {
         probe::once(&self.target, true).await
     }
 
-    /// One probe of which every part succeeds.
+    /// Runs one probe; fails unless every part succeeds.
     pub(crate) async fn good(&self) -> Snapshot {
         let snapshot = self.probe().await;
         assert_eq!(failures(&snapshot), [] as [(ProbePart, pool::Reason); 0], "{snapshot:?}");
         snapshot
     }
 
-    /// One good probe, as its lines of the exposition.
+    /// Runs one successful probe; returns its lines of the exposition.
     pub(crate) async fn lines(&self) -> Lines {
         Lines::new(self.good().await)
     }
 }
 
-/// The parts that failed, and why.
+/// The failed parts, with their reasons.
 pub(crate) fn failures(snapshot: &Snapshot) -> Vec<(ProbePart, pool::Reason)> {
     let parts = snapshot.parts();
     parts.filter_map(|(part, result)| Some((part, result.err()?.reason))).collect()
@@ -122,7 +122,7 @@ impl Running {
         Running { roster, stop }
     }
 
-    /// The next snapshot that begins after now.
+    /// Waits for a snapshot of a probe that starts after this call.
     pub(crate) async fn next(&self) -> Arc<Snapshot> {
         let target = self.roster.target("watched").expect("it was applied");
         let mut published = target.subscribe();

@@ -1,9 +1,9 @@
-//! The folder in which everything that a run of the tests makes lies, and the watchdog that clears it.
+//! The folder for everything that a test run creates, and the watchdog that removes it.
 //!
-//! Statics are not dropped and a killed program drops nothing, not even while its servers are frozen. So
-//! a shell in a session of its own holds the other end of a pipe: when this program is gone, however it
-//! went, the pipe closes and the shell ends every process whose working directory lies below the folder,
-//! and removes the folder. Whatever a test starts therefore gets its working directory there.
+//! Rust does not drop statics, and a killed program drops nothing, although its servers may still run or be frozen. So
+//! a shell in its own session holds the other end of a pipe. When this program ends for any reason, the pipe closes.
+//! Then the shell ends every process that has its working directory below the folder, and removes the folder.
+//! Therefore everything that a test starts must have its working directory there.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -20,19 +20,19 @@ struct Workplace {
     _alive: ChildStdin,
 }
 
-/// The user that servers run as which refuse to be root.
+/// The user for servers that refuse to run as root.
 #[derive(Clone, Copy)]
 pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
 
-/// The folder of this run. It is on a short path: the names of Unix sockets hold 107 bytes.
+/// The folder of this run. Its path is short, because the path of a Unix socket has at most 107 bytes.
 pub(crate) fn root() -> &'static Path {
     &workplace().root
 }
 
-/// A new empty folder, which belongs to the user that servers run as.
+/// Creates an empty folder, owned by the servers' user.
 pub(crate) fn folder(name: &str) -> PathBuf {
     let number = workplace().folders.fetch_add(1, Ordering::Relaxed);
     let path = root().join(format!("{number}-{name}"));
@@ -43,7 +43,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// Whom to run servers as: `None` is the present user, who is not root.
+/// The user for servers; `None` is the present user, who is not root.
 pub(crate) fn server_user() -> Option<User> {
     static USER: OnceLock<Option<User>> = OnceLock::new();
     *USER.get_or_init(|| {
@@ -56,7 +56,7 @@ pub(crate) fn server_user() -> Option<User> {
     })
 }
 
-/// The processes whose working directory lies below `folder`: a server with all its children.
+/// The processes with a working directory below `folder`: a server with all its children.
 pub(crate) fn processes_below(folder: &Path) -> Vec<Pid> {
     procfs::process::all_processes()
         .expect("/proc is readable")
@@ -66,7 +66,7 @@ pub(crate) fn processes_below(folder: &Path) -> Vec<Pid> {
         .collect()
 }
 
-/// Sends a signal; a process that is gone already is no mistake.
+/// Sends a signal; ignores processes that have already ended.
 pub(crate) fn signal(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
@@ -84,7 +84,7 @@ fn workplace() -> &'static Workplace {
     })
 }
 
-/// Starts the watchdog; it acts when what is returned closes.
+/// Starts the watchdog; it acts when the returned pipe closes.
 fn watch_over(root: &Path) -> ChildStdin {
     Command::new("setsid")
         .args(["sh", "-c", WATCHDOG, "watchdog"])
@@ -108,8 +108,8 @@ fn user(name: &str) -> Option<User> {
     Some(User { uid: id("-u")?, gid: id("-g")? })
 }
 
-// SIGQUIT first: it lets PostgreSQL return its shared memory, which SIGKILL does not. A pid file can be
-// left of a crash, and its number may belong to somebody else by now.
+// SIGQUIT comes first, because PostgreSQL then releases its shared memory; with SIGKILL it does not. A pid file can
+// be left over from a crash, and its number may belong to another process by now.
 const WATCHDOG: &str = r#"
 trap '' HUP INT QUIT TERM
 cat >/dev/null

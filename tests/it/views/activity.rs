@@ -1,4 +1,4 @@
-//! Who sees what of the sessions, and the server's own counts over time.
+//! Which sessions each role sees, and the server's own statistics over time.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ on_versions! {
     statements_are_counted_and_stay,
 }
 
-/// An idle session, one idle in a transaction, one that has failed in it, one that is busy.
+/// Opens four sessions: idle, idle in a transaction, idle in a failed transaction, busy.
 async fn four_sessions(cluster: &Cluster) -> Vec<Client> {
     cluster.role(ROLE.0, ROLE.1);
     let mut clients = Vec::new();
@@ -31,7 +31,7 @@ async fn four_sessions(cluster: &Cluster) -> Vec<Client> {
     }
     let busy = clients.pop().expect("four");
     tokio::spawn(async move { busy.batch_execute("SELECT pg_sleep(60)").await });
-    // Looking blocks the one thread, so that the statement must be on its way before.
+    // The check blocks the only thread, so the statement must have been sent before.
     tokio::time::sleep(Duration::from_millis(50)).await;
     wait_for("a busy session", Duration::from_secs(5), || {
         let sql = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
@@ -95,7 +95,7 @@ async fn who_has_gone_is_told_as_zero(version: Option<u32>) {
         let lines = watch.lines().await;
         assert_eq!(states(&lines)[..2], [("active", Some(0.0)), ("idle", Some(0.0))]);
     }
-    // Another's session, psql's own say, may have been seen on its way out.
+    // A session that was just ending, such as psql's own, may have been seen too.
     let lines = watch.lines().await;
     let mut left = lines.family("server_connections").into_iter();
     assert_eq!(left.find(|line| line.contains("user=\"app\"")), None);
@@ -155,7 +155,7 @@ async fn statements_are_counted_and_stay(version: Option<u32>) {
     let client = cluster.client(ROLE.0, ROLE.1).await.expect("the role gets in");
     let run = async |sql: &str| client.batch_execute(sql).await.expect("it runs");
     run("SELECT pg_sleep(0.05)").await;
-    // At top level, and inside of a function: the same statement.
+    // The same statement at top level and inside a function.
     run("SELECT pg_sleep(0.07); DO $$ BEGIN PERFORM pg_sleep(0.01); END $$").await;
     let statements = Some(statements::StatementsSettings { top: 2, show_text: true });
     let views = view::ViewSettings { statements, ..view::ViewSettings::default() };
@@ -172,7 +172,7 @@ async fn statements_are_counted_and_stay(version: Option<u32>) {
     let calls = |lines: &Lines| lines.value(&format!("server_statement_calls_total{{{labels}}}"));
     assert!(calls(&lines) >= 2.0);
     assert!(lines.value(&format!("server_statement_seconds_total{{{labels}}}")) >= 0.12);
-    // Others take more time now; it stays.
+    // Other statements take more time now, but this one stays.
     run("DO $$ BEGIN PERFORM pg_sleep(0.6); END $$").await;
     run("WITH a AS (SELECT pg_sleep(0.7)) SELECT count(*) FROM a").await;
     run("WITH b AS (SELECT pg_sleep(0.8) AS x, 1) SELECT count(*), 2 FROM b").await;

@@ -1,4 +1,4 @@
-//! Applications' pools as inferred, beside what SQLAlchemy's own pool says at each step.
+//! The inferred pools of applications, compared with SQLAlchemy's own pool after each step.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ on_versions! {
     by_default_the_own_role_is_the_application,
 }
 
-/// The application of these tests, as SQLAlchemy's pool is set there.
+/// The application of these tests, with the limits of its SQLAlchemy pool.
 fn application(pattern: &str, instances: u32) -> view::ViewSettings {
     let sessions = SessionMatch {
         application_name: Some(Pattern::new(pattern)),
@@ -48,16 +48,16 @@ fn start(version: Option<u32>) -> Cluster {
     cluster
 }
 
-/// What must hold of our numbers beside SQLAlchemy's own.
+/// The expected relation between the inferred numbers and SQLAlchemy's.
 #[derive(Clone, Copy)]
 enum Truth {
-    /// Checked out and overflow are equal.
+    /// Connections checked out and overflow are equal.
     Exact,
-    /// Overflow is equal; what is checked out is at least what we say.
+    /// Overflow is equal; SQLAlchemy has at least the inferred number of connections checked out.
     AtLeast,
 }
 
-/// One process, watched.
+/// One application process, with the target that watches it.
 struct Followed {
     cluster: Cluster,
     app: Application,
@@ -79,7 +79,7 @@ impl Followed {
         usage
     }
 
-    /// Ends what runs, as an operator does.
+    /// Ends the running statements, as an operator would.
     fn cancel(&self) {
         let sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = 'active'";
         self.cluster.psql(sql);
@@ -91,7 +91,7 @@ async fn one_process_is_followed_step_by_step(version: Option<u32>) {
     let app = Application::start(&cluster, ROLE, "orders-web");
     let watch = Watch::new(settings(&cluster, application("orders-*", 1)));
     let mut it = Followed { cluster, app, watch };
-    // Nothing is open yet, so nobody can know it.
+    // No connection is open yet, so the application is unknown.
     assert_eq!(it.app.tell("status"), Status { checkedin: 0, checkedout: 0, overflow: -5 });
     assert_eq!(it.watch.good().await.views.usage(None), None);
     it.step("warm 8", Truth::Exact).await;
@@ -100,7 +100,7 @@ async fn one_process_is_followed_step_by_step(version: Option<u32>) {
     let full = it.step("wait 2", Truth::Exact).await;
     assert_eq!((full.saturation_ratio(), full.utilization_percent()), (Some(1.0), Some(160.0)));
     it.cancel();
-    // The two that waited have one each now, and have sent nothing.
+    // The two waiting tasks have a connection each now, and have sent nothing.
     it.step("settle", Truth::AtLeast).await;
     it.step("return 2", Truth::Exact).await;
     let held = it.step("hold 3", Truth::Exact).await;
@@ -108,7 +108,7 @@ async fn one_process_is_followed_step_by_step(version: Option<u32>) {
     it.step("bare 2", Truth::AtLeast).await;
     leaks_are_told(&it).await;
     it.step("return 5", Truth::Exact).await;
-    // Killed on the server: the application does not know yet.
+    // The server has killed the sessions; the application has not noticed yet.
     it.cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
     wait_for("the sessions to go", Duration::from_secs(5), || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
@@ -157,7 +157,7 @@ async fn two_processes_under_one_name_share_the_limits(version: Option<u32>) {
     let mut two = Application::start(&cluster, ROLE, "orders");
     one.tell("busy 7");
     two.tell("hold 2");
-    // One process is configured where there are two: more is open than it can have.
+    // One process is configured, but there are two: more connections are open than one can have.
     let wrong = Watch::new(settings(&cluster, application("orders", 1))).lines().await;
     assert_eq!(app_sample(&wrong, "open_connections", "orders"), Some(9.0));
     assert_eq!(app_sample(&wrong, "saturation_ratio", "orders"), None);
@@ -165,7 +165,7 @@ async fn two_processes_under_one_name_share_the_limits(version: Option<u32>) {
     let right = Watch::new(settings(&cluster, application("orders", 2))).lines().await;
     let sample = |name| app_sample(&right, name, "orders");
     assert_eq!((sample("active_connections"), sample("size")), (Some(9.0), Some(10.0)));
-    // In truth one of them is 2 above its size: a lower bound.
+    // One of the processes is really 2 above its size; the inferred overflow is a lower bound.
     assert_eq!((sample("overflow_connections"), sample("instances")), (Some(0.0), Some(2.0)));
 }
 

@@ -1,4 +1,4 @@
-//! A view that fails takes nothing from the others.
+//! A failing view does not affect the others.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn a_missing_extension_fails_its_view_alone(version: Option<u32>) {
     let lines = Lines::new(snapshot);
     assert_eq!(lines.value("probe_success{probe=\"statements\"}"), 0.0);
     assert_eq!(lines.value("probe_success{probe=\"activity\"}"), 1.0);
-    // There, but not loaded with the server.
+    // The extension exists, but the server has not preloaded its library.
     cluster.psql("CREATE EXTENSION pg_stat_statements");
     assert_eq!(failures(&watch.probe().await), [missing]);
 }
@@ -50,7 +50,7 @@ async fn a_view_that_hangs_leaves_the_others_their_time(version: Option<u32>) {
     let snapshot = watch.probe().await;
     assert_eq!(failures(&snapshot), [(ProbePart::View(ViewName::Statements), Reason::Timeout)]);
     assert!(snapshot.took < Duration::from_millis(1800), "{:?}", snapshot.took);
-    // The statement is ended on the server, too.
+    // The statement is cancelled on the server, too.
     admin.batch_execute("ROLLBACK").await.expect("it is its own");
     let after = failures(&watch.probe().await);
     assert_eq!(after, [(ProbePart::View(ViewName::Statements), Reason::NoExtension)]);

@@ -1,4 +1,4 @@
-//! What is available to be left, and what can then really be opened.
+//! The reported headroom, compared with the number of connections that can really be opened.
 
 use db_pool_exporter::view;
 use tokio_postgres::Client;
@@ -13,7 +13,7 @@ on_versions! {
     a_database_takes_what_its_limit_leaves,
 }
 
-/// Opens connections until the server refuses; all that were opened.
+/// Opens connections until the server refuses one; returns the open ones.
 async fn open_until_refused(cluster: &Cluster, role: &str, database: &str) -> Vec<Client> {
     let mut clients = Vec::new();
     loop {
@@ -29,7 +29,7 @@ async fn open_until_refused(cluster: &Cluster, role: &str, database: &str) -> Ve
 
 async fn look(cluster: &Cluster) -> (Watch, Lines) {
     let watch = Watch::new(settings(cluster, view::ViewSettings::default()));
-    // The first probe's connection stays open, and is counted.
+    // The first probe's connection stays open, and counts as used.
     watch.good().await;
     let lines = watch.lines().await;
     (watch, lines)
@@ -64,7 +64,7 @@ async fn a_role_can_open_what_its_limit_leaves(version: Option<u32>) {
     let available = lines.value("server_role_available_connections{user=\"limited\"}");
     let opened = open_until_refused(&cluster, "limited", "postgres").await;
     assert_eq!((available, opened.len()), (3.0, 3));
-    // The watching role's own: 3, and its pool holds one.
+    // The monitoring role's own limit is 3, and its pool has one connection open.
     assert_eq!(lines.value("server_role_available_connections{user=\"monitor\"}"), 2.0);
     drop((held, watch));
 }

@@ -1,4 +1,4 @@
-//! A thousand sessions: what a probe costs the server, and that three connections are enough.
+//! A thousand sessions: the cost of a probe for the server, and a check that three connections are enough.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn sessions(cluster: &Cluster, number: usize) -> Vec<Client> {
     clients
 }
 
-/// What a backend has spent on a processor so far: time that others take on a busy machine is not in it.
+/// A backend's CPU time so far; the load of other processes does not count.
 fn processor_time(pid: i32) -> Duration {
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it runs here");
     let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());

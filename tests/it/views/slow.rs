@@ -1,4 +1,4 @@
-//! Slow queries: those running, and those counted over time.
+//! Slow queries: running ones, and counted ones.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ on_versions! {
     those_running_are_listed,
 }
 
-/// Runs a statement that takes so long, so many times, one after the other.
+/// Runs a statement of this duration this many times, one after the other.
 async fn sleep(cluster: &Cluster, seconds: f64, times: u32) {
     let client = cluster.client(ROLE.0, ROLE.1).await.expect("the role gets in");
     for _ in 0..times {
@@ -26,7 +26,7 @@ async fn sleep(cluster: &Cluster, seconds: f64, times: u32) {
     }
 }
 
-/// A watch with a threshold of 0.3 s and a sample each 0.2 s, after its first probe.
+/// A target with a threshold of 0.3 s and a sample every 0.2 s, after its first probe.
 async fn sampled(cluster: &Cluster) -> Running {
     let slow_threshold = Duration::from_millis(300);
     let views = view::ViewSettings { slow_threshold, ..view::ViewSettings::default() };
@@ -39,7 +39,7 @@ async fn sampled(cluster: &Cluster) -> Running {
     running
 }
 
-/// What runs for 0.6 s is seen for sure, 0.1 s never, 0.4 s by chance.
+/// Queries of 0.6 s are always seen, of 0.1 s never, of 0.4 s sometimes.
 async fn the_counter_holds_what_sampling_promises(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::ReadAllStats);
@@ -57,12 +57,12 @@ async fn the_counter_holds_what_sampling_promises(version: Option<u32>) {
     eprintln!("12 surely, 10 by chance of one half, 30 never: counted {counted}");
     assert!((12.0..=22.0).contains(&counted), "{counted}");
     assert_eq!(lines.value(&format!("server_running_slow_queries{labels}")), 0.0);
-    // What was seen by a sample of the same role's pool never took a fourth connection.
+    // Sampling stayed within the role's limit of 3 connections, too.
     let refused = cluster.log().matches("too many connections for role").count();
     assert_eq!(refused, 0);
 }
 
-/// pgbench with a script of one statement that takes so long, two clients, so many times each.
+/// Runs pgbench with one statement of this duration and two clients, this many times each.
 fn pgbench(cluster: &Cluster, seconds: f64, times: u32) {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("script.sql");
@@ -78,7 +78,7 @@ fn pgbench(cluster: &Cluster, seconds: f64, times: u32) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What runs for 0.8 s is counted, once; 0.1 s never.
+/// Queries of 0.8 s are counted once, of 0.1 s never.
 #[tokio::test(flavor = "multi_thread")]
 async fn pgbenchs_slow_statements_are_all_counted_once() {
     let cluster = builder(None).start();

@@ -1,4 +1,4 @@
-//! The write probe, on servers that take it and servers that do not.
+//! The write probe, on servers that accept writes and on servers that do not.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn rows_at_once_and_one_by_one_are_the_same_rows(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::None);
     make_table(&cluster);
-    // What was inserted is gone at the end; a trigger keeps a copy, and tells statements apart.
+    // The inserted rows are gone at the end; a trigger keeps a copy, and shows which statement inserted each.
     cluster.psql(
         "CREATE TABLE copies (statement bigint, n int);
          CREATE FUNCTION copy() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
@@ -89,7 +89,7 @@ async fn what_keeps_it_from_writing_is_told_apart(version: Option<u32>) {
     cluster.psql("REVOKE INSERT ON db_pool_exporter_heartbeat FROM monitor");
     fails(Reason::NoPrivilege).await;
     cluster.psql("GRANT INSERT ON db_pool_exporter_heartbeat TO monitor");
-    // A disk that is full answers with this code.
+    // The error code of a full disk.
     cluster.psql(
         "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
            RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'No space left on device'; END $$;
@@ -99,7 +99,7 @@ async fn what_keeps_it_from_writing_is_told_apart(version: Option<u32>) {
     fails(Reason::DiskFull).await;
     cluster.psql("DROP TRIGGER full_disk ON db_pool_exporter_heartbeat");
     watch.good().await;
-    // As operators and clouds make a server read-only.
+    // The way in which operators and cloud services make a server read-only.
     cluster.psql("ALTER SYSTEM SET default_transaction_read_only = on");
     cluster.reload();
     wait_for("the setting to hold", Duration::from_secs(5), || {
