@@ -13,6 +13,8 @@ pub mod secret;
 
 mod switch;
 
+pub mod watch;
+
 pub use db_pool_metrics as metrics;
 
 pub mod dsn;
@@ -25,7 +27,9 @@ pub mod probe;
 
 pub mod health;
 
-pub mod http;
+pub mod web;
+
+pub mod api;
 
 pub mod config;
 

@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api;
 use crate::health::{self, Verdict};
-use crate::http::api;
 use crate::probe::{self, Roster, Snapshot, Target};
 
 /// How long connections may take to say goodbye.
@@ -45,9 +45,13 @@ pub fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Checked> {
         roster.apply(targets);
         let targets = roster.targets();
         let findings = join_all(targets.iter().map(|target| find(target))).await;
-        let asked =
-            api::Asked { roster: &roster, now: Instant::now(), target: None, application: None };
-        let json = format!("{:#}\n", api::targets(&asked).body);
+        let request = api::ApiRequest {
+            roster: &roster,
+            now: Instant::now(),
+            target: None,
+            application: None,
+        };
+        let json = format!("{:#}\n", api::targets(&request).body);
         drop((targets, roster));
         tasks.close();
         // The servers are told goodbye, but nobody is waited for who does not answer.

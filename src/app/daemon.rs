@@ -17,9 +17,10 @@ use super::notify::Notifier;
 use super::reload::{Reloader, Status};
 use super::settings::DaemonSettings;
 use super::version::VERSION;
+use crate::api;
 use crate::config::{self, Config};
-use crate::http::{self, Listener, Service};
 use crate::probe::Roster;
+use crate::web::{self, HttpInstruments, Listener, Service};
 
 /// How long connections may take to say goodbye to their servers.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -40,10 +41,10 @@ pub struct Daemon {
 ///
 /// # Errors
 /// When it cannot listen, or its web configuration is bad.
-pub fn serve(daemon: Daemon, inherited: http::Inherited) -> Result<()> {
+pub fn serve(daemon: Daemon, inherited: web::Inherited) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let listeners = http::bind(&daemon.settings.web, inherited)?;
+        let listeners = web::bind(&daemon.settings.web, inherited)?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(stop_on_signal(stop.clone())?);
@@ -92,7 +93,7 @@ pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationTok
     tasks.spawn(stop.clone().run_until_cancelled_owned(reloader.run(asked)));
     let telling = tell_manager(Arc::clone(&notifier), Arc::clone(&roster));
     tasks.spawn(stop.clone().run_until_cancelled_owned(telling));
-    http::serve(listeners, service, stop, tasks.clone()).await;
+    web::serve(listeners, service, stop, tasks.clone()).await;
     notifier.stopping();
     // The targets' ends close their connections; what does not end by itself is cut off.
     roster.apply(Vec::new());
@@ -111,20 +112,19 @@ fn service(
     settings: &DaemonSettings,
     roster: &Arc<Roster>,
     status: &Arc<Status>,
-    asks: http::Reload,
-) -> Result<Arc<Service>> {
-    let instruments = Arc::new(http::HttpInstruments::new());
+    reload: api::Reload,
+) -> Result<Arc<Service<api::Context>>> {
+    let instruments = Arc::new(HttpInstruments::new(api::ROUTES));
     let exporter = Exporter::new(Arc::clone(&instruments), Arc::clone(status));
     let (all, ready) = (Arc::clone(roster), Arc::clone(roster));
-    let state = http::State {
+    let context = api::Context {
+        settings: settings.web.clone(),
         exposition: Arc::new(move |page| exporter.write(&all, page)),
         targets: Arc::clone(roster),
         ready: Arc::new(move || ready.is_ready()),
-        reload: Some(asks),
-        instruments,
+        reload: Some(reload),
     };
-    let load = settings.web.web_config_file.as_deref().map(config::web::loader);
-    Ok(Service::new(settings.web.clone(), state, load)?)
+    Ok(Service::new(settings.web.clone(), api::ROUTES, context, instruments)?)
 }
 
 /// How often the service manager's status line is written anew.

@@ -11,22 +11,22 @@ use super::process::{self, Usage, boot_time};
 use super::reload::{self, Status};
 use super::version::{REVISION, VERSION};
 use crate::health;
-use crate::http;
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
 use crate::probe::{self, Published, Roster, Target};
 use crate::view;
+use crate::web::{self, HttpInstruments};
 
 /// What the exporter tells of itself.
 pub struct Exporter {
     boot: Option<u64>,
-    web: Arc<http::HttpInstruments>,
+    web: Arc<HttpInstruments>,
     reloads: Arc<Status>,
 }
 
 impl Exporter {
     /// Reads what does not change.
-    pub fn new(web: Arc<http::HttpInstruments>, reloads: Arc<Status>) -> Self {
+    pub fn new(web: Arc<HttpInstruments>, reloads: Arc<Status>) -> Self {
         Self { boot: boot_time(), web, reloads }
     }
 
@@ -37,7 +37,7 @@ impl Exporter {
         write_health(&targets, page);
         page.live(BUILD, [("", &())]);
         page.live(reload::READINGS, [("", self.reloads.as_ref())]);
-        page.live(http::READINGS, [("", self.web.as_ref())]);
+        page.live(web::READINGS, [("", self.web.as_ref())]);
         page.live(process::READINGS, [("", &Usage::now(self.boot))]);
     }
 }
@@ -109,7 +109,7 @@ pub fn catalogue() -> Vec<Section> {
             &[
                 describe(BUILD),
                 describe(reload::READINGS),
-                describe(http::READINGS),
+                describe(web::READINGS),
                 describe(process::READINGS),
             ],
         ),

@@ -8,9 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use super::exposition::Exporter;
 use super::reload::Status;
-use crate::http::HttpInstruments;
 use crate::metrics::{Filter, Format, Page};
 use crate::probe::{Roster, fixture};
+use crate::web::HttpInstruments;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/metrics-golden.txt");
 
@@ -27,7 +27,7 @@ fn page() -> String {
     roster.apply(vec![fixture::settings("orders"), fixture::settings("unprobed")]);
     let orders = roster.target("orders").expect("it was applied");
     fixture::publish(&orders, fixture::rich_snapshot());
-    let exporter = Exporter::new(Arc::new(HttpInstruments::new()), Status::new());
+    let exporter = Exporter::new(Arc::new(HttpInstruments::new(crate::api::ROUTES)), Status::new());
     let filter = Filter::default();
     let mut page = Page::new(Format::Text, &filter);
     exporter.write(&roster, &mut page);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::logging;
-use crate::http;
+use crate::web;
 
 /// The daemon's own settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub struct DaemonSettings {
     /// Whether a changed file is read again by itself.
     pub auto_reload: bool,
     /// The web side.
-    pub web: http::ServerSettings,
+    pub web: web::ServerSettings,
     /// The log.
     pub log: logging::LogSettings,
 }

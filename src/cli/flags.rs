@@ -10,8 +10,8 @@ use super::arguments::{Arguments, Subcommand, Web as WebArguments};
 use crate::app::DaemonSettings;
 use crate::app::logging::{self, Format};
 use crate::config::{Entry, Origin, Problem, Problems, quote};
-use crate::http::{self, Listen};
 use crate::switch;
+use crate::web::{self, Listen};
 
 /// The address where none is given.
 const LISTEN: &str = ":9956";
@@ -46,13 +46,13 @@ pub(super) fn resolve(
     Ok(Command { subcommand, check_only, settings, entries })
 }
 
-fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> http::ServerSettings {
+fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> web::ServerSettings {
     let path = "a path such as `/metrics`";
     let number = "a whole number from 0 (no limit) to 100000";
     let address = "`:PORT`, `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`";
     let url = "an http:// or https:// URL without a login and a query";
-    let default = http::ServerSettings::default();
-    http::ServerSettings {
+    let default = web::ServerSettings::default();
+    web::ServerSettings {
         listen: flags
             .value("web.listen-address", listed(web.listen), LISTEN, address, listen)
             .unwrap_or_default(),

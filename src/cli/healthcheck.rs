@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::http::{Listen, ServerSettings};
+use crate::web::{Listen, ServerSettings};
 
 /// How long connecting, asking and answering may each take.
 const LIMIT: Duration = Duration::from_secs(3);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::{Command, answer, flags, tell};
 use crate::app::{self, Daemon, Notifier, logging};
 use crate::config::{self, Problem, Problems};
-use crate::http;
+use crate::web;
 
 pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
     let config = match config::load(&environment, command.settings.config_file.as_deref()) {
@@ -24,7 +24,7 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
         flags::in_production(&mut command);
     }
     // Before any thread runs: the sockets are named by variables of this process.
-    let inherited = http::Inherited::from_env();
+    let inherited = web::Inherited::from_env();
     logging::init(command.settings.log);
     let notifier = notifier(&environment);
     let daemon = Daemon { settings: command.settings, environment, config, notifier };
@@ -38,14 +38,14 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
 }
 
 /// All that is wrong with the web configuration file, before anything is begun.
-fn check_web(web: &http::ServerSettings) -> Result<(), Problems> {
-    let Some(file) = &web.web_config_file else { return Ok(()) };
-    let checked = config::web::load(file).outcome.and_then(http::web::check);
+fn check_web(settings: &web::ServerSettings) -> Result<(), Problems> {
+    let Some(file) = &settings.web_config_file else { return Ok(()) };
+    let Err(found) = web::check(file) else { return Ok(()) };
     let mut problems = Problems::default();
-    for text in checked.err().unwrap_or_default() {
-        problems.add(Problem::new("--web.config.file", text));
+    for problem in found.iter() {
+        problems.add(Problem::new("--web.config.file", problem.to_string()));
     }
-    problems.into_result()
+    Err(problems)
 }
 
 /// The service manager, if there is one.

@@ -18,7 +18,6 @@ mod target;
 mod tests;
 mod unit;
 mod view;
-pub mod web;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db_pool_exporter::http::api::{
-    Asked, Endpoint, health, pool_health, pool_status, reset_metrics,
+use db_pool_exporter::api::{
+    ApiRequest, Endpoint, health, pool_health, pool_status, reset_metrics,
 };
 use db_pool_exporter::probe::{Roster, Schedule, Snapshot, TargetSettings, fixture};
 use db_pool_exporter::view;
@@ -34,8 +34,8 @@ fn settings(port: u16) -> TargetSettings {
 }
 
 fn ask(roster: &Roster, endpoint: Endpoint) -> (u16, Value) {
-    let asked = Asked { roster, now: Instant::now(), target: None, application: None };
-    let reply = endpoint(&asked);
+    let request = ApiRequest { roster, now: Instant::now(), target: None, application: None };
+    let reply = endpoint(&request);
     (reply.status.as_u16(), reply.body)
 }
 

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use db_pool_exporter::http::{ROUTES, Verb};
+use db_pool_exporter::api::ROUTES;
+use db_pool_exporter::web::Verb;
 
 use crate::support::postgres::Cluster;
 use crate::support::process::{Builder, Program};

@@ -1,4 +1,4 @@
-use db_pool_exporter::http::ServerSettings;
+use db_pool_exporter::web::ServerSettings;
 
 use crate::support::{Folder, run, settings, start};
 

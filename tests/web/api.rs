@@ -1,6 +1,6 @@
-use db_pool_exporter::http::ServerSettings;
 use db_pool_exporter::pool;
 use db_pool_exporter::probe::{TargetSettings, fixture};
+use db_pool_exporter::web::ServerSettings;
 use serde_json::Value;
 
 use crate::support::{Server, settings, start};

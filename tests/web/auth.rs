@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use db_pool_exporter::http::ServerSettings;
+use db_pool_exporter::web::ServerSettings;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Folder, Server, run, settings, start};

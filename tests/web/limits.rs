@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use db_pool_exporter::http::{HttpLimits, ServerSettings};
+use db_pool_exporter::web::{HttpLimits, ServerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 

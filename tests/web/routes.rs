@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use db_pool_exporter::http::ServerSettings;
+use db_pool_exporter::web::ServerSettings;
 
 use crate::support::{settings, start};
 

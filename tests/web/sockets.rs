@@ -1,6 +1,6 @@
 use std::os::unix::fs::FileTypeExt;
 
-use db_pool_exporter::http::{BindError, Inherited, Listen, ServerSettings, bind};
+use db_pool_exporter::web::{BindError, Inherited, Listen, ServerSettings, bind};
 
 use crate::support::{Folder, curl, settings, start};
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use db_pool_exporter::config::web::loader;
-use db_pool_exporter::http::{
-    Address, HttpInstruments, HttpLimits, Inherited, Listen, Listener, READINGS, ServerSettings,
-    Service, StartError, State, bind, serve,
-};
+use db_pool_exporter::api::{Context, ROUTES};
 use db_pool_exporter::metrics::{Kind, Page, Reading};
 use db_pool_exporter::probe::Roster;
+use db_pool_exporter::web::{
+    Address, HttpInstruments, HttpLimits, Inherited, Listen, Listener, READINGS, ServerSettings,
+    Service, StartError, bind, serve,
+};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -96,11 +96,12 @@ pub(crate) fn try_start(settings: ServerSettings) -> Result<Server, StartError> 
 fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server, StartError> {
     let (send, reload) = tokio::sync::mpsc::channel(1);
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let (instruments, is_ready) = (Arc::new(HttpInstruments::new()), Arc::clone(&ready));
+    let (instruments, is_ready) = (Arc::new(HttpInstruments::new(ROUTES)), Arc::clone(&ready));
     let shown = Arc::clone(&instruments);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), true));
-    let state = State {
+    let context = Context {
+        settings: settings.clone(),
         exposition: Arc::new(move |page: &mut Page<'_>| {
             page.live(FAMILIES, [("", &100)]);
             page.live(READINGS, [("", &*shown)]);
@@ -108,14 +109,12 @@ fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server
         ready: Arc::new(move || is_ready.load(Ordering::Relaxed)),
         targets: Arc::clone(&targets),
         reload: Some(send),
-        instruments,
     };
     let address = match listeners[0].address() {
         Address::Tcp(address) => *address,
         Address::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
     };
-    let load = settings.web_config_file.as_deref().map(loader);
-    let service = Service::new(settings, state, load)?;
+    let service = Service::new(settings, ROUTES, context, instruments)?;
     tasks.spawn(serve(listeners, service, stop.clone(), tasks.clone()));
     Ok(Server { address, stop, tasks, reload, ready, targets })
 }

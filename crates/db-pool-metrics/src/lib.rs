@@ -99,7 +99,7 @@ mod usage;
 mod vocabulary;
 
 pub use instrument::{
-    Counter, Counters, Gauge, GaugeGuard, Histogram, Histograms, Label, PairCounters,
+    Counter, Counters, Gauge, GaugeGuard, Histogram, Histograms, Label, LabelText, PairCounters,
 };
 pub use page::{Filter, Format, Page, Rendered};
 pub use pool::{POOL_READINGS, PoolInstruments, PoolTimes, QUERY, Totals};

@@ -16,7 +16,7 @@ use self::server::Server;
 use super::Command;
 use crate::app::{self, Daemon, Notifier, logging};
 use crate::config;
-use crate::http::{self, Listener};
+use crate::web::{self, Listener};
 
 /// Runs until Ctrl-C.
 pub(super) fn run(command: Command) -> ExitCode {
@@ -39,7 +39,7 @@ pub(super) fn run(command: Command) -> ExitCode {
 async fn live(command: Command) -> Result<()> {
     let stop = stop_on_signal()?;
     // The first one in is the last one out: the server outlives its clients.
-    let listeners = http::bind(&command.settings.web, http::Inherited::empty())?;
+    let listeners = web::bind(&command.settings.web, web::Inherited::empty())?;
     eprintln!("demo: starting a PostgreSQL ...");
     let server = tokio::select! {
         server = Server::start() => server?,

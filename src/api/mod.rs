@@ -1,0 +1,35 @@
+//! The answers of the daemon: `/metrics`, the status page, the JSON under `/api/v1`, and the
+//! lifecycle. One file for each answer, one row of [`ROUTES`] for each path.
+//!
+//! The names, types and units of the JSON are a contract, that of the specification. The answer types
+//! belong to this room alone. `openapi.json` describes every field; tests compare it with the routes
+//! and the answers. Nothing here queries a database: the answers show the last snapshot.
+
+mod context;
+mod exposition;
+mod health;
+mod landing;
+mod lifecycle;
+mod openapi;
+mod pool;
+mod request;
+mod routes;
+mod sd;
+mod slow;
+mod targets;
+mod units;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod schema;
+
+pub use context::{Context, Reload};
+pub use health::{bare_health, health, pool_health};
+pub use openapi::openapi;
+pub use pool::{pool_status, reset_metrics};
+pub use request::{ApiRequest, Endpoint, Reply};
+pub use routes::ROUTES;
+pub use sd::sd;
+pub use slow::slow_queries;
+pub use targets::targets;

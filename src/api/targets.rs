@@ -1,0 +1,222 @@
+//! `GET /api/v1/targets`: every target with its last snapshot. The status page shows the same.
+
+use serde::{Serialize, Serializer};
+
+use super::health::Checks;
+use super::request::{ApiRequest, DISABLED, Reply, last_snapshot};
+use super::units::{moment, ms, rounded, seconds};
+use crate::metrics::Label;
+use crate::pool::Timings;
+use crate::probe::{Connected, Failure, Queried, SPAN, Snapshot, Target, TargetKind};
+use crate::view::Usage;
+
+#[derive(Serialize)]
+struct Targets {
+    targets: Vec<TargetJson>,
+}
+
+/// A target in the JSON. The status page reads the fields that are open to it.
+#[derive(Serialize)]
+pub(super) struct TargetJson {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) host: String,
+    pub(super) database: String,
+    #[serde(serialize_with = "as_object")]
+    labels: Vec<(String, String)>,
+    interval_seconds: f64,
+    pub(super) status: &'static str,
+    pub(super) message: String,
+    checks: Checks,
+    /// Null before the first probe, like all fields below.
+    pub(super) up: Option<bool>,
+    stale: bool,
+    timestamp: Option<String>,
+    pub(super) age_seconds: Option<f64>,
+    last_success: Option<String>,
+    pub(super) server_version: Option<String>,
+    probe: Option<Probe>,
+    pub(super) usage: Option<UsageJson>,
+    window: Option<Window>,
+}
+
+#[derive(Serialize)]
+struct Probe {
+    time_ms: f64,
+    connect: Option<Connect>,
+    query: Query,
+}
+
+#[derive(Serialize)]
+struct Connect {
+    success: bool,
+    time_ms: Option<f64>,
+    #[serde(serialize_with = "by_phase")]
+    phases: Option<Timings>,
+    reason: Option<&'static str>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Query {
+    success: bool,
+    checkout_time_ms: Option<f64>,
+    query_time_ms: Option<f64>,
+    reason: Option<&'static str>,
+    error: Option<String>,
+}
+
+/// The usage of the judged pool.
+#[derive(Serialize)]
+pub(super) struct UsageJson {
+    pub(super) source: &'static str,
+    pub(super) active: u64,
+    pub(super) idle: u64,
+    total: u64,
+    overflow: u64,
+    size: Option<u32>,
+    max_overflow: Option<u32>,
+    pub(super) max: Option<u32>,
+    utilization: Option<f64>,
+    saturation: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Window {
+    seconds: f64,
+    probes: usize,
+    failed_probes: usize,
+    slow_queries: usize,
+    failed_connects: u64,
+    checkout_timeouts: u64,
+    avg_connection_time_ms: Option<f64>,
+    avg_query_time_ms: Option<f64>,
+}
+
+/// Every target, in the order of the roster, also when monitoring is disabled.
+pub fn targets(request: &ApiRequest<'_>) -> Reply {
+    Reply::new(hyper::StatusCode::OK, &Targets { targets: all(request) })
+}
+
+/// Every target, in the order of the roster.
+pub(super) fn all(request: &ApiRequest<'_>) -> Vec<TargetJson> {
+    request.roster.targets().iter().map(|target| target_json(request, target)).collect()
+}
+
+fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
+    let settings = target.settings();
+    let last = last_snapshot(target);
+    let snapshot = last.as_deref();
+    let verdict = request.verdict(target, snapshot);
+    let stale = snapshot.is_some_and(|s| s.is_stale(request.now, settings.schedule.interval));
+    TargetJson {
+        name: settings.name.clone(),
+        kind: kind(settings.kind),
+        host: target.host(),
+        database: target.database().to_owned(),
+        labels: settings.labels.clone(),
+        interval_seconds: seconds(settings.schedule.interval),
+        status: verdict.status.label(),
+        checks: Checks::new(&verdict),
+        message: if request.roster.is_probing() { verdict.message } else { DISABLED.to_owned() },
+        up: snapshot.map(|s| s.is_up() && !stale),
+        stale,
+        timestamp: snapshot.map(|s| moment(s.taken_at)),
+        age_seconds: verdict.age.map(seconds),
+        last_success: snapshot.and_then(|s| s.last_success_at).map(moment),
+        server_version: snapshot.and_then(version),
+        probe: snapshot.map(probe),
+        usage: snapshot.map(|s| usage_json(&s.usage)),
+        window: snapshot.map(window),
+    }
+}
+
+/// The word for a kind of server.
+pub(super) fn kind(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Postgres => "postgres",
+        TargetKind::PgBouncer => "pgbouncer",
+    }
+}
+
+fn version(snapshot: &Snapshot) -> Option<String> {
+    let queried = snapshot.query.as_ref().ok().map(|queried| &queried.server);
+    let connected = || snapshot.connect.as_ref()?.as_ref().ok().map(|c| &c.server);
+    queried.or_else(connected).map(|server| server.version.clone())
+}
+
+fn probe(snapshot: &Snapshot) -> Probe {
+    Probe {
+        time_ms: ms(snapshot.took),
+        connect: snapshot.connect.as_ref().map(connect),
+        query: query(&snapshot.query),
+    }
+}
+
+fn connect(result: &Result<Connected, Failure>) -> Connect {
+    let timings = result.as_ref().ok().map(|connected| connected.timings);
+    let (reason, error) = failure(result.as_ref().err());
+    Connect {
+        success: result.is_ok(),
+        time_ms: timings.map(|timings| ms(timings.total)),
+        phases: timings,
+        reason,
+        error,
+    }
+}
+
+fn query(result: &Result<Queried, Failure>) -> Query {
+    let queried = result.as_ref().ok();
+    let (reason, error) = failure(result.as_ref().err());
+    Query {
+        success: queried.is_some(),
+        checkout_time_ms: queried.map(|queried| ms(queried.checkout)),
+        query_time_ms: queried.map(|queried| ms(queried.query)),
+        reason,
+        error,
+    }
+}
+
+fn failure(failure: Option<&Failure>) -> (Option<&'static str>, Option<String>) {
+    (failure.map(|f| f.reason.label()), failure.map(|f| f.message.clone()))
+}
+
+fn usage_json(usage: &Usage) -> UsageJson {
+    UsageJson {
+        source: usage.source.label(),
+        active: usage.active,
+        idle: usage.idle,
+        total: usage.open,
+        overflow: usage.overflow,
+        size: usage.size,
+        max_overflow: usage.max_overflow,
+        max: usage.max,
+        utilization: usage.utilization_percent().map(rounded),
+        saturation: usage.saturation_ratio().map(rounded),
+    }
+}
+
+fn window(snapshot: &Snapshot) -> Window {
+    let window = &snapshot.window;
+    Window {
+        seconds: seconds(SPAN),
+        probes: window.samples().len(),
+        failed_probes: window.failed(),
+        slow_queries: window.slow(),
+        failed_connects: window.failed_connects(),
+        checkout_timeouts: window.checkout_timeouts(),
+        avg_connection_time_ms: window.mean_connect(None).map(ms),
+        avg_query_time_ms: window.mean_query(None).map(ms),
+    }
+}
+
+fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
+/// Milliseconds by phase; null for a phase that did not take place.
+fn by_phase<S: Serializer>(timings: &Option<Timings>, serializer: S) -> Result<S::Ok, S::Error> {
+    let Some(timings) = timings else { return serializer.serialize_none() };
+    let phases = timings.phases();
+    serializer.collect_map(phases.iter().map(|(phase, took)| (phase.label(), took.map(ms))))
+}

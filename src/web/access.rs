@@ -1,0 +1,262 @@
+//! Access control: which client gets which answer.
+//!
+//! A direct client on this host is trusted, but not a page of another site in a browser on this
+//! host: it can send requests here, hence the checks of Origin and Sec-Fetch-Site. An attacker can
+//! also point a name of his own to 127.0.0.1 (DNS rebinding), so that to the browser his page and we
+//! are one site; hence the Host must be a name that nobody else can point here.
+
+use std::net::IpAddr;
+
+use hyper::Uri;
+use hyper::header::{self, HeaderMap};
+use hyper::http::uri::Authority;
+
+use super::settings::{ExternalUrl, ServerSettings};
+
+/// The sensitivity of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Open to every client.
+    Open,
+    /// In production for trusted clients only.
+    Sensitive,
+    /// Changes something: for trusted clients only, or with `--web.enable-lifecycle` for all;
+    /// never for a request from another site.
+    Change,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP. An IPv4 client of a dual stack socket has its IPv4 address.
+    Tcp(IpAddr),
+    /// Over a Unix socket.
+    Unix,
+}
+
+/// The sender of a request, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The other end of the connection, perhaps a proxy.
+    pub peer: Peer,
+    /// Authenticated by password, or by a verified client certificate.
+    pub authenticated: bool,
+    /// Authenticated, or on this host and not through a proxy.
+    pub trusted: bool,
+    /// May see details on an [`Access::Open`] route.
+    pub sees_details: bool,
+}
+
+impl Client {
+    pub(super) fn new(
+        settings: &ServerSettings,
+        peer: Peer,
+        authenticated: bool,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Self {
+        let trusted = authenticated || on_this_host(settings, peer, uri, headers);
+        Self { peer, authenticated, trusted, sees_details: trusted || !settings.production }
+    }
+}
+
+/// The reason for which a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    NotTrusted,
+    OtherSite,
+}
+
+impl Refusal {
+    pub(super) fn detail(self) -> &'static str {
+        match self {
+            Self::NotTrusted => "only for an authenticated client or one on this host",
+            Self::OtherSite => "not for a request from another site",
+        }
+    }
+}
+
+/// Decides whether a request may be answered.
+pub(super) fn check(
+    settings: &ServerSettings,
+    access: Access,
+    client: &Client,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let allowed = match access {
+        Access::Open => true,
+        Access::Sensitive => client.trusted || !settings.production,
+        Access::Change => {
+            if from_other_site(settings, uri, headers) {
+                return Err(Refusal::OtherSite);
+            }
+            client.trusted || settings.lifecycle
+        }
+    };
+    if allowed { Ok(()) } else { Err(Refusal::NotTrusted) }
+}
+
+/// Headers that a proxy adds: the client is not the one that is connected.
+const FORWARDED: [&str; 5] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+
+fn on_this_host(settings: &ServerSettings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> bool {
+    if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+        return false;
+    }
+    match peer {
+        // Browsers cannot open Unix sockets.
+        Peer::Unix => true,
+        Peer::Tcp(address) => {
+            address.is_loopback() && host_is_ours(settings.external_url.as_ref(), uri, headers)
+        }
+    }
+}
+
+/// Accepts an address, localhost, the host of the external URL, and no Host at all, which no browser
+/// sends.
+fn host_is_ours(external: Option<&ExternalUrl>, uri: &Uri, headers: &HeaderMap) -> bool {
+    let Some(authority) = authority(uri, headers) else {
+        return !headers.contains_key(header::HOST);
+    };
+    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    address
+        || host == "localhost"
+        || host.ends_with(".localhost")
+        || external.is_some_and(|url| url.host().eq_ignore_ascii_case(&host))
+}
+
+fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    match uri.authority() {
+        Some(authority) => Some(authority.clone()),
+        None => Authority::try_from(headers.get(header::HOST)?.as_bytes()).ok(),
+    }
+}
+
+fn from_other_site(settings: &ServerSettings, uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    if sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+        return true;
+    }
+    headers.get_all(header::ORIGIN).iter().any(|origin| {
+        origin.to_str().map_or(true, |origin| !is_own_origin(settings, origin, uri, headers))
+    })
+}
+
+/// Compares host and port, not the scheme: a proxy may terminate TLS.
+fn is_own_origin(settings: &ServerSettings, origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
+    let Some((scheme, origin)) = origin.split_once("://") else { return false };
+    let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let origin = without_port(origin, default);
+    let external = settings.external_url.as_ref();
+    external.is_some_and(|url| without_port(url.authority(), default) == origin)
+        || authority(uri, headers)
+            .is_some_and(|host| without_port(host.as_str(), default) == origin)
+}
+
+/// The authority in lower case, without the default port.
+fn without_port(authority: &str, default: &str) -> String {
+    let authority = authority.to_ascii_lowercase();
+    authority.strip_suffix(default).map(str::to_owned).unwrap_or(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> ServerSettings {
+        ServerSettings {
+            external_url: Some("https://pools.example/p".parse().unwrap()),
+            ..ServerSettings::default()
+        }
+    }
+
+    fn asked(peer: &str, headers: &[(&'static str, &str)], access: Access) -> Result<(), Refusal> {
+        asked_of(&settings(), peer, headers, access)
+    }
+
+    fn asked_of(
+        settings: &ServerSettings,
+        peer: &str,
+        pairs: &[(&'static str, &str)],
+        access: Access,
+    ) -> Result<(), Refusal> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let (peer, uri) = (Peer::Tcp(peer.parse().unwrap()), Uri::from_static("/-/reload"));
+        let client = Client::new(settings, peer, false, &uri, &headers);
+        check(settings, access, &client, &uri, &headers)
+    }
+
+    #[test]
+    fn a_direct_client_on_loopback_may_change() {
+        for host in
+            ["localhost:9956", "127.0.0.1:9956", "[::1]:9956", "x.localhost", "pools.example"]
+        {
+            assert_eq!(asked("127.0.0.1", &[("host", host)], Access::Change), Ok(()), "{host}");
+        }
+        assert_eq!(asked("::1", &[], Access::Change), Ok(()));
+    }
+
+    #[test]
+    fn others_may_not() {
+        let no = Err(Refusal::NotTrusted);
+        assert_eq!(asked("10.0.0.1", &[("host", "localhost")], Access::Change), no);
+        assert_eq!(asked("127.0.0.1", &[("host", "evil.example")], Access::Change), no);
+        assert_eq!(asked("127.0.0.1", &[("host", "b@d host")], Access::Change), no);
+        for name in FORWARDED {
+            assert_eq!(asked("127.0.0.1", &[(name, "1")], Access::Change), no, "{name}");
+        }
+    }
+
+    #[test]
+    fn other_sites_never_may() {
+        let open = ServerSettings { lifecycle: true, ..settings() };
+        for pair in [
+            ("origin", "null"),
+            ("origin", "http://evil.example"),
+            ("origin", "http://localhost:8080"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            let headers = [("host", "localhost:9956"), pair];
+            assert_eq!(
+                asked_of(&open, "127.0.0.1", &headers, Access::Change),
+                Err(Refusal::OtherSite),
+                "{pair:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_own_site_may() {
+        for (host, origin) in [
+            ("localhost:9956", "http://localhost:9956"),
+            ("localhost", "http://localhost:80"),
+            ("localhost:443", "https://localhost"),
+            ("127.0.0.1:9956", "https://pools.example"),
+        ] {
+            let headers = [("host", host), ("origin", origin), ("sec-fetch-site", "same-origin")];
+            assert_eq!(asked("127.0.0.1", &headers, Access::Change), Ok(()), "{origin}");
+        }
+    }
+
+    #[test]
+    fn in_production_strangers_see_the_open_routes_only() {
+        let production = ServerSettings { production: true, ..settings() };
+        let ask = |access| asked_of(&production, "10.0.0.1", &[("host", "x")], access);
+        assert_eq!(ask(Access::Open), Ok(()));
+        assert_eq!(ask(Access::Sensitive), Err(Refusal::NotTrusted));
+        assert_eq!(asked("10.0.0.1", &[], Access::Sensitive), Ok(()));
+    }
+
+    #[test]
+    fn lifecycle_opens_changes_to_all() {
+        let open = ServerSettings { lifecycle: true, ..settings() };
+        assert_eq!(asked_of(&open, "10.0.0.1", &[], Access::Change), Ok(()));
+    }
+}
