@@ -38,7 +38,7 @@ pub enum FileError {
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
     /// The read did not end within the reader's limit.
-    #[error("could not be read within {} s: its file system does not answer", .0.as_secs_f64())]
+    #[error("could not be read within {:.1} s: its file system does not answer", .0.as_secs_f64())]
     TimedOut(Duration),
     /// An earlier read of the same path has not ended yet.
     #[error("an earlier read of it still hangs: its file system does not answer")]
@@ -79,6 +79,12 @@ impl FileReader {
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, running: Arc::default() }
+    }
+
+    /// A reader with the same record that waits at most `limit`, if its own limit is longer.
+    #[must_use]
+    pub fn at_most(&self, limit: Duration) -> Self {
+        Self { timeout: self.timeout.min(limit), running: Arc::clone(&self.running) }
     }
 
     /// Reads a file of at most `largest` bytes; blocks the calling thread up to the time-out.

@@ -1,34 +1,30 @@
-//! A target's database: its URL, what libpq's variables fill, and its password.
+//! A target's database: its URL, what libpq's variables fill in, and its password.
 
 use std::path::PathBuf;
 
 use super::Scope;
-use super::environment::TARGET;
-use super::layers::{Layers, Said};
-use super::listing::Origin;
-use super::password;
-use super::unit::Hidden;
+use super::layers::Layers;
+use super::listing::{Origin, Sourced};
+use super::options;
+use super::password::{self, Password};
 use crate::dsn::{self, Dsn, Host, Part, SslMode};
 use crate::pool::{Credentials, PasswordSource};
-use crate::probe::TargetKind;
+use crate::probe::{DEFAULT_TARGET, TargetKind};
 use crate::secret::Secret;
 
-/// The specification's built-in URL.
+/// The URL that the application has built in.
 const BUILT_IN: &str = "postgresql+asyncpg://sentinelops:sentinelops@localhost:5432/sentinelops";
 
-/// The variable that names a file with the URL.
-const URL_FILE: &str = "DATABASE_URL_FILE";
-
-/// The database that is PgBouncer's console.
+/// The database name of PgBouncer's console.
 const CONSOLE: &str = "pgbouncer";
 
-/// Where a target is, and who says its password.
+/// The address of a target, and the source of its password.
 pub(super) struct Database {
     pub(super) dsn: Dsn,
     pub(super) credentials: Credentials,
 }
 
-/// Reads where a target is.
+/// Reads the database of a target; `None` if its URL is missing or wrong, which is reported.
 pub(super) fn read(
     name: &str,
     kind: TargetKind,
@@ -36,8 +32,8 @@ pub(super) fn read(
     scope: &Scope<'_>,
 ) -> Option<Database> {
     let url = url(name, layers);
-    let given = password::read(layers, scope);
-    let Said { value, origin } = url?;
+    let password = password::read(layers, scope);
+    let Sourced { value, origin } = url?;
     let mut dsn = match dsn::parse(value.reveal()) {
         Ok(dsn) => dsn,
         Err(errors) => {
@@ -45,76 +41,80 @@ pub(super) fn read(
             return None;
         }
     };
-    let built_in = dsn::parse(BUILT_IN).is_ok_and(|built_in| built_in == dsn);
-    if scope.production && built_in {
-        let message = "the built-in URL must not be used in production: set DATABASE_URL";
-        let place = if origin == Origin::Default {
-            "DATABASE_URL".into()
-        } else {
-            layers.place("url", &origin)
-        };
-        layers.ledger().refuse(place, message);
+    if scope.production {
+        refuse_built_in(&dsn, layers, &origin);
     }
     if kind == TargetKind::PgBouncer && dsn.database.is_none() {
         dsn.database = Some(CONSOLE.to_owned());
     }
     // Before the variables fill it: a password of theirs is not in the file.
     let in_file = dsn.password.as_ref().and_then(|_| url_file(&origin, scope));
-    let source = fill(name, &mut dsn, given, layers, scope, &origin).or(in_file);
+    let source = fill(name, &mut dsn, password, layers, scope, &origin).or(in_file);
     let home = scope.environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    layers.list("url", dsn.to_string(), origin);
+    layers.list(options::URL.key, dsn.to_string(), origin);
     for parameter in &dsn.ignored {
-        scope
-            .note(format!("target `{name}`: the URL's parameter `{parameter}` means nothing here"));
+        let text = format!("target `{name}`: the URL's parameter `{parameter}` has no effect here");
+        layers.report().note(text);
     }
     Some(Database { dsn, credentials: Credentials { source, home } })
 }
 
-fn url(name: &str, layers: &Layers<'_>) -> Option<Said<Secret>> {
-    if layers.has("url") {
-        return layers.peek("url", &Hidden);
+fn url(name: &str, layers: &Layers<'_>) -> Option<Sourced<Secret>> {
+    if layers.has(&options::URL) {
+        return layers.own_unlisted(&options::URL);
     }
-    if name == TARGET {
-        return Some(Said::default(Secret::new(BUILT_IN)));
+    if name == DEFAULT_TARGET {
+        return Some(Sourced::default(Secret::new(BUILT_IN)));
     }
-    layers.refuse("url", &Origin::Default, "is missing");
+    layers.refuse(options::URL.key, &Origin::Default, "is missing");
     None
 }
 
-/// Fills what the URL leaves open: our own password, libpq's variables, libpq's defaults.
+fn refuse_built_in(dsn: &Dsn, layers: &Layers<'_>, origin: &Origin) {
+    if dsn::parse(BUILT_IN).is_ok_and(|built_in| built_in == *dsn) {
+        let message = "the built-in URL must not be used in production: set DATABASE_URL";
+        let place = match origin {
+            Origin::Default => "DATABASE_URL".to_owned(),
+            Origin::File(_) | Origin::Variable(_) | Origin::Url | Origin::Flag(_) => {
+                layers.place(options::URL.key, origin)
+            }
+        };
+        layers.report().refuse(place, message);
+    }
+}
+
+/// Fills what the URL leaves open: the section's password, libpq's variables, libpq's defaults.
+///
+/// Returns the source from which the password is read again.
 fn fill(
     name: &str,
     dsn: &mut Dsn,
-    given: Option<password::Given>,
+    password: Option<Password>,
     layers: &Layers<'_>,
     scope: &Scope<'_>,
     origin: &Origin,
 ) -> Option<PasswordSource> {
-    let by_url = dsn.password.is_some();
+    let is_in_url = dsn.password.is_some();
     let variables = scope.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut errors = dsn.fill(variables);
     let login = ["USER", "LOGNAME"].iter().find_map(|name| scope.environment.get(*name));
     errors.extend(dsn.resolve(login.map(String::as_str)));
     refuse(layers, origin, &errors);
-    match given {
-        Some(_) if by_url => {
-            layers.ledger().warn(format!(
-                "target `{name}`: the URL has a password, so the other one is not used"
-            ));
-            None
-        }
-        Some(given) => {
-            dsn.password = given.now;
-            given.source
-        }
-        None => None,
+    let password = password?;
+    if is_in_url {
+        layers
+            .report()
+            .warn(format!("target `{name}`: the URL has a password, so the other one is not used"));
+        return None;
     }
+    dsn.password = password.now;
+    password.source
 }
 
 fn refuse(layers: &Layers<'_>, origin: &Origin, errors: &[dsn::Error]) {
     for error in errors {
         match &error.part {
-            Part::Variable(name) => layers.ledger().refuse(*name, error.problem.to_string()),
+            Part::Variable(name) => layers.report().refuse(*name, error.problem.to_string()),
             Part::Text
             | Part::Scheme
             | Part::User
@@ -124,25 +124,21 @@ fn refuse(layers: &Layers<'_>, origin: &Origin, errors: &[dsn::Error]) {
             | Part::Database
             | Part::Parameter(_)
             | Part::Unnamed => {
-                layers.refuse("url", origin, error.to_string());
+                layers.refuse(options::URL.key, origin, error.to_string());
             }
         }
     }
 }
 
-/// A password in the URL of a file is asked for again there.
+/// A password in the URL of a file is read again from that file.
 fn url_file(origin: &Origin, scope: &Scope<'_>) -> Option<PasswordSource> {
-    match origin {
-        Origin::Variable(name) if name == URL_FILE => {
-            Some(PasswordSource::UrlFile(PathBuf::from(scope.environment.get(URL_FILE)?)))
-        }
-        Origin::Variable(_) | Origin::Default | Origin::File(_) | Origin::Url | Origin::Flag(_) => {
-            None
-        }
-    }
+    let Origin::Variable(name) = origin else { return None };
+    let variable = options::URL.variables.into_iter().flatten().find(|v| v.name == name)?;
+    let path = if variable.is_file { scope.environment.get(name) } else { None };
+    path.map(|path| PasswordSource::UrlFile(PathBuf::from(path)))
 }
 
-/// Whether passwords and data may cross a network unencrypted.
+/// Reports whether passwords and data may cross a network unencrypted.
 pub(super) fn may_be_plain(dsn: &Dsn) -> bool {
     let weak = match dsn.tls.mode {
         Some(SslMode::Disable | SslMode::Allow | SslMode::Prefer) | None => true,

@@ -1,31 +1,31 @@
-//! The file and the variables as trees of values, by the `config` crate.
+//! The configuration file as a tree of values, parsed by the `config` crate.
 //!
-//! The crate parses; laying the trees on each other is left to `layers`, because the crate would drop a
-//! value that a stronger source hides before anybody has checked it, and would take a key of the file
-//! such as `a[9999999]` for a path.
+//! The crate only parses. Merging is done in `layers`: the crate would drop a value that a stronger source
+//! hides before anybody has checked it, and would take a key such as `a[9999999]` for a path.
 
 use std::path::Path;
 
-use config::{Config, FileFormat, Format, Map, Value};
+use config::{FileFormat, Format, Map, Value};
 
-use super::environment::Variables;
+use super::sources::Files;
 use crate::problem::Problem;
 
 /// A parsed file.
 #[derive(Clone, Default)]
-pub(super) struct File(pub(super) Map<String, Value>);
+pub(super) struct Document(pub(super) Map<String, Value>);
 
-impl File {
+impl Document {
     /// Reads and parses a file.
-    pub(super) fn read(path: &Path) -> Result<Self, Problem> {
+    pub(super) fn read(path: &Path, files: &Files<'_>) -> Result<Self, Problem> {
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Problem::new(&place, format!("cannot be read: {}", error.kind())))?;
         let format = match path.extension().and_then(|ending| ending.to_str()) {
             Some("yml" | "yaml") => FileFormat::Yaml,
             Some("toml") => FileFormat::Toml,
             _ => return Err(Problem::new(place, "the name must end in .yml, .yaml or .toml")),
         };
+        let content = files.read(path).map_err(|error| Problem::new(&place, error.to_string()))?;
+        let text =
+            String::from_utf8(content).map_err(|_| Problem::new(&place, "is not UTF-8 text"))?;
         Self::parse(&text, format).map_err(|message| Problem::new(place, message))
     }
 
@@ -39,15 +39,6 @@ impl File {
             format!("is not a table of keys in {name}{}", position(&error.to_string()))
         })
     }
-}
-
-/// The tree of what the variables say.
-pub(super) fn tree(variables: Variables) -> Result<Map<String, Value>, Problem> {
-    let built = Config::builder().add_source(variables).build();
-    built
-        .and_then(|config| config.cache.into_table())
-        // The crate's own message can hold a value.
-        .map_err(|_| Problem::new("environment", "cannot be laid out as a configuration"))
 }
 
 /// The line of a parser's message, which otherwise can quote the file.
@@ -79,10 +70,10 @@ mod tests {
             ("a = 's3cr3t'\na = 1", FileFormat::Toml),
         ];
         for (text, format) in table {
-            let message = File::parse(text, format).err().expect(text);
+            let message = Document::parse(text, format).err().expect(text);
             assert!(!message.contains("s3cr3t"), "{message}");
         }
-        let message = File::parse("a = 1\nb = \"s3cr3t", FileFormat::Toml).err().expect("bad");
+        let message = Document::parse("a = 1\nb = \"s3cr3t", FileFormat::Toml).err().expect("bad");
         assert!(message.ends_with(", line 2"), "{message}");
     }
 }

@@ -1,260 +1,278 @@
-//! Reading one section of the configuration through its layers: the strongest that says a thing wins.
+//! Reading one section of the configuration through its layers: variables, the file, `defaults`.
 //!
-//! One call reads an option: it is checked in every layer (a bad value is told even where a stronger one
-//! hides it), settled, and written down with where it came from. What nobody asked for when a section
-//! is dropped is an unknown key.
+//! One call reads an option. The value is checked in every layer, so that a bad one is reported even where
+//! a stronger layer hides it. The strongest value wins, and is listed with its origin.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use config::{Map, Value, ValueKind};
 
-use super::environment;
-use super::listing::{Entry, Origin};
-use super::unit::{Given, Grammar, Switch, Unit};
-use crate::problem::{Problem, Problems};
+use super::environment::Variables;
+use super::kind::{Grammar, OptionType, RawValue, Switch};
+use super::listing::{Origin, Sourced};
+use super::names::join;
+use super::options::OptionRow;
+use super::report::Report;
 
-/// What a run over the configuration writes down.
-#[derive(Default)]
-pub(super) struct Ledger {
-    problems: RefCell<Problems>,
-    entries: RefCell<Vec<Entry>>,
-    warnings: RefCell<Vec<String>>,
-}
-
-impl Ledger {
-    /// Notes a problem.
-    pub(super) fn refuse(&self, place: impl Into<String>, message: impl Into<String>) {
-        self.problems.borrow_mut().add(Problem::new(place, message));
-    }
-
-    /// Notes what does not keep us from running.
-    pub(super) fn warn(&self, message: String) {
-        let mut warnings = self.warnings.borrow_mut();
-        if !warnings.contains(&message) {
-            warnings.push(message);
-        }
-    }
-
-    /// Notes an effective value.
-    pub(super) fn list(&self, path: &[String], key: &str, shown: String, origin: Origin) {
-        let path = path.iter().cloned().chain([key.to_owned()]).collect();
-        self.entries.borrow_mut().push(Entry { path, shown, origin });
-    }
-
-    /// All that was noted.
-    pub(super) fn close(self) -> (Problems, Vec<Entry>, Vec<String>) {
-        (self.problems.into_inner(), self.entries.into_inner(), self.warnings.into_inner())
-    }
-}
-
-/// A value, and who said it.
+/// A section in one source.
 #[derive(Clone)]
-pub(super) struct Said<T> {
-    pub(super) value: T,
-    pub(super) origin: Origin,
-}
-
-impl<T> Said<T> {
-    /// What nobody said.
-    pub(super) fn default(value: T) -> Self {
-        Self { value, origin: Origin::Default }
-    }
-}
-
-/// A table of one source.
 struct Table<'a> {
+    /// The section's path in its source.
     path: String,
-    values: &'a Map<String, Value>,
-    known: RefCell<BTreeSet<String>>,
+    values: Values<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Values<'a> {
+    /// The variables, by the paths that they set.
+    Variables(&'a Variables),
+    /// A table of the file.
+    File(&'a Map<String, Value>),
 }
 
 impl<'a> Table<'a> {
-    fn new(path: String, values: &'a Map<String, Value>) -> Self {
-        Self { path, values, known: RefCell::default() }
+    fn has(&self, key: &str) -> bool {
+        match self.values {
+            Values::Variables(variables) => variables.has(&join(&self.path, key)),
+            Values::File(values) => find(values, key).is_some(),
+        }
     }
 
-    fn place(&self, key: &str) -> String {
-        join(&self.path, key)
+    /// The section below a key, if it is there.
+    fn section(&self, key: &str) -> Option<Self> {
+        let path = join(&self.path, key);
+        match self.values {
+            Values::Variables(_) => Some(Self { path, values: self.values }),
+            Values::File(values) => match &values.get(key)?.kind {
+                ValueKind::Table(values) => Some(Self { path, values: Values::File(values) }),
+                ValueKind::Nil
+                | ValueKind::Boolean(_)
+                | ValueKind::I64(_)
+                | ValueKind::I128(_)
+                | ValueKind::U64(_)
+                | ValueKind::U128(_)
+                | ValueKind::Float(_)
+                | ValueKind::String(_)
+                | ValueKind::Array(_) => None,
+            },
+        }
     }
 
-    /// The value of a key, unless it is null; the key is known from now on.
-    fn ask(&self, key: &str) -> Option<&'a Value> {
-        self.known.borrow_mut().insert(key.to_owned());
-        self.values.get(key).filter(|value| value.kind != ValueKind::Nil)
+    fn names(&self) -> Vec<&'a str> {
+        match self.values {
+            Values::Variables(variables) => variables.names(&self.path),
+            Values::File(values) => values.keys().map(String::as_str).collect(),
+        }
     }
+
+    /// The value of a key, with its origin and the notation in which it is written.
+    fn value(&self, key: &str) -> Option<(RawValue<'a>, Grammar, Origin)> {
+        let path = join(&self.path, key);
+        match self.values {
+            Values::Variables(variables) => {
+                let set = variables.get(&path)?;
+                let raw = RawValue::Word(&set.text, set.grammar);
+                Some((raw, set.grammar, Origin::Variable(set.name.to_owned())))
+            }
+            Values::File(values) => {
+                let raw = RawValue::of(find(values, key)?);
+                Some((raw, Grammar::Units, Origin::File(path)))
+            }
+        }
+    }
+}
+
+/// Finds the value at a dotted path; null counts as absent.
+fn find<'a>(values: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    let Some((first, rest)) = key.split_once('.') else {
+        return values.get(key).filter(|value| value.kind != ValueKind::Nil);
+    };
+    if let ValueKind::Table(below) = &values.get(first)?.kind { find(below, rest) } else { None }
 }
 
 /// A section, in its layers, the strongest first.
 pub(super) struct Layers<'a> {
-    ledger: &'a Ledger,
+    report: &'a Report,
     path: Vec<String>,
     tables: Vec<Table<'a>>,
     /// How many of the tables are this very section; those after them are `defaults`.
     own: usize,
+    listing: Listing,
+}
+
+/// Whether values are added to the listing of effective values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Listed,
+    Unlisted,
 }
 
 impl<'a> Layers<'a> {
-    /// The root of a configuration, its sources from the strongest on.
-    pub(super) fn root(ledger: &'a Ledger, sources: [&'a Map<String, Value>; 2]) -> Self {
-        let tables = sources.map(|values| Table::new(String::new(), values)).into();
-        Self { ledger, path: Vec::new(), tables, own: sources.len() }
+    /// The root of a configuration.
+    pub(super) fn root(
+        report: &'a Report,
+        variables: &'a Variables,
+        file: &'a Map<String, Value>,
+    ) -> Self {
+        let sources = [Values::Variables(variables), Values::File(file)];
+        let tables: Vec<_> =
+            sources.into_iter().map(|values| Table { path: String::new(), values }).collect();
+        let own = tables.len();
+        Self { report, path: Vec::new(), tables, own, listing: Listing::Listed }
     }
 
-    /// This section on top of `defaults`, which say what it leaves open.
-    pub(super) fn over(mut self, mut defaults: Self) -> Self {
-        self.tables.append(&mut defaults.tables);
+    /// Puts this section on top of `defaults`.
+    pub(super) fn over(mut self, defaults: Self) -> Self {
+        self.tables.extend(defaults.tables);
         self
     }
 
-    pub(super) fn ledger(&self) -> &'a Ledger {
-        self.ledger
-    }
-
-    /// An option that somebody has said.
-    pub(super) fn said<U: Unit>(&self, key: &str, unit: &U) -> Option<Said<U::Value>> {
-        self.first(&self.tables, key, unit)
-    }
-
-    /// An option with a default.
-    pub(super) fn settle<U: Unit>(&self, key: &str, unit: &U, default: U::Value) -> Said<U::Value> {
-        self.settle_with_url(key, unit, None, default)
-    }
-
-    /// An option that the target's URL can say too: stronger than `defaults`, weaker than the rest.
-    pub(super) fn settle_with_url<U: Unit>(
-        &self,
-        key: &str,
-        unit: &U,
-        url: Option<U::Value>,
-        default: U::Value,
-    ) -> Said<U::Value> {
-        let (own, defaults) = self.tables.split_at(self.own);
-        let own = self.first(own, key, unit);
-        let defaults = self.first(defaults, key, unit);
-        let url = url.map(|value| Said { value, origin: Origin::Url });
-        let said = own.or(url).or(defaults).unwrap_or(Said::default(default));
-        self.list(key, unit.show(&said.value), said.origin.clone());
-        said
-    }
-
-    /// An option that belongs to this very section, not to `defaults`, and may be absent.
-    pub(super) fn own<U: Unit>(&self, key: &str, unit: &U) -> Option<Said<U::Value>> {
-        let said = self.peek(key, unit);
-        match &said {
-            Some(said) => self.list(key, unit.show(&said.value), said.origin.clone()),
-            None => self.list(key, "none".to_owned(), Origin::Default),
+    /// The same section; its values are checked, but not listed.
+    pub(super) fn unlisted(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            tables: self.tables.clone(),
+            listing: Listing::Unlisted,
+            ..*self
         }
-        said
     }
 
-    /// An option that belongs to this very section, and has a default.
-    pub(super) fn own_or<U: Unit>(&self, key: &str, unit: &U, default: U::Value) -> Said<U::Value> {
-        let said = self.peek(key, unit).unwrap_or(Said::default(default));
-        self.list(key, unit.show(&said.value), said.origin.clone());
-        said
+    pub(super) fn report(&self) -> &'a Report {
+        self.report
     }
 
-    /// An option of this very section that must be there.
-    pub(super) fn must<U: Unit>(&self, key: &str, unit: &U) -> Option<Said<U::Value>> {
-        if !self.has(key) {
-            self.refuse(key, &Origin::Default, "is missing");
+    /// Reads an option without listing it.
+    pub(super) fn get<T: OptionType>(&self, row: &OptionRow<T>) -> Option<Sourced<T::Value>> {
+        self.strongest(&self.tables, row.key, &row.kind)
+    }
+
+    /// Reads an option with a default.
+    pub(super) fn get_or<T: OptionType>(&self, row: &OptionRow<T>, default: T::Value) -> T::Value {
+        self.get_or_url(row, None, default)
+    }
+
+    /// Reads an option that the target's URL can set: stronger than `defaults`, weaker than the rest.
+    pub(super) fn get_or_url<T: OptionType>(
+        &self,
+        row: &OptionRow<T>,
+        url: Option<T::Value>,
+        default: T::Value,
+    ) -> T::Value {
+        let (own, defaults) = self.tables.split_at(self.own);
+        let own = self.strongest(own, row.key, &row.kind);
+        let defaults = self.strongest(defaults, row.key, &row.kind);
+        let url = url.map(|value| Sourced { value, origin: Origin::Url });
+        let found = own.or(url).or(defaults).unwrap_or(Sourced::default(default));
+        self.list(row.key, row.kind.show(&found.value), found.origin);
+        found.value
+    }
+
+    /// Reads an option of this very section, not of `defaults`, that may be absent.
+    pub(super) fn own<T: OptionType>(&self, row: &OptionRow<T>) -> Option<Sourced<T::Value>> {
+        self.entry(row.key, &row.kind)
+    }
+
+    /// Reads an option of this very section, with a default.
+    pub(super) fn own_or<T: OptionType>(&self, row: &OptionRow<T>, default: T::Value) -> T::Value {
+        let found = self.own_unlisted(row).unwrap_or(Sourced::default(default));
+        self.list(row.key, row.kind.show(&found.value), found.origin);
+        found.value
+    }
+
+    /// Reads an option of this very section that must be present.
+    pub(super) fn required<T: OptionType>(&self, row: &OptionRow<T>) -> Option<T::Value> {
+        if !self.has(row) {
+            self.refuse(row.key, &Origin::Default, "is missing");
             return None;
         }
-        self.own(key, unit)
+        self.own(row).map(|found| found.value)
     }
 
-    /// An option of this very section that is looked at without being listed.
-    pub(super) fn peek<U: Unit>(&self, key: &str, unit: &U) -> Option<Said<U::Value>> {
-        self.first(self.owned(), key, unit)
+    /// Reads an option of this very section without listing it.
+    pub(super) fn own_unlisted<T: OptionType>(
+        &self,
+        row: &OptionRow<T>,
+    ) -> Option<Sourced<T::Value>> {
+        self.strongest(self.owned(), row.key, &row.kind)
     }
 
-    /// Whether this very section has a key.
-    pub(super) fn has(&self, key: &str) -> bool {
-        let asked: Vec<_> = self.owned().iter().map(|table| table.ask(key).is_some()).collect();
-        asked.contains(&true)
+    /// Reads a value of this very section by a name that the user chose.
+    pub(super) fn entry<T: OptionType>(&self, name: &str, kind: &T) -> Option<Sourced<T::Value>> {
+        let found = self.strongest(self.owned(), name, kind);
+        let (shown, origin) = match &found {
+            Some(found) => (kind.show(&found.value), found.origin.clone()),
+            None => ("none".to_owned(), Origin::Default),
+        };
+        self.list(name, shown, origin);
+        found
+    }
+
+    /// Reports whether this very section has a key.
+    pub(super) fn has<T>(&self, row: &OptionRow<T>) -> bool {
+        self.owned().iter().any(|table| table.has(row.key))
     }
 
     /// A section within this one.
-    pub(super) fn sub(&self, key: &str) -> Layers<'a> {
+    pub(super) fn section(&self, key: &str) -> Layers<'a> {
         let (own, defaults) = self.tables.split_at(self.own);
-        let open = |tables: &[Table<'a>]| -> Vec<_> {
-            tables.iter().filter_map(|table| self.table(table, key)).collect()
+        let below = |tables: &[Table<'a>]| -> Vec<_> {
+            tables.iter().filter_map(|table| table.section(key)).collect()
         };
-        let (own, defaults) = (open(own), open(defaults));
-        self.within(key, own, defaults)
+        let mut tables = below(own);
+        let own = tables.len();
+        tables.extend(below(defaults));
+        let path = self.path.iter().cloned().chain([key.to_owned()]).collect();
+        Layers { report: self.report, path, tables, own, listing: self.listing }
     }
 
     /// A section of this very section, not of `defaults`.
-    pub(super) fn own_sub(&self, key: &str) -> Layers<'a> {
-        let own = self.owned().iter().filter_map(|table| self.table(table, key)).collect();
-        self.within(key, own, Vec::new())
+    pub(super) fn own_section(&self, key: &str) -> Layers<'a> {
+        let mut section = self.section(key);
+        section.tables.truncate(section.own);
+        section
     }
 
-    /// The switch of a section that may also stand as `true` or `false` in its place.
-    pub(super) fn switched(&self, key: &str, default: bool) -> (Said<bool>, Layers<'a>) {
+    /// Reads a switch that can also be a table of keys, which means true.
+    pub(super) fn switch(&self, row: &OptionRow<Switch>, default: bool) -> Sourced<bool> {
         let mut found = None;
-        let mut opened = [Vec::new(), Vec::new()];
-        for (i, table) in self.tables.iter().enumerate() {
-            let origin = Origin::File(table.place(key));
-            let Some(value) = table.ask(key) else { continue };
-            let switch = match (&value.kind, Switch.read(&Given::of(value))) {
-                (ValueKind::Table(values), _) => {
-                    let below = Table::new(table.place(key), values);
-                    opened[usize::from(i >= self.own)].push(below);
-                    Some(true)
-                }
-                (_, switch) => switch,
-            };
-            if switch.is_none() {
-                self.refuse(key, &origin, "must be true, false or a table of keys");
+        for table in &self.tables {
+            let Some((raw, _, origin)) = table.value(row.key) else { continue };
+            let is_table = matches!(table.values, Values::File(values)
+                if find(values, row.key).is_some_and(|v| matches!(v.kind, ValueKind::Table(_))));
+            let value = if is_table { Some(true) } else { row.kind.parse(&raw) };
+            if value.is_none() {
+                self.refuse(row.key, &origin, "must be true, false or a table of keys");
             }
-            found = found.or(switch.map(|value| Said { value, origin }));
+            found = found.or(value.map(|value| Sourced { value, origin }));
         }
-        let [own, defaults] = opened;
-        (found.unwrap_or(Said::default(default)), self.within(key, own, defaults))
+        found.unwrap_or(Sourced::default(default))
     }
 
-    /// The keys of this very section, where users choose them; each must please `valid`.
-    pub(super) fn names(&self, valid: fn(&str) -> bool, allowed: &str) -> Vec<String> {
-        let mut names = BTreeSet::new();
-        for table in self.owned() {
-            for name in table.values.keys() {
-                if valid(name) {
-                    names.insert(name.clone());
-                } else {
-                    table.ask(name);
-                    let place = table.place(&printable(name));
-                    self.ledger.refuse(place, format!("the name must be {allowed}"));
-                }
-            }
-        }
-        names.into_iter().collect()
+    /// The names in this very section that are valid.
+    pub(super) fn names(&self, is_valid: fn(&str) -> bool) -> Vec<String> {
+        let names: BTreeSet<&str> = self.owned().iter().flat_map(Table::names).collect();
+        names.into_iter().filter(|name| is_valid(name)).map(str::to_owned).collect()
     }
 
-    /// Lists a value that was settled elsewhere.
+    /// Adds a value to the listing of effective values.
     pub(super) fn list(&self, key: &str, shown: String, origin: Origin) {
-        self.ledger.list(&self.path, key, shown, origin);
+        if self.listing == Listing::Listed {
+            let path = self.path.iter().cloned().chain(key.split('.').map(str::to_owned));
+            self.report.list(path.collect(), shown, origin);
+        }
     }
 
-    /// Does work without listing the values that it settles.
-    pub(super) fn unlisted<T>(&self, work: impl FnOnce() -> T) {
-        let before = self.ledger.entries.borrow().len();
-        work();
-        self.ledger.entries.borrow_mut().truncate(before);
-    }
-
-    /// What is refused about a key of this section, at the place where it was said.
+    /// Refuses a value of this section, at the place that set it.
     pub(super) fn refuse(&self, key: &str, origin: &Origin, message: impl Into<String>) {
-        self.ledger.refuse(self.place(key, origin), message);
+        self.report.refuse(self.place(key, origin), message);
     }
 
-    /// Warns of what is checked, and has no effect in this version.
+    /// Warns of an option that is checked and has no effect in this version.
     pub(super) fn warn_unused(&self, place: &str) {
-        self.ledger.warn(format!("{place} is read but not used by this version"));
+        self.report.warn(format!("{place} is read but not used by this version"));
     }
 
-    /// The place of a key: where it was said, otherwise where it could have been.
+    /// The place that set a key, otherwise the place in the file that could set it.
     pub(super) fn place(&self, key: &str, origin: &Origin) -> String {
         match origin {
             Origin::File(path) => path.clone(),
@@ -267,89 +285,32 @@ impl<'a> Layers<'a> {
         self.tables.get(..self.own).unwrap_or_default()
     }
 
-    fn within(&self, key: &str, mut own: Vec<Table<'a>>, defaults: Vec<Table<'a>>) -> Layers<'a> {
-        let path = self.path.iter().cloned().chain([key.to_owned()]).collect();
-        let count = own.len();
-        own.extend(defaults);
-        Layers { ledger: self.ledger, path, tables: own, own: count }
-    }
-
-    /// The strongest of some tables; the others are checked all the same.
-    fn first<U: Unit>(&self, tables: &[Table<'a>], key: &str, unit: &U) -> Option<Said<U::Value>> {
-        let mut found = None;
+    /// Reads a key in some tables, the strongest first; all of them are checked.
+    fn strongest<T: OptionType>(
+        &self,
+        tables: &[Table<'a>],
+        key: &str,
+        kind: &T,
+    ) -> Option<Sourced<T::Value>> {
+        let mut strongest = None;
         for table in tables {
-            let said = self.read(table, key, unit);
-            found = found.or(said);
+            let found = self.read(table, key, kind);
+            strongest = strongest.or(found);
         }
-        found
+        strongest
     }
 
-    fn table(&self, table: &Table<'a>, key: &str) -> Option<Table<'a>> {
-        let value = table.ask(key)?;
-        match &value.kind {
-            ValueKind::Table(values) => Some(Table::new(table.place(key), values)),
-            ValueKind::Nil
-            | ValueKind::Boolean(_)
-            | ValueKind::I64(_)
-            | ValueKind::I128(_)
-            | ValueKind::U64(_)
-            | ValueKind::U128(_)
-            | ValueKind::Float(_)
-            | ValueKind::String(_)
-            | ValueKind::Array(_) => {
-                self.ledger.refuse(table.place(key), "must be a table of keys");
-                None
-            }
+    fn read<T: OptionType>(
+        &self,
+        table: &Table<'a>,
+        key: &str,
+        kind: &T,
+    ) -> Option<Sourced<T::Value>> {
+        let (raw, grammar, origin) = table.value(key)?;
+        let value = kind.parse(&raw);
+        if value.is_none() {
+            self.refuse(key, &origin, format!("must be {}", kind.allowed(grammar)));
         }
+        value.map(|value| Sourced { value, origin })
     }
-
-    fn read<U: Unit>(&self, table: &Table<'a>, key: &str, unit: &U) -> Option<Said<U::Value>> {
-        let value = table.ask(key)?;
-        let variable = environment::variable_of(value);
-        let origin = match variable {
-            Some(name) => Origin::Variable(name.to_owned()),
-            None => Origin::File(table.place(key)),
-        };
-        let (given, grammar) = match (variable, &value.kind) {
-            (Some(name), ValueKind::String(text)) => {
-                let grammar = environment::grammar(name);
-                (Given::Word(text, grammar), grammar)
-            }
-            _ => (Given::of(value), Grammar::Units),
-        };
-        let read = unit.read(&given);
-        if read.is_none() {
-            self.refuse(key, &origin, format!("must be {}", unit.allowed(grammar)));
-        }
-        read.map(|value| Said { value, origin })
-    }
-}
-
-impl Drop for Layers<'_> {
-    fn drop(&mut self) {
-        for table in &self.tables {
-            let known = table.known.borrow();
-            for key in table.values.keys().filter(|key| !known.contains(*key)) {
-                let place = table.place(&printable(key));
-                self.ledger.refuse(place, format!("is not a known key{}", hint(key, &known)));
-            }
-        }
-    }
-}
-
-/// A key as it may be shown: a mangled file can have anything in its place.
-fn printable(key: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    let shown = !key.is_empty() && key.len() <= 60 && key.chars().all(plain);
-    if shown { key.to_owned() } else { "(a key that is no plain name)".to_owned() }
-}
-
-fn hint(key: &str, known: &BTreeSet<String>) -> String {
-    let near = known.iter().min_by_key(|name| strsim::damerau_levenshtein(key, name));
-    let close = near.filter(|name| strsim::damerau_levenshtein(key, name) <= 1 + key.len() / 4);
-    close.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }

@@ -1,13 +1,13 @@
-//! The effective configuration as a text: every value, and where it came from.
+//! The effective configuration as text: every value with its origin.
 
 use std::fmt;
 
-use super::unit::quote;
+use super::kind::quote;
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said it.
+    /// The built-in default.
     Default,
     /// The file, at this path.
     File(String),
@@ -31,18 +31,32 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One effective value, secrets hidden.
+/// A value with its origin.
+#[derive(Clone)]
+pub(super) struct Sourced<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+impl<T> Sourced<T> {
+    /// A built-in default.
+    pub(super) fn default(value: T) -> Self {
+        Self { value, origin: Origin::Default }
+    }
+}
+
+/// One effective value; a secret is replaced by `<secret>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The sections that it is in, and its key.
+    /// The sections around the key, and the key.
     pub path: Vec<String>,
-    /// The value, as it may be shown.
+    /// The value as YAML.
     pub shown: String,
-    /// Where it came from.
+    /// The source of the value.
     pub origin: Origin,
 }
 
-/// The entries as YAML, each with its origin as a comment.
+/// Formats the entries as YAML, each with its origin as a comment.
 pub fn render(entries: &[Entry]) -> String {
     let mut text = String::new();
     let mut open: &[String] = &[];

@@ -1,219 +1,197 @@
-//! From variables and a file to what every room is told: the only place that knows an option's name.
+//! Configuration: variables and a file become the settings of the rooms.
 //!
-//! The sources become trees of values (`document`, `environment`), the trees become layers (`layers`),
-//! and each option is read through its layers by its kind (`unit`). Nothing is repaired: whatever is
-//! wrong is collected, each with its place and what is allowed, and never the value.
+//! The only room that knows the names of options: [`options`] is the table of them. Nothing is repaired:
+//! every problem is collected, with its place and the rule that is broken, and never with the value.
 
 mod application;
 mod auth;
 mod database;
 mod document;
 mod environment;
+mod kind;
 mod label;
 mod layers;
 mod listing;
+mod names;
+mod options;
 mod password;
+mod reference;
+mod report;
+mod schema;
+mod sources;
 mod target;
 #[cfg(test)]
 mod tests;
-mod unit;
 mod view;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ::config::{Map, Value, ValueKind};
 
-pub use crate::problem::{Problem, Problems};
-pub use application::{Application, Select};
-pub use auth::{Allowed, AuthModule};
+pub use auth::AuthModule;
+pub use kind::quote;
 pub use listing::{Entry, Origin, render};
-pub use target::Details;
-pub use unit::quote;
-pub use view::{Statements, Views, WriteProbe};
+pub use options::Allowed;
+pub use reference::{OptionDoc, Place, VariableDoc, reference};
 
-use self::document::File;
-use self::environment::{TARGET, Variables};
-use self::layers::{Layers, Ledger, Said};
-use self::password::read_secret;
-use self::unit::{Checked, Switch};
-use crate::probe;
+use self::document::Document;
+use self::environment::{TargetPresence, Variables};
+use self::layers::Layers;
+use self::listing::Sourced;
+use self::names::is_name;
+use self::report::{Findings, Report};
+use self::sources::Files;
+use crate::files::FileReader;
+use crate::probe::{self, DEFAULT_TARGET};
+pub use crate::problem::{Problem, Problems};
 
-/// What names of targets, applications and modules are made of.
-const NAME: &str =
-    "at most 100 letters, digits, `-`, `_`, `.` or `:`, beginning with a letter or digit";
-
-/// A configuration without a fault.
+/// A configuration without a problem.
 pub struct Config {
     /// The targets, `default` first, then by name.
     pub targets: Vec<probe::TargetSettings>,
-    /// What else is known of each target, by its name.
-    pub details: BTreeMap<String, Details>,
-    /// How `/probe` may log in.
+    /// The authentication modules of `/probe`, by name.
     pub auth_modules: BTreeMap<String, AuthModule>,
-    /// `DB_MONITOR_ENABLED`: whether anything is probed.
+    /// `DB_MONITOR_ENABLED`: false stops all probes.
     pub enabled: bool,
     /// `APP_ENV`.
     pub app_env: String,
-    /// Whether that is `production`.
+    /// The rules of production apply: `APP_ENV` is `production`, in any case.
     pub production: bool,
-    /// What the log says at the start: warnings, and what is only worth level debug.
+    /// Warnings for the log, in the order in which they arose.
     pub warnings: Vec<String>,
-    /// What is only worth level debug.
+    /// Lines for the log's level debug.
     pub notes: Vec<String>,
     /// Every effective value with its origin.
     pub entries: Vec<Entry>,
 }
 
-/// What reading a target needs to know besides its section.
+/// Reads the configuration from an environment and a file.
+///
+/// Blocks while files are read, for at most a few seconds.
+///
+/// # Errors
+/// All problems, at once.
+pub fn load(
+    environment: &BTreeMap<String, String>,
+    file: Option<&Path>,
+) -> Result<Config, Problems> {
+    load_with(&FileReader::default(), environment, file)
+}
+
+/// Reads the configuration like [`load`], with a reader that remembers files that hang.
+///
+/// # Errors
+/// All problems, at once.
+pub fn load_with(
+    reader: &FileReader,
+    environment: &BTreeMap<String, String>,
+    file: Option<&Path>,
+) -> Result<Config, Problems> {
+    let report = Report::default();
+    let files = Files::new(reader);
+    let document = match file.map(|path| Document::read(path, &files)) {
+        None => Document::default(),
+        Some(Ok(document)) => document,
+        Some(Err(problem)) => {
+            report.refuse(problem.place, problem.message);
+            Document::default()
+        }
+    };
+    let folder = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+    resolve(&Sources { environment, document: &document, folder, files }, report)
+}
+
+/// The sources of a configuration.
+struct Sources<'a> {
+    environment: &'a BTreeMap<String, String>,
+    document: &'a Document,
+    /// The folder of the file: relative paths in it begin there.
+    folder: PathBuf,
+    files: Files<'a>,
+}
+
+fn resolve(sources: &Sources<'_>, report: Report) -> Result<Config, Problems> {
+    let Sources { environment, document, files, .. } = sources;
+    let exists = environment::names_target(environment) || !names_others(&document.0);
+    let presence = if exists { TargetPresence::Present } else { TargetPresence::Absent };
+    environment::check(environment, presence, &report);
+    schema::check(&document.0, &report);
+    let variables = Variables::read(environment, presence, files, &report);
+    let root = Layers::root(&report, &variables, &document.0);
+    let app_env = root.get_or(&options::APP_ENV, "development".to_owned());
+    let production = app_env.eq_ignore_ascii_case("production");
+    let enabled = root.get_or(&options::ENABLED, true);
+    let Sources { environment, folder, files, .. } = sources;
+    let scope = Scope { environment, folder, files, app_env: &app_env, production };
+    let targets = targets(&root, &scope, presence);
+    let auth_modules = auth_modules(&root, &scope);
+    let Findings { problems, warnings, notes, entries } = report.finish();
+    problems.into_result()?;
+    Ok(Config { targets, auth_modules, enabled, app_env, production, warnings, notes, entries })
+}
+
+/// What reading a target needs besides its section.
 struct Scope<'a> {
     environment: &'a BTreeMap<String, String>,
-    /// Where the file is: its relative paths begin there.
-    folder: PathBuf,
+    folder: &'a Path,
+    files: &'a Files<'a>,
     app_env: &'a str,
     production: bool,
-    notes: RefCell<Vec<String>>,
 }
 
 impl Scope<'_> {
-    fn note(&self, text: String) {
-        self.notes.borrow_mut().push(text);
-    }
-
-    /// A path as it is opened: in the file, from the file's folder on.
-    fn path(&self, said: &Said<PathBuf>) -> PathBuf {
-        match said.origin {
-            Origin::File(_) => self.folder.join(&said.value),
+    /// The path to open: a relative one of the file begins at the file's folder.
+    fn path(&self, found: &Sourced<PathBuf>) -> PathBuf {
+        match found.origin {
+            Origin::File(_) => self.folder.join(&found.value),
             Origin::Variable(_) | Origin::Default | Origin::Url | Origin::Flag(_) => {
-                said.value.clone()
+                found.value.clone()
             }
         }
     }
 }
 
-/// Reads the configuration from an environment and a file.
-///
-/// # Errors
-/// Everything that is wrong, at once.
-pub fn load(
-    environment: &BTreeMap<String, String>,
-    file: Option<&Path>,
-) -> Result<Config, Problems> {
-    let ledger = Ledger::default();
-    let parsed = match file.map(File::read) {
-        None => File::default(),
-        Some(Ok(parsed)) => parsed,
-        Some(Err(problem)) => {
-            ledger.refuse(problem.place, problem.message);
-            File::default()
-        }
+fn targets(
+    root: &Layers<'_>,
+    scope: &Scope<'_>,
+    presence: TargetPresence,
+) -> Vec<probe::TargetSettings> {
+    target::check_defaults(&root.section("defaults"));
+    let section = root.own_section("targets");
+    let mut names = section.names(is_name);
+    if presence == TargetPresence::Present && !names.iter().any(|name| name == DEFAULT_TARGET) {
+        names.push(DEFAULT_TARGET.to_owned());
+    }
+    names.sort_by_key(|name| (name != DEFAULT_TARGET, name.clone()));
+    let read = |name: &String| {
+        let layers = section.section(name).over(root.section("defaults"));
+        target::read(name, &layers, scope)
     };
-    let folder = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-    read(environment, &parsed, folder, ledger)
-}
-
-fn read(
-    environment: &BTreeMap<String, String>,
-    file: &File,
-    folder: PathBuf,
-    ledger: Ledger,
-) -> Result<Config, Problems> {
-    let with_target = environment::names_target(environment) || !names_others(&file.0);
-    environment::check(environment, with_target, &ledger);
-    let variables = Variables::read(environment, with_target, &ledger);
-    let variables = document::tree(variables).map_err(Problems::from)?;
-    let mut config = resolve(environment, [&variables, &file.0], folder, with_target, &ledger);
-    let (problems, entries, warnings) = ledger.close();
-    problems.into_result()?;
-    config.entries = entries;
-    config.warnings = warnings;
-    Ok(config)
-}
-
-/// Resolves the sources, from the strongest on.
-fn resolve(
-    environment: &BTreeMap<String, String>,
-    sources: [&Map<String, Value>; 2],
-    folder: PathBuf,
-    with_target: bool,
-    ledger: &Ledger,
-) -> Config {
-    let root = Layers::root(ledger, sources);
-    let allowed = "a name of letters, digits, `-` and `_`, such as `production`";
-    let app_env = root.settle("app_env", &Checked(is_app_env, allowed), "development".to_owned());
-    let app_env = app_env.value;
-    let production = app_env.eq_ignore_ascii_case("production");
-    let enabled = root.settle("enabled", &Switch, true).value;
-    let notes = RefCell::default();
-    let scope = Scope { environment, folder, app_env: &app_env, production, notes };
-    let (targets, details) = targets(&root, &scope, with_target);
-    let auth_modules = auth_modules(&root, &scope);
-    let notes = scope.notes.into_inner();
-    let (warnings, entries) = (Vec::new(), Vec::new());
-    Config {
-        targets,
-        details,
-        auth_modules,
-        enabled,
-        app_env,
-        production,
-        warnings,
-        notes,
-        entries,
-    }
-}
-
-type Targets = (Vec<probe::TargetSettings>, BTreeMap<String, Details>);
-
-fn targets(root: &Layers<'_>, scope: &Scope<'_>, with_target: bool) -> Targets {
-    root.unlisted(|| target::check_defaults(&root.sub("defaults")));
-    let section = root.own_sub("targets");
-    let mut names = section.names(is_name, NAME);
-    if with_target && !names.iter().any(|name| name == TARGET) {
-        names.push(TARGET.to_owned());
-    }
-    names.sort_by_key(|name| (name != TARGET, name.clone()));
-    let mut all = Targets::default();
-    for name in names {
-        let layers = section.sub(&name).over(root.sub("defaults"));
-        if let Some((settings, details)) = target::read(&name, &layers, scope) {
-            all.0.push(settings);
-            all.1.insert(name, details);
-        }
-    }
-    all
+    names.iter().filter_map(read).collect()
 }
 
 fn auth_modules(root: &Layers<'_>, scope: &Scope<'_>) -> BTreeMap<String, AuthModule> {
-    let section = root.own_sub("auth_modules");
-    let names = section.names(is_name, NAME);
+    let section = root.own_section("auth_modules");
+    let names = section.names(is_name);
     if !names.is_empty() {
         section.warn_unused("auth_modules");
     }
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let module = auth::read(&section.sub(&name), scope)?;
-            Some((name, module))
-        })
-        .collect()
+    let mut modules = BTreeMap::new();
+    for name in names {
+        if let Some(module) = auth::read(&section.section(&name), scope) {
+            modules.insert(name, module);
+        }
+    }
+    modules
 }
 
-/// Whether a file names targets, but not the one that variables describe.
+/// Reports whether a file names targets, but not the one that variables describe.
 fn names_others(file: &Map<String, Value>) -> bool {
     match file.get("targets").map(|value| &value.kind) {
-        Some(ValueKind::Table(targets)) => !targets.is_empty() && !targets.contains_key(TARGET),
+        Some(ValueKind::Table(targets)) => {
+            !targets.is_empty() && !targets.contains_key(DEFAULT_TARGET)
+        }
         _ => false,
     }
-}
-
-fn is_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    first && name.len() <= 100 && name.chars().all(plain)
-}
-
-fn is_app_env(name: &str) -> bool {
-    name.len() <= 40 && is_name(name)
 }

@@ -7,6 +7,8 @@ use ::config::FileFormat;
 use super::*;
 use crate::pool::PasswordSource;
 use crate::probe::TargetKind;
+use crate::view::Pattern;
+use crate::view::application::NameMatch;
 
 const EXAMPLE: &str = include_str!("../../config.example.yml");
 
@@ -22,15 +24,18 @@ fn load_text(
     text: &str,
     format: FileFormat,
 ) -> Result<Config, Problems> {
-    let file = File::parse(text, format).unwrap();
+    let file = Document::parse(text, format).unwrap();
     load_file(variables, &file)
 }
 
-fn load_file(variables: &[(&str, &str)], file: &File) -> Result<Config, Problems> {
+fn load_file(variables: &[(&str, &str)], file: &Document) -> Result<Config, Problems> {
     let mut environment: BTreeMap<String, String> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     environment.entry("USER".to_owned()).or_insert("somebody".to_owned());
-    read(&environment, file, PathBuf::new(), Ledger::default())
+    let reader = FileReader::default();
+    let (folder, files) = (PathBuf::new(), Files::new(&reader));
+    let sources = Sources { environment: &environment, document: file, folder, files };
+    resolve(&sources, Report::default())
 }
 
 fn good(variables: &[(&str, &str)], text: &str) -> Config {
@@ -48,6 +53,17 @@ fn bad(variables: &[(&str, &str)], text: &str) -> Vec<String> {
 fn one(variables: &[(&str, &str)], text: &str, expected: &str) {
     let problems = bad(variables, text);
     assert!(problems.len() == 1 && problems[0].starts_with(expected), "{expected}: {problems:?}");
+}
+
+/// The value of an option of the target `default`, as the listing shows it.
+fn shown<'a>(config: &'a Config, key: &str) -> &'a str {
+    let path = ["targets", "default", key];
+    let entry = config.entries.iter().find(|entry| entry.path == path);
+    entry.map_or("", |entry| &entry.shown)
+}
+
+fn like(name: &str) -> NameMatch {
+    NameMatch::Like(Pattern::new(name))
 }
 
 fn password(config: &Config, target: usize) -> Option<&str> {
@@ -73,13 +89,13 @@ fn nothing_at_all_is_the_specifications_defaults() {
     assert_eq!(target.schedule.timeout, Duration::from_secs(10));
     assert_eq!((config.app_env.as_str(), config.production), ("development", false));
     assert!(config.enabled && config.warnings.is_empty());
-    let details = &config.details["default"];
     let thresholds = crate::probe::Thresholds { saturation_percent: 90.0, slow_rate_percent: 5.0 };
     assert_eq!(config.targets[0].thresholds, thresholds);
-    assert!(details.write_probe.insert_many && !details.write_probe.enabled);
-    let application = &details.applications[0];
-    assert_eq!(application.select.user.as_deref(), Some("sentinelops"));
-    assert_eq!(application.select.database.as_deref(), Some("sentinelops"));
+    assert_eq!(target.write, None);
+    assert_eq!(shown(&config, "use_insertmanyvalues"), "true");
+    let application = &target.views.applications[0];
+    assert_eq!(application.sessions.user, like("sentinelops"));
+    assert_eq!(application.sessions.database, like("sentinelops"));
     assert_eq!((application.pool_size, application.instances), (20, 1));
 }
 
@@ -129,11 +145,10 @@ fn variables_are_read() {
     assert_eq!(target.schedule.timeout, Duration::from_millis(250));
     assert_eq!(target.schedule.connect_interval, None);
     assert_eq!((target.views.query_cache_size, config.enabled), (7, false));
-    let details = &config.details["default"];
-    let application = &details.applications[0];
-    assert_eq!(application.select.application_name.as_deref(), Some("web-*"));
-    assert_eq!((&application.select.user, application.instances), (&None, 4));
-    assert!(!details.write_probe.insert_many);
+    let application = &target.views.applications[0];
+    assert_eq!(application.sessions.application_name, Some(Pattern::new("web-*")));
+    assert_eq!((&application.sessions.user, application.instances), (&NameMatch::Any, 4));
+    assert_eq!(shown(&config, "use_insertmanyvalues"), "false");
     assert_eq!(config.warnings.len(), 1);
     assert!(config.warnings[0].starts_with("DB_MONITOR_INTERVALL is not a known variable"));
 }
@@ -387,9 +402,9 @@ userpass = { username = 'm', password = 'x' }
 allowed_targets = ['*.db:5432', '10.0.0.0/8']
 ";
     let (a, b) = (good(&[], yaml), load_text(&[], toml, FileFormat::Toml).ok().unwrap());
-    assert!(a.targets == b.targets && a.details == b.details && a.auth_modules == b.auth_modules);
+    assert!(a.targets == b.targets && a.auth_modules == b.auth_modules);
     assert_eq!(a.entries, b.entries);
-    assert_eq!(a.details["orders"].applications[0].instances, 2);
+    assert_eq!(a.targets[1].views.applications[0].instances, 2);
     let bouncer = &a.targets[0];
     assert!(bouncer.connect.console && bouncer.query == "SHOW VERSION");
     assert_eq!(bouncer.connect.dsn.database.as_deref(), Some("pgbouncer"));
@@ -400,7 +415,7 @@ fn statements_are_switched_in_either_form() {
     let statements = |text: &str| {
         let text = format!("targets: {{ x: {{ url: 'postgresql://u@h/x', views: {text} }} }}\n");
         let text = format!("{text}defaults: {{ views: {{ statements: {{ top: 7 }} }} }}");
-        good(&[], &text).details["x"].views.statements.as_ref().map(|found| found.top)
+        good(&[], &text).targets[0].views.statements.as_ref().map(|found| found.top)
     };
     assert_eq!(statements("{}"), Some(7));
     assert_eq!(statements("{ statements: false }"), None);
@@ -408,7 +423,7 @@ fn statements_are_switched_in_either_form() {
     assert_eq!(statements("{ statements: { top: 3 } }"), Some(3));
     let text = "targets: { default: { views: { statements: 5 } } }";
     one(&[], text, "targets.default.views.statements: must be true, false or a table");
-    assert_eq!(good(&[], "").details["default"].views.statements, None);
+    assert_eq!(good(&[], "").targets[0].views.statements, None);
 }
 
 #[test]
@@ -450,7 +465,7 @@ fn no_value_is_printed_for_any_key() {
     let mut refused = 0;
     for path in paths.chain([vec!["targets".into(), "orders".into(), "password_file".into()]]) {
         for marker in [MARKER.into(), vec![MARKER].into(), ValueKind::I64(-47_114_711)] {
-            let mut file = File::parse(EXAMPLE, FileFormat::Yaml).unwrap();
+            let mut file = Document::parse(EXAMPLE, FileFormat::Yaml).unwrap();
             put(&mut file.0, &path, Value::new(None, marker));
             let Err(problems) = load_file(&[], &file) else { continue };
             let text = problems.to_string();

@@ -1,111 +1,70 @@
-//! What of the server's side is looked at, and whether writing is probed.
+//! The views of a target, and its write probe.
 
 use super::layers::Layers;
-use super::unit::{Checked, Switch, Whole};
-use crate::probe::write;
-use crate::view::{ViewSettings, statements};
+use super::listing::Origin;
+use super::options;
+use crate::probe::write::{DEFAULT_TABLE, Table, WriteProbeSettings};
+use crate::view::ViewSettings;
+use crate::view::statements::StatementsSettings;
 
-/// Which views are read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Views {
-    /// Sessions, by state and application.
-    pub activity: bool,
-    /// What the server allows.
-    pub limits: bool,
-    /// Statistics of databases.
-    pub databases: bool,
-    /// Statistics of statements, off until asked for.
-    pub statements: Option<Statements>,
-}
-
-/// How statements are shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statements {
-    /// How many, those that took longest.
-    pub top: u32,
-    /// Whether their text is shown.
-    pub show_text: bool,
-}
-
-/// How writing is probed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WriteProbe {
-    /// Whether it is.
-    pub enabled: bool,
-    /// Into which table, perhaps with its schema.
-    pub table: String,
-    /// How many rows at a time.
-    pub rows: u32,
-    /// Whether as one statement, `DB_USE_INSERTMANYVALUES`.
-    pub insert_many: bool,
-}
-
-impl Statements {
-    fn looked_at(&self) -> statements::StatementsSettings {
-        statements::StatementsSettings { top: self.top, show_text: self.show_text }
+/// Reads which views are on, and the settings that all of them share.
+pub(super) fn read(layers: &Layers<'_>) -> ViewSettings {
+    let default = ViewSettings::default();
+    ViewSettings {
+        activity: layers.get_or(&options::VIEWS_ACTIVITY, default.activity),
+        limits: layers.get_or(&options::VIEWS_LIMITS, default.limits),
+        databases: layers.get_or(&options::VIEWS_DATABASES, default.databases),
+        statements: statements(layers, default.statements.is_some()),
+        slow_threshold: layers.get_or(&options::SLOW_QUERY_THRESHOLD, default.slow_threshold),
+        leak_threshold: layers.get_or(&options::LEAK_THRESHOLD, default.leak_threshold),
+        query_cache_size: size(layers, &options::QUERY_CACHE_SIZE, default.query_cache_size),
+        show_query_text: layers.get_or(&options::SHOW_QUERY_TEXT, default.show_query_text),
+        series_limit: size(layers, &options::SERIES_LIMIT, default.series_limit),
+        applications: Vec::new(),
     }
 }
 
-impl Views {
-    /// With what holds for all views.
-    pub(super) fn looked_at(&self, common: ViewSettings) -> ViewSettings {
-        ViewSettings {
-            activity: self.activity,
-            limits: self.limits,
-            databases: self.databases,
-            statements: self.statements.as_ref().map(Statements::looked_at),
-            ..common
+fn size(
+    layers: &Layers<'_>,
+    row: &options::OptionRow<super::kind::Whole>,
+    default: usize,
+) -> usize {
+    let default = u32::try_from(default).unwrap_or(u32::MAX);
+    usize::try_from(layers.get_or(row, default)).unwrap_or(usize::MAX)
+}
+
+fn statements(layers: &Layers<'_>, default: bool) -> Option<StatementsSettings> {
+    let switch = layers.switch(&options::VIEWS_STATEMENTS, default);
+    let read = |layers: &Layers<'_>| {
+        let default = StatementsSettings::default();
+        StatementsSettings {
+            top: layers.get_or(&options::STATEMENTS_TOP, default.top),
+            show_text: layers.get_or(&options::STATEMENTS_SHOW_TEXT, default.show_text),
         }
-    }
-}
-
-impl WriteProbe {
-    /// As it is done; `None`: not at all.
-    pub(super) fn wanted(&self) -> Option<write::WriteProbeSettings> {
-        let table = write::Table::new(&self.table).ok().filter(|_| self.enabled)?;
-        let (rows, use_insertmanyvalues) = (self.rows, self.insert_many);
-        Some(write::WriteProbeSettings { table, rows, use_insertmanyvalues })
-    }
-}
-
-pub(super) fn views(layers: &Layers<'_>) -> Views {
-    let activity = layers.settle("activity", &Switch, true).value;
-    let limits = layers.settle("limits", &Switch, true).value;
-    let databases = layers.settle("databases", &Switch, true).value;
-    let statements = statements(layers);
-    Views { activity, limits, databases, statements }
-}
-
-fn statements(layers: &Layers<'_>) -> Option<Statements> {
-    let (given, section) = layers.switched("statements", false);
-    let read = || Statements {
-        top: section.settle("top", &Whole(1..=500, ""), 20).value,
-        show_text: section.settle("show_text", &Switch, false).value,
     };
-    if given.value {
-        return Some(read());
+    if switch.value {
+        return Some(read(layers));
     }
-    layers.list("statements", "false".to_owned(), given.origin);
-    section.unlisted(read);
+    layers.list(options::VIEWS_STATEMENTS.key, "false".to_owned(), switch.origin);
+    // A bad value is reported, although the view is off.
+    read(&layers.unlisted());
     None
 }
 
-pub(super) fn write_probe(layers: &Layers<'_>) -> WriteProbe {
-    let insert_many = layers.settle("use_insertmanyvalues", &Switch, true).value;
-    let section = layers.sub("write_probe");
-    let allowed = "a table's name of letters, digits and `_`, perhaps with its schema and a `.`";
-    let table = "db_pool_exporter_heartbeat".to_owned();
-    WriteProbe {
-        enabled: section.settle("enabled", &Switch, false).value,
-        table: section.settle("table", &Checked(is_table, allowed), table).value,
-        rows: section.settle("rows", &Whole(1..=write::MOST_ROWS, ""), 10).value,
-        insert_many,
+/// Reads the settings of the write probe; `None` if it is off.
+pub(super) fn write_probe(layers: &Layers<'_>) -> Option<WriteProbeSettings> {
+    let default = WriteProbeSettings::default();
+    let use_insertmanyvalues =
+        layers.get_or(&options::USE_INSERTMANYVALUES, default.use_insertmanyvalues);
+    let is_enabled = layers.get_or(&options::WRITE_PROBE_ENABLED, false);
+    let table = layers.get_or(&options::WRITE_PROBE_TABLE, DEFAULT_TABLE.to_owned());
+    let rows = layers.get_or(&options::WRITE_PROBE_ROWS, default.rows);
+    match Table::new(&table) {
+        Ok(table) if is_enabled => Some(WriteProbeSettings { table, rows, use_insertmanyvalues }),
+        Ok(_) => None,
+        Err(error) => {
+            layers.refuse(options::WRITE_PROBE_TABLE.key, &Origin::Default, error.to_string());
+            None
+        }
     }
-}
-
-fn is_table(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let part = |part: &str| part.len() <= 63 && part.starts_with(first) && part.chars().all(plain);
-    name.split('.').count() <= 2 && name.split('.').all(part)
 }

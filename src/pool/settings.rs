@@ -22,6 +22,9 @@ pub struct ConnectSettings {
 }
 
 impl ConnectSettings {
+    /// The limit for opening a connection, unless another is configured.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
     /// The sslmode in force, as libpq calls it.
     pub fn sslmode(&self) -> &'static str {
         self.dsn.tls.mode.unwrap_or(SslMode::Prefer).label()
@@ -51,6 +54,23 @@ pub struct PoolLimits {
     pub echo: bool,
     /// Whether every statement is logged.
     pub echo_statements: bool,
+}
+
+impl Default for PoolLimits {
+    /// The application's own defaults, and a test of idle connections within ten seconds.
+    fn default() -> Self {
+        Self {
+            size: 20,
+            max_overflow: Some(10),
+            timeout: Duration::from_secs(30),
+            recycle: Some(Duration::from_secs(3600)),
+            pre_ping: true,
+            ping_timeout: Duration::from_secs(10),
+            use_lifo: true,
+            echo: false,
+            echo_statements: false,
+        }
+    }
 }
 
 impl PoolLimits {

@@ -27,7 +27,7 @@ pub use instruments::{OwnQuery, ProbeInstruments, READINGS as INSTRUMENT_READING
 pub use once::once;
 pub use roster::Roster;
 pub use run::publish_once;
-pub use settings::{Schedule, TargetKind, TargetSettings, Thresholds};
+pub use settings::{DEFAULT_TARGET, Schedule, TargetKind, TargetSettings, Thresholds};
 pub use snapshot::{
     Connected, Failure, ProbePart, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE,
     Snapshot,

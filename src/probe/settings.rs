@@ -6,6 +6,9 @@ use super::write;
 use crate::pool;
 use crate::view;
 
+/// The name of the target that the variables describe.
+pub const DEFAULT_TARGET: &str = "default";
+
 /// What kind of server a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetKind {
@@ -27,6 +30,25 @@ pub struct Schedule {
     /// From one look at activity to the next, when that is shorter than the interval: between two
     /// probes only slow queries are counted.
     pub sampling: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::every(Duration::from_secs(10))
+    }
+}
+
+impl Schedule {
+    /// The schedule for an interval when nothing else is configured.
+    #[must_use]
+    pub fn every(interval: Duration) -> Self {
+        Self {
+            interval,
+            timeout: interval,
+            connect_interval: Some(Duration::ZERO),
+            sampling: interval,
+        }
+    }
 }
 
 /// From where on something of a target is worth a warning.

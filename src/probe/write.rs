@@ -26,6 +26,16 @@ pub struct WriteProbeSettings {
     pub use_insertmanyvalues: bool,
 }
 
+impl Default for WriteProbeSettings {
+    fn default() -> Self {
+        let table = Table::new(DEFAULT_TABLE).expect("a table's name");
+        Self { table, rows: 10, use_insertmanyvalues: true }
+    }
+}
+
+/// The table of the write probe unless another is configured.
+pub const DEFAULT_TABLE: &str = "db_pool_exporter_heartbeat";
+
 /// The most rows of a probe that make sense.
 pub const MOST_ROWS: u32 = 1000;
 

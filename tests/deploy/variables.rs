@@ -7,14 +7,9 @@ use crate::{files, passed, read, root, run};
 
 /// All variables of the code: those in its table, and one for each flag.
 fn known() -> BTreeSet<String> {
-    let table = read(root("src/config/environment.rs"));
-    let rows = table.split_once("const VARIABLES").expect("the table").1;
-    let rows = rows.split_once("];").expect("its end").0;
-    let names = rows.split('"').filter(|word| {
-        word.starts_with(|c: char| c.is_ascii_uppercase())
-            && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
-    });
-    let mut known: BTreeSet<String> = names.map(str::to_owned).collect();
+    let table = db_pool_exporter::config::reference();
+    let variables = table.iter().flat_map(|option| &option.variables);
+    let mut known: BTreeSet<String> = variables.map(|v| v.name.to_owned()).collect();
     assert!(known.len() > 25, "{known:?}");
     known.extend(flags().iter().map(|flag| variable(flag)));
     known

@@ -1,0 +1,126 @@
+//! The structure of the file: sections, keys, and names chosen by users, held against the table of options.
+//!
+//! Values are not looked at here; [`super::layers`] reads them.
+
+use std::collections::BTreeSet;
+
+use config::{Map, Value, ValueKind};
+
+use super::names::{self, did_you_mean, join};
+use super::options::GROUPS;
+use super::report::Report;
+
+/// A section in which users choose the names.
+struct Named {
+    section: &'static str,
+    is_valid: fn(&str) -> bool,
+    allowed: &'static str,
+}
+
+const NAMED: [Named; 5] = [
+    Named { section: "targets", is_valid: names::is_name, allowed: names::NAME },
+    Named { section: "targets.*.applications", is_valid: names::is_name, allowed: names::NAME },
+    Named {
+        section: "targets.*.labels",
+        is_valid: names::is_label_name,
+        allowed: names::LABEL_NAME,
+    },
+    Named { section: "auth_modules", is_valid: names::is_name, allowed: names::NAME },
+    Named {
+        section: "auth_modules.*.options",
+        is_valid: names::is_parameter,
+        allowed: "the name of a parameter",
+    },
+];
+
+/// Refuses unknown keys, invalid names, and values where a section must be.
+pub(super) fn check(file: &Map<String, Value>, report: &Report) {
+    Schema { patterns: patterns(), report }.check("", "", file);
+}
+
+struct Schema<'a> {
+    /// The paths of all options, with `*` for names.
+    patterns: Vec<Pattern>,
+    report: &'a Report,
+}
+
+struct Pattern {
+    path: String,
+    is_section: bool,
+}
+
+fn patterns() -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    for group in GROUPS {
+        for (section, row) in
+            group.sections.iter().flat_map(|s| group.rows.iter().map(move |r| (s, r)))
+        {
+            patterns.push(Pattern { path: join(section, row.key()), is_section: row.is_section() });
+        }
+    }
+    for named in &NAMED {
+        patterns.push(Pattern { path: join(named.section, "*"), is_section: false });
+    }
+    patterns
+}
+
+impl Schema<'_> {
+    /// Checks a section: `pattern` is its path with `*` for names, `place` its path in the file.
+    fn check(&self, pattern: &str, place: &str, values: &Map<String, Value>) {
+        let known = self.children(pattern);
+        let named = NAMED.iter().find(|named| named.section == pattern);
+        for (key, value) in values {
+            let place = join(place, &printable(key));
+            let child = match named {
+                Some(named) if !(named.is_valid)(key) => {
+                    self.report.refuse(place, format!("the name must be {}", named.allowed));
+                    continue;
+                }
+                Some(_) => join(pattern, "*"),
+                None if !known.contains(key.as_str()) => {
+                    let near = did_you_mean(key, known.iter().copied());
+                    self.report.refuse(place, format!("is not a known key{near}"));
+                    continue;
+                }
+                None => join(pattern, key),
+            };
+            self.check_value(&child, &place, value);
+        }
+    }
+
+    fn check_value(&self, pattern: &str, place: &str, value: &Value) {
+        if self.children(pattern).is_empty() {
+            return;
+        }
+        if let ValueKind::Table(values) = &value.kind {
+            self.check(pattern, place, values);
+        } else if value.kind != ValueKind::Nil && self.must_be_section(pattern) {
+            self.report.refuse(place, "must be a table of keys");
+        }
+    }
+
+    /// Reports whether a path with keys below it cannot be a value itself.
+    fn must_be_section(&self, pattern: &str) -> bool {
+        let row = self.patterns.iter().find(|known| known.path == pattern);
+        row.is_none_or(|row| row.is_section || pattern.ends_with('*'))
+    }
+
+    /// The keys directly below a path.
+    fn children(&self, pattern: &str) -> BTreeSet<&str> {
+        let below = self.patterns.iter().filter_map(|known| {
+            let rest = known.path.strip_prefix(pattern)?;
+            if pattern.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
+        });
+        below.filter_map(|rest| rest.split('.').next()).collect()
+    }
+}
+
+/// Returns a key if it is a plain name: a mangled file can have anything in its place.
+fn printable(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if !key.is_empty() && key.len() <= 60 && key.chars().all(plain) {
+        key.to_owned()
+    } else {
+        "(a key that is no plain name)".to_owned()
+    }
+}
