@@ -1,7 +1,7 @@
-//! A value that must never be seen: passwords, tokens, keys.
+//! Passwords, tokens and keys, which must never be printed.
 //!
-//! It has no `Debug`, `Display` or `Serialize` on purpose, so that a struct holding one cannot be
-//! printed by accident either. Its memory is overwritten when it is dropped.
+//! [`Secret`] deliberately has no `Debug`, `Display` or `Serialize`, so that a struct that contains one
+//! cannot be printed by accident. Its memory is overwritten when it is dropped.
 
 use zeroize::Zeroizing;
 
@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Wraps a text. The copies that the caller keeps are the caller's to overwrite.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself, for the one place that must send it.
+    /// Returns the text, for the code that must send it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

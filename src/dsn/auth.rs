@@ -1,4 +1,4 @@
-//! `require_auth`: which authentication the server may ask for.
+//! `require_auth`: the authentication methods that the server may request.
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -6,22 +6,22 @@ use super::parameter::{Parameter, read};
 use super::word::Keyword as _;
 use super::{Problem, number};
 
-/// libpq's list: either the methods that are allowed, or, negated, those that are not.
+/// libpq's list of methods: those allowed, or, when negated, those refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequireAuth {
-    /// Each method was written with a `!`.
+    /// The list names the refused methods: each was written with a `!`.
     pub negated: bool,
-    /// The methods, each once, in the order given.
+    /// The methods in the order given, each once.
     pub methods: Vec<AuthMethod>,
 }
 
 impl RequireAuth {
-    /// Whether the server may use this method.
+    /// Reports whether the server may use this method.
     pub fn allows(&self, method: AuthMethod) -> bool {
         self.methods.contains(&method) != self.negated
     }
 
-    /// The list as libpq writes it.
+    /// Writes the list as libpq does.
     pub(super) fn text(&self) -> String {
         let sign = if self.negated { "!" } else { "" };
         let methods: Vec<_> =
@@ -47,7 +47,7 @@ impl RequireAuth {
             methods.push(method);
         }
         let list = Self { negated, methods };
-        if AuthMethod::SPOKEN.iter().any(|&method| list.allows(method)) {
+        if AuthMethod::SUPPORTED.iter().any(|&method| list.allows(method)) {
             Ok(Some(list))
         } else {
             Err(Problem::MethodNone)
@@ -59,15 +59,15 @@ impl RequireAuth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum AuthMethod {
-    /// The server asks for nothing.
+    /// No authentication.
     None,
-    /// The password in clear.
+    /// The password in clear text.
     Password,
-    /// The password's MD5 hash.
+    /// An MD5 hash of the password.
     Md5,
-    /// Kerberos.
+    /// GSSAPI (Kerberos).
     Gss,
-    /// Windows.
+    /// SSPI (Windows).
     Sspi,
     /// SCRAM, with or without channel binding.
     #[strum(serialize = "scram-sha-256")]
@@ -77,9 +77,9 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
-    const SPOKEN: [Self; 4] = [Self::None, Self::Password, Self::Md5, Self::ScramSha256];
+    const SUPPORTED: [Self; 4] = [Self::None, Self::Password, Self::Md5, Self::ScramSha256];
 
-    /// libpq's name of it.
+    /// Returns libpq's word.
     pub fn label(self) -> &'static str {
         self.into()
     }
@@ -114,7 +114,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         },
         Some(|dsn| match dsn.command_timeout {
             Some(time) => Some(time.as_secs_f64().to_string()),
-            None => dsn.said("command_timeout").then(|| "None".to_owned()),
+            None => dsn.is_given("command_timeout").then(|| "None".to_owned()),
         }),
     ),
 ];

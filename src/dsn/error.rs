@@ -1,7 +1,7 @@
-//! What is wrong with a URL: which part, where, and what is allowed.
+//! The problems of a URL: the part, its position, and the rule.
 //!
-//! Never any of the text. The one exception is the name of an unknown parameter, and only if it looks
-//! like a name: `Part::unknown` is the only place that lets text in.
+//! An error never contains the text, with one exception: the name of an unknown parameter, if it looks
+//! like a name. `Part::unknown` is the only place that lets text in.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,21 +11,22 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{part}{}: {problem}", Position(*.at))]
 pub struct Error {
-    /// The part that it is about.
+    /// The part of the URL.
     pub part: Part,
-    /// The byte where it is, counted from 1, where the text has one.
+    /// The position in bytes, counted from 1; `None` for a problem without a position.
     pub at: Option<usize>,
-    /// What is wrong, and what is allowed.
+    /// The rule that was broken.
     pub problem: Problem,
 }
 
 impl Error {
-    /// A problem at a byte of the text, counted from 0.
+    /// Creates a problem at a byte of the text, counted from 0.
     pub(super) fn new(part: Part, at: usize, problem: Problem) -> Self {
         Self { part, at: Some(at + 1), problem }
     }
 
-    /// Hides the name of an unknown parameter that stands elsewhere: it came from the text.
+    /// Hides the name of an unknown parameter outside of the harmless range, because it may be a part of a
+    /// password.
     pub(super) fn name_only_within(&mut self, harmless: &Range<usize>) {
         let inside = self.at.is_some_and(|at| harmless.contains(&(at - 1)));
         if matches!(self.part, Part::Parameter(Cow::Owned(_))) && !inside {
@@ -33,7 +34,7 @@ impl Error {
         }
     }
 
-    /// A problem of the whole, or of a variable.
+    /// Creates a problem without a position.
     pub(super) fn anywhere(part: Part, problem: Problem) -> Self {
         Self { part, at: None, problem }
     }
@@ -50,9 +51,9 @@ impl From<Error> for Vec<Error> {
 pub enum Part {
     /// The text as a whole.
     Text,
-    /// What stands before `://`.
+    /// The text before `://`.
     Scheme,
-    /// The role.
+    /// The role to log in as.
     User,
     /// The password.
     Password,
@@ -60,26 +61,27 @@ pub enum Part {
     Host,
     /// The port, or the list of ports.
     Port,
-    /// The database.
+    /// The database's name.
     Database,
-    /// A parameter, by name.
+    /// A parameter by name.
     Parameter(Cow<'static, str>),
-    /// A parameter whose name cannot be shown.
+    /// A parameter with a name that must not be shown.
     Unnamed,
-    /// An environment variable, by name.
+    /// An environment variable by name.
     Variable(&'static str),
 }
 
 impl Part {
-    /// A parameter that is ours, whose name is safe to show.
+    /// A known parameter: its name is safe to show.
     pub(super) fn parameter(name: &'static str) -> Self {
         Self::Parameter(Cow::Borrowed(name))
     }
 
-    /// A parameter that is not ours: named only if it looks like a name, for it may be a mangled password.
+    /// An unknown parameter. It is named only if it looks like a name, because it may be a part of a
+    /// mangled password.
     pub(super) fn unknown(name: &str) -> Self {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if (1..=40).contains(&name.len()) && name.chars().all(plain) {
+        let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if (1..=40).contains(&name.len()) && is_plain {
             Self::Parameter(Cow::Owned(name.to_owned()))
         } else {
             Self::Unnamed
@@ -104,7 +106,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// What is wrong with a part.
+/// The rule that a part breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each message is its own documentation")]
 pub enum Problem {
@@ -114,7 +116,7 @@ pub enum Problem {
         "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`, without quotes around it"
     )]
     Form,
-    #[error("a `%` must be followed by two hexadecimal digits; the sign itself is written `%25`")]
+    #[error("a `%` must be followed by two hexadecimal digits; write a literal `%` as `%25`")]
     Escape,
     #[error("a NUL byte (`%00`) is not allowed")]
     Nul,
@@ -172,9 +174,9 @@ pub enum Problem {
     Method(String),
     #[error("names a method twice")]
     MethodTwice,
-    #[error("either every method has a `!` or none has")]
+    #[error("either every method or no method has a `!`")]
     MethodMixed,
-    #[error("leaves no method of those spoken here: password, md5, scram-sha-256, none")]
+    #[error("allows none of the supported methods: none, password, md5, scram-sha-256")]
     MethodNone,
     #[error("must not be above `ssl_max_protocol_version`")]
     Range,

@@ -1,4 +1,4 @@
-//! What the URL leaves open: first libpq's environment, then libpq's defaults.
+//! Completes a URL: first from libpq's environment, then with libpq's defaults.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -6,19 +6,20 @@ use std::mem;
 use super::draft::Draft;
 use super::host::LOCALHOST;
 use super::tls::{CertMode, Root, SslMode};
-use super::{Address, DEFAULT_PORT, Dsn, Error, Host, Part, Problem, parameter};
+use super::{Address, DEFAULT_PORT, Dsn, Error, Host, Part, Problem, table};
 
 impl Dsn {
-    /// Whether this parameter was given (by libpq's name, aliases included), even with an empty value.
-    pub fn said(&self, name: &str) -> bool {
-        self.said.contains(name)
+    /// Reports whether this parameter was given, even with an empty value. `name` is libpq's; aliases
+    /// count.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.given.contains(name)
     }
 
-    /// Fills what the URL leaves open from libpq's variables (`PGHOST` and so on), given as an environment;
-    /// other variables and empty ones are left alone. A parameter that the URL gave, even with an empty
-    /// value, is not filled, as in libpq.
+    /// Fills missing parameters from libpq's variables (`PGHOST` and so on). Other variables and empty
+    /// ones are not used. As in libpq, a parameter that the URL gave is not filled, even if its value is
+    /// empty.
     ///
-    /// Returns every bad variable, by name.
+    /// Returns an error for every bad variable, by name.
     #[must_use = "bad variables are refused, not ignored"]
     pub fn fill<'a>(
         &mut self,
@@ -31,30 +32,30 @@ impl Dsn {
         let mut draft = Draft::of(mem::take(self));
         let mut errors = Vec::new();
         let mut filled = Vec::new();
-        for parameter in parameter::all() {
-            let Some(variable) = parameter.variable.filter(|_| !draft.dsn.said(parameter.key))
+        for parameter in table::all() {
+            let Some(variable) = parameter.variable.filter(|_| !draft.dsn.is_given(parameter.key))
             else {
                 continue;
             };
             let Some(value) = variables.get(variable) else {
                 continue;
             };
-            match draft.set(parameter, value) {
+            match parameter.apply(&mut draft, value) {
                 Ok(()) => filled.push((parameter.key, variable)),
                 Err(problem) => errors.push(Error::anywhere(Part::Variable(variable), problem)),
             }
         }
         let (dsn, contradictions) = draft.finish();
         *self = dsn;
-        errors.extend(contradictions.into_iter().map(|error| blamed(error, &filled)));
+        errors.extend(contradictions.into_iter().map(|error| with_variable(error, &filled)));
         errors
     }
 
-    /// Sets libpq's defaults: port 5432, the database named as the user, `sslmode` `prefer` (`verify-full`
-    /// with `sslrootcert=system`). Without a host it is `localhost`, where libpq would look for a socket:
-    /// a monitor's own host is rarely the database's. `login` is the name of the operating system's user.
+    /// Sets libpq's defaults: port 5432, the database named like the user, `sslmode=prefer` (`verify-full`
+    /// with `sslrootcert=system`). The default host is `localhost`, where libpq tries a socket's directory
+    /// first: a monitor seldom runs on the database's host. `login` is the operating system's user.
     ///
-    /// Returns what is still missing or contradictory.
+    /// Returns an error for each value that is still missing or contradictory.
     #[must_use = "what is still missing is refused, not ignored"]
     pub fn resolve(&mut self, login: Option<&str>) -> Vec<Error> {
         let mut errors = self.resolve_hosts();
@@ -79,7 +80,7 @@ impl Dsn {
 
     fn resolve_hosts(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
-        if !self.said("host") && !self.said("hostaddr") && self.hosts.len() > 1 {
+        if !self.is_given("host") && !self.is_given("hostaddr") && self.hosts.len() > 1 {
             errors.push(Error::anywhere(
                 Part::Port,
                 Problem::Count { given: self.hosts.len(), hosts: 1 },
@@ -98,8 +99,8 @@ impl Dsn {
     }
 }
 
-/// The error, with the variable's name in place of the parameter that it filled.
-fn blamed(error: Error, filled: &[(&'static str, &'static str)]) -> Error {
+/// Replaces the parameter in an error by the variable that filled it.
+fn with_variable(error: Error, filled: &[(&'static str, &'static str)]) -> Error {
     let variable = filled.iter().find(|(key, _)| match &error.part {
         Part::Port => *key == "port",
         Part::Parameter(name) => name == key,

@@ -1,15 +1,16 @@
-//! A database URL: what libpq, asyncpg, psycopg and SQLAlchemy users write, and nothing it stands for.
+//! Parses database URLs as libpq, asyncpg, psycopg and SQLAlchemy accept them.
 //!
-//! Pure: no environment, no file, no name lookup. Text becomes words (`uri`, `pairs`), words become a
-//! `Draft` by the rows of `parameter`, the draft becomes a [`Dsn`]. An error never holds any of the
-//! text, because a mangled password can stand anywhere in it. The grammar is libpq's
-//! (<https://www.postgresql.org/docs/current/libpq-connect.html>); where we differ, the code says so.
+//! Nothing here reads the environment or a file, or looks up a name. `uri` and `pairs` split the text
+//! into words, the rows of `table` apply each word to a `Draft`, and the draft becomes a [`Dsn`]. An error
+//! never quotes the text, because a mangled password can be anywhere in it. The grammar is libpq's
+//! (<https://www.postgresql.org/docs/current/libpq-connect.html>); comments mark where we differ.
 
 mod auth;
 mod draft;
 mod error;
 mod fill;
 mod host;
+mod lists;
 mod number;
 mod pairs;
 mod parameter;
@@ -18,6 +19,7 @@ mod scheme;
 mod session;
 mod show;
 mod ssl;
+mod table;
 mod tls;
 mod uri;
 mod word;
@@ -36,46 +38,47 @@ use crate::secret::Secret;
 
 /// A parsed database URL. `Display` is the redacted URL; there is no `Debug`, because it holds secrets.
 ///
-/// What is `None` was left open; [`Dsn::fill`] and [`Dsn::resolve`] close it, in this order.
+/// `None` means not given. [`Dsn::fill`] and then [`Dsn::resolve`] complete it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Dsn {
     /// The servers to try, in order; never empty after [`Dsn::resolve`].
     pub hosts: Vec<Host>,
-    /// The role to log in as.
+    /// The role to log in as; always set after [`Dsn::resolve`].
     pub user: Option<String>,
     /// The password, decoded.
     pub password: Option<Secret>,
-    /// The database.
+    /// The database; always set after [`Dsn::resolve`].
     pub database: Option<String>,
     /// `application_name`.
     pub application_name: Option<String>,
     /// `options`: command-line options for the server.
     pub options: Option<String>,
-    /// `connect_timeout` (or asyncpg's `timeout`); `None` also for libpq's "no limit", 0.
+    /// `connect_timeout` (or asyncpg's `timeout`); `None` also for 0, which means no limit in libpq.
     pub connect_timeout: Option<Duration>,
     /// `target_session_attrs`.
     pub session: Option<SessionAttrs>,
-    /// `load_balance_hosts=random`.
+    /// `load_balance_hosts=random`: the hosts are tried in random order.
     pub load_balance: bool,
-    /// Keepalives and the like.
+    /// Options of the TCP socket.
     pub tcp: Tcp,
-    /// Everything about TLS.
+    /// The TLS settings.
     pub tls: Tls,
-    /// `require_auth`: which authentication the server may ask for.
+    /// `require_auth`: the authentication methods that the server may request.
     pub require_auth: Option<RequireAuth>,
-    /// `passfile`: where passwords are looked up if there is none.
+    /// `passfile`: the file of passwords, used when no password is given.
     pub passfile: Option<PathBuf>,
-    /// asyncpg's `command_timeout`.
+    /// asyncpg's `command_timeout`: the longest time of a statement.
     pub command_timeout: Option<Duration>,
-    /// Names of accepted parameters that mean nothing here.
+    /// Names of accepted parameters that have no effect here.
     pub ignored: Vec<String>,
-    /// Keys that were given, even with an empty value: libpq's environment does not fill these.
-    said: BTreeSet<&'static str>,
+    /// Keys that the URL gave, even with an empty value: the environment does not fill these.
+    given: BTreeSet<&'static str>,
 }
 
 /// Parses a URL (`postgresql://`, `postgres://`, `postgresql+DRIVER://`) or libpq's `key=value` text.
 ///
-/// Errors: every independent problem at once, in the order of the text where they have a position.
+/// # Errors
+/// Every independent problem at once, ordered by position where there is one.
 pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
     if let Some(at) = text.find('\0') {
         return Err(vec![Error::new(Part::Text, at, Problem::Nul)]);
@@ -87,7 +90,7 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
         None => pairs::words(text)?,
     };
     let mut draft = draft::Draft::default();
-    errors.extend(words.iter().filter_map(|word| draft.take(word).err()));
+    errors.extend(words.iter().filter_map(|word| table::apply(&mut draft, word).err()));
     let (dsn, contradictions) = draft.finish();
     errors.extend(contradictions);
     errors.sort_by_key(|error| error.at.unwrap_or(usize::MAX));
@@ -96,7 +99,8 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
     if errors.is_empty() { Ok(dsn) } else { Err(errors) }
 }
 
-/// Where an unknown parameter may be named: not where it can be the rest of a mangled password.
+/// Returns the part of the text in which an unknown parameter may be named. Elsewhere it can be the rest
+/// of a mangled password.
 fn harmless(text: &str, is_uri: bool, words: &[Word], errors: &[Error]) -> Range<usize> {
     let is_cut_off = errors.iter().any(|error| error.part == Part::Port);
     let secret = words.iter().find(|word| word.name == "password").map(|word| word.at);
@@ -108,7 +112,7 @@ fn harmless(text: &str, is_uri: bool, words: &[Word], errors: &[Error]) -> Range
     }
 }
 
-/// One named value of the text, decoded.
+/// One named value of the text, decoded, and the byte at which it begins.
 struct Word {
     part: Option<Part>,
     name: String,

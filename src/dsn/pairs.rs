@@ -1,15 +1,17 @@
-//! libpq's `key=value` text.
+//! libpq's `key=value` form.
 //!
-//! The rules are `conninfo_parse` of fe-connect.c: blanks around `=` are skipped (so that `host= port=5`
-//! is the host `port=5`), a backslash takes the next character as it is, a value in `'` may hold blanks.
+//! The rules are those of `conninfo_parse` in fe-connect.c. Blanks around `=` are skipped, so that
+//! `host= port=5` is the host `port=5`. A backslash escapes the next character. A value in `'` may contain
+//! blanks.
 
 use zeroize::Zeroizing;
 
 use super::{Error, Part, Problem, Word};
 
-/// Splits the text. A syntax error ends it, because what follows cannot be told apart any more.
+/// Splits the text. A syntax error ends the reading, because the words after it cannot be separated.
 ///
-/// Fails for a text that does not even begin as one of words.
+/// # Errors
+/// The text does not begin with a word.
 pub(super) fn words(text: &str) -> Result<(Vec<Word>, Vec<Error>), Error> {
     let mut words = Vec::new();
     let mut rest = Rest { text, at: 0 };
@@ -19,17 +21,17 @@ pub(super) fn words(text: &str) -> Result<(Vec<Word>, Vec<Error>), Error> {
             return Ok((words, Vec::new()));
         }
         match rest.word() {
-            Ok(word) if words.is_empty() && !like_a_name(&word.name) => return Err(no_words()),
+            Ok(word) if words.is_empty() && !is_name(&word.name) => return Err(neither_form()),
             Ok(word) => words.push(word),
             Err(Error { problem: Problem::Separator, .. }) if words.is_empty() => {
-                return Err(no_words());
+                return Err(neither_form());
             }
             Err(error) => return Ok((words, error.into())),
         }
     }
 }
 
-/// What is still to be read.
+/// The text, and the byte up to which it was read.
 struct Rest<'a> {
     text: &'a str,
     at: usize,
@@ -47,20 +49,20 @@ impl Rest<'_> {
     }
 
     fn skip_blanks(&mut self) {
-        while self.peek().is_some_and(blank) {
+        while self.peek().is_some_and(is_blank) {
             self.next();
         }
     }
 
     fn word(&mut self) -> Result<Word, Error> {
         let start = self.at;
-        while self.peek().is_some_and(|c| c != '=' && !blank(c)) {
+        while self.peek().is_some_and(|c| c != '=' && !is_blank(c)) {
             self.next();
         }
         let name = self.text[start..self.at].to_owned();
         self.skip_blanks();
         if self.next() != Some('=') {
-            // The name may be half a password: not even a plain one is shown.
+            // The name may be a part of a password, so it is not shown even if it looks plain.
             return Err(Error::new(Part::Unnamed, start, Problem::Separator));
         }
         self.skip_blanks();
@@ -74,7 +76,7 @@ impl Rest<'_> {
         while let Some(c) = self.next() {
             match c {
                 '\\' => value.extend(self.next()),
-                c if blank(c) => break,
+                c if is_blank(c) => break,
                 c => value.push(c),
             }
         }
@@ -96,16 +98,16 @@ impl Rest<'_> {
     }
 }
 
-/// What is said of a text that is neither a URI nor words: one without a scheme, one in quotes.
-fn no_words() -> Error {
+/// The error for a text that is neither a URI nor words, such as one without a scheme or in quotes.
+fn neither_form() -> Error {
     Error::anywhere(Part::Text, Problem::Form)
 }
 
-fn like_a_name(text: &str) -> bool {
+fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// C's `isspace`.
-fn blank(c: char) -> bool {
+fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
 }

@@ -1,7 +1,6 @@
-//! Percent-encoding, as libpq 18 and as Python decode it.
+//! Percent-encoding, decoded as libpq 18 and as Python do.
 //!
-//! Decoding goes straight into a buffer that is overwritten when it is dropped, also on an error:
-//! it may be the password.
+//! The text may be a password, so the buffer is overwritten when it is dropped, also after an error.
 
 use std::fmt::Write as _;
 
@@ -10,18 +9,19 @@ use zeroize::Zeroize as _;
 use super::Problem;
 use crate::secret::Secret;
 
-/// Whose rules decode.
+/// The rules of decoding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// libpq 18: spaces around a part are dropped, one inside is refused, `+` is a plus sign.
+    /// libpq 18: spaces around a part are dropped, a space inside is refused, `+` is a plus sign.
     Libpq,
-    /// Python's `unquote`: everything stands for itself.
+    /// Python's `unquote`: every other character stands for itself.
     Python,
     /// Python's `parse_qsl`: `+` is a space.
     Form,
 }
 
-/// Decodes a part that stands at a byte of the text; the error's position is of the whole text.
+/// Decodes a part that begins at byte `at` of the text. The position in an error counts from the start of
+/// the text.
 pub(super) fn decode(raw: &str, at: usize, style: Style) -> Result<Secret, (usize, Problem)> {
     let (raw, at) = if style == Style::Libpq { trim(raw, at) } else { (raw, at) };
     let mut buffer = Vec::with_capacity(raw.len());
@@ -36,7 +36,7 @@ pub(super) fn decode(raw: &str, at: usize, style: Style) -> Result<Secret, (usiz
     text.map(Secret::from).map_err(|(offset, problem)| (at + offset, problem))
 }
 
-/// Encodes everything but letters, digits, `-._~` and the characters to keep.
+/// Encodes everything except letters, digits, `-._~` and the characters in `keep`.
 pub(super) fn encode(text: &str, keep: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -73,13 +73,16 @@ fn decode_into(out: &mut Vec<u8>, raw: &[u8], style: Style) -> Result<(), (usize
 }
 
 fn escaped(digits: Option<&[u8]>) -> Result<u8, Problem> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|n| u8::try_from(n).ok());
     let Some(&[high, low]) = digits else {
         return Err(Problem::Escape);
     };
-    match (digit(high), digit(low)) {
+    match (hexadecimal(high), hexadecimal(low)) {
         (Some(0), Some(0)) => Err(Problem::Nul),
         (Some(high), Some(low)) => Ok(high * 16 + low),
         _ => Err(Problem::Escape),
     }
+}
+
+fn hexadecimal(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }

@@ -1,4 +1,4 @@
-//! The session: who logs in where, on which kind of server, and how its socket is kept alive.
+//! The parameters of a session: login, kind of server, and the options of the TCP socket.
 
 use std::time::Duration;
 
@@ -9,43 +9,43 @@ use super::word::{Keyword as _, is_second};
 use super::{Problem, number};
 use crate::secret::Secret;
 
-/// `target_session_attrs`: which of several servers will do.
+/// `target_session_attrs`: the kind of server that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SessionAttrs {
-    /// The first that answers.
+    /// Any server.
     Any,
-    /// One that takes writes.
+    /// A server that accepts writes.
     ReadWrite,
-    /// One that does not.
+    /// A server that accepts no writes.
     ReadOnly,
-    /// One that is not in recovery.
+    /// A server that is not in recovery.
     Primary,
-    /// One that is.
+    /// A server in recovery.
     Standby,
     /// A standby if there is one, otherwise any.
     PreferStandby,
 }
 
 impl SessionAttrs {
-    /// libpq's name of it.
+    /// Returns libpq's word.
     pub fn label(self) -> &'static str {
         self.into()
     }
 }
 
-/// The socket's options.
+/// The options of a TCP socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tcp {
-    /// `keepalives`: on by default.
+    /// `keepalives`; on by default.
     pub keepalives: bool,
-    /// `keepalives_idle`; `None` is the system's.
+    /// `keepalives_idle`; `None` uses the system default.
     pub idle: Option<Duration>,
-    /// `keepalives_interval`; likewise.
+    /// `keepalives_interval`; `None` uses the system default.
     pub interval: Option<Duration>,
-    /// `keepalives_count`; likewise.
+    /// `keepalives_count`; `None` uses the system default.
     pub count: Option<u32>,
-    /// `tcp_user_timeout`, in milliseconds; likewise.
+    /// `tcp_user_timeout`; `None` uses the system default.
     pub user_timeout: Option<Duration>,
 }
 
@@ -57,28 +57,28 @@ impl Default for Tcp {
 
 /// The parameters of this file.
 pub(super) const PARAMETERS: &[Parameter] = &[
-    read("user", Some("PGUSER"), |draft, text| put(&mut draft.dsn.user, text), None),
+    read("user", Some("PGUSER"), |draft, text| set_text(&mut draft.dsn.user, text), None),
     read(
         "password",
         Some("PGPASSWORD"),
         |draft, text| {
-            draft.dsn.password = filled(text).map(Secret::new);
+            draft.dsn.password = non_empty(text).map(Secret::new);
             Ok(())
         },
         None,
     ),
-    read("dbname", Some("PGDATABASE"), |draft, text| put(&mut draft.dsn.database, text), None),
-    alias("database", "dbname", None, |draft, text| put(&mut draft.dsn.database, text)),
+    read("dbname", Some("PGDATABASE"), |draft, text| set_text(&mut draft.dsn.database, text), None),
+    alias("database", "dbname", None, |draft, text| set_text(&mut draft.dsn.database, text)),
     read(
         "application_name",
         Some("PGAPPNAME"),
-        |draft, text| put(&mut draft.dsn.application_name, text),
+        |draft, text| set_text(&mut draft.dsn.application_name, text),
         Some(|dsn| dsn.application_name.clone()),
     ),
     read(
         "options",
         Some("PGOPTIONS"),
-        |draft, text| put(&mut draft.dsn.options, text),
+        |draft, text| set_text(&mut draft.dsn.options, text),
         Some(|dsn| dsn.options.clone()),
     ),
     read(
@@ -108,7 +108,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |draft, text| set(&mut draft.dsn.load_balance, is_second(text, ["disable", "random"])),
         Some(|dsn| {
             let label = if dsn.load_balance { "random" } else { "disable" };
-            dsn.said("load_balance_hosts").then(|| label.to_owned())
+            dsn.is_given("load_balance_hosts").then(|| label.to_owned())
         }),
     ),
     read(
@@ -117,7 +117,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |draft, text| {
             set(&mut draft.dsn.tcp.keepalives, number::integer(text).map(|number| number != 0))
         },
-        Some(|dsn| dsn.said("keepalives").then(|| u8::from(dsn.tcp.keepalives).to_string())),
+        Some(|dsn| dsn.is_given("keepalives").then(|| u8::from(dsn.tcp.keepalives).to_string())),
     ),
     read(
         "keepalives_idle",
@@ -165,11 +165,11 @@ pub(super) fn set<T>(field: &mut T, value: Result<T, Problem>) -> Result<(), Pro
     Ok(())
 }
 
-fn put(field: &mut Option<String>, text: &str) -> Result<(), Problem> {
-    set(field, Ok(filled(text).map(str::to_owned)))
+fn set_text(field: &mut Option<String>, text: &str) -> Result<(), Problem> {
+    set(field, Ok(non_empty(text).map(str::to_owned)))
 }
 
-/// An empty value is as good as none, as in libpq.
-fn filled(text: &str) -> Option<&str> {
+/// Returns `None` for an empty value: in libpq it means not given.
+fn non_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }

@@ -1,13 +1,13 @@
-//! The redacted URL: what is shown wherever a URL is shown.
+//! The redacted URL, for every place that shows a URL.
 //!
-//! It parses back to the same, but for the passwords, which are `***`, and the ignored parameters.
-//! Several hosts stand in the authority only if ports were given too, because libpq's authority with
-//! several hosts always gives ports.
+//! It parses back to the same [`Dsn`], except for passwords, which become `***`, and ignored parameters,
+//! which are left out. Several hosts are written in the authority only if ports were given too, because
+//! in libpq an authority with several hosts always gives ports.
 
 use std::fmt;
 
 use super::percent::encode;
-use super::{Address, Dsn, Host, parameter};
+use super::{Address, Dsn, Host, table};
 
 impl fmt::Display for Dsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +19,7 @@ impl fmt::Display for Dsn {
         if let Some(database) = &self.database {
             write!(f, "/{}", encode(database, ""))?;
         }
-        let mut query = self.place();
+        let mut query = self.moved_to_query();
         query.extend(self.parameters());
         for (i, (name, value)) in query.iter().enumerate() {
             write!(f, "{}{name}={}", if i == 0 { '?' } else { '&' }, encode(value, "/:,*!"))?;
@@ -39,43 +39,40 @@ impl Dsn {
         if self.user.is_some() || self.password.is_some() { f.write_str("@") } else { Ok(()) }
     }
 
-    /// Whether the hosts can stand in the authority.
+    /// Reports whether the hosts can be written in the authority.
     fn hosts_inside(&self) -> bool {
-        self.hosts.len() < 2 || (self.said("host") && self.said("port"))
+        self.hosts.len() < 2 || (self.is_given("host") && self.is_given("port"))
     }
 
-    /// The parts of the authority that must stand in the query: because they cannot stand there, or
-    /// because they were given as empty.
-    fn place(&self) -> Vec<(&'static str, String)> {
+    /// Returns the parts of the authority that must be written in the query: those that do not fit, and
+    /// those given as empty.
+    fn moved_to_query(&self) -> Vec<(&'static str, String)> {
         let inside = self.hosts_inside();
-        let name = |host: &Host| path_or_name(&host.address);
-        let address =
-            |host: &Host| host.hostaddr.map(|address| address.to_string()).unwrap_or_default();
-        let port = |host: &Host| host.port.map(|port| port.to_string()).unwrap_or_default();
-        let hosts = joined(&self.hosts, name);
-        let ports = joined(&self.hosts, port);
+        let hosts = joined(&self.hosts, |host| path_or_name(&host.address));
+        let addresses = joined(&self.hosts, |host| text_or_empty(host.hostaddr));
+        let ports = joined(&self.hosts, |host| text_or_empty(host.port));
         let rows = [
             ("user", self.user.is_none(), String::new()),
             ("password", self.password.is_none(), String::new()),
             ("dbname", self.database.is_none(), String::new()),
             ("host", !inside || hosts.is_empty(), hosts),
-            ("hostaddr", true, joined(&self.hosts, address)),
+            ("hostaddr", true, addresses),
             ("port", !inside || ports.is_empty(), ports),
         ];
-        let shown = rows.into_iter().filter(|(name, outside, _)| *outside && self.said(name));
+        let shown = rows.into_iter().filter(|(name, outside, _)| *outside && self.is_given(name));
         shown.map(|(name, _, value)| (name, value)).collect()
     }
 
     fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
-        parameter::all().filter_map(|parameter| {
+        table::all().filter_map(|parameter| {
             let given = parameter.show?(self);
-            let value = given.or(self.said(parameter.name).then(String::new))?;
+            let value = given.or(self.is_given(parameter.name).then(String::new))?;
             Some((parameter.name, value))
         })
     }
 }
 
-/// A host as the authority has it.
+/// Writes a host as in the authority.
 fn authority(host: &Host) -> String {
     let name = path_or_name(&host.address);
     let bracketed = matches!(&host.address, Address::Name(name) if name.contains(':'));
@@ -92,6 +89,10 @@ fn path_or_name(address: &Address) -> String {
         Address::Unix(path) => path.to_string_lossy().into_owned(),
         Address::Unset => String::new(),
     }
+}
+
+fn text_or_empty(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 fn joined(hosts: &[Host], text: impl Fn(&Host) -> String) -> String {

@@ -26,7 +26,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |draft, text| set(&mut draft.dsn.tls.direct, is_second(text, ["postgres", "direct"])),
         Some(|dsn| {
             let label = if dsn.tls.direct { "direct" } else { "postgres" };
-            dsn.said("sslnegotiation").then(|| label.to_owned())
+            dsn.is_given("sslnegotiation").then(|| label.to_owned())
         }),
     ),
     alias("direct_tls", "sslnegotiation", None, |draft, text| {
@@ -37,13 +37,13 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "sslcert",
         Some("PGSSLCERT"),
         |draft, text| set(&mut draft.dsn.tls.cert, Ok(path(text))),
-        Some(|dsn| dsn.tls.cert.as_deref().map(shown)),
+        Some(|dsn| dsn.tls.cert.as_deref().map(path_text)),
     ),
     read(
         "sslkey",
         Some("PGSSLKEY"),
         |draft, text| set(&mut draft.dsn.tls.key, Ok(path(text))),
-        Some(|dsn| dsn.tls.key.as_deref().map(shown)),
+        Some(|dsn| dsn.tls.key.as_deref().map(path_text)),
     ),
     read(
         "sslpassword",
@@ -64,7 +64,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "sslsni",
         Some("PGSSLSNI"),
         |draft, text| set(&mut draft.dsn.tls.sni, sni(text)),
-        Some(|dsn| dsn.said("sslsni").then(|| u8::from(dsn.tls.sni).to_string())),
+        Some(|dsn| dsn.is_given("sslsni").then(|| u8::from(dsn.tls.sni).to_string())),
     ),
     read(
         "channel_binding",
@@ -90,33 +90,33 @@ pub(super) const PARAMETERS: &[Parameter] = &[
 
 const SHOW_ROOT: Option<Show> = Some(|dsn| match &dsn.tls.root {
     Some(Root::System) => Some("system".to_owned()),
-    Some(Root::File(path)) => Some(shown(path)),
+    Some(Root::File(path)) => Some(path_text(path)),
     None => None,
 });
 
 fn sslmode(draft: &mut Draft, text: &str) -> Result<(), Problem> {
     let mode = SslMode::parse(text)?;
-    agree(&mut draft.dsn.tls, mode, draft.ssl, "ssl")?;
+    set_mode(&mut draft.dsn.tls, mode, draft.ssl, "ssl")?;
     draft.sslmode = Some(mode);
     Ok(())
 }
 
-/// asyncpg's `ssl`. libpq's `ssl=true` has become `require` by now (`uri`), where libpq reads the URL.
+/// Reads asyncpg's `ssl`. In a URL for libpq, `uri` has already turned `ssl=true` into `require`.
 fn ssl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
     let mode = SslMode::parse(&text.replace('_', "-"))?;
-    agree(&mut draft.dsn.tls, mode, draft.sslmode, "sslmode")?;
+    set_mode(&mut draft.dsn.tls, mode, draft.sslmode, "sslmode")?;
     draft.ssl = Some(mode);
     Ok(())
 }
 
-/// What libpq had before `sslmode`.
+/// Reads the predecessor of `sslmode`.
 fn requiressl(draft: &mut Draft, text: &str) -> Result<(), Problem> {
     let required = is_second(text, ["0", "1"])?;
     let mode = if required { SslMode::Require } else { SslMode::Prefer };
     sslmode(draft, mode.label())
 }
 
-fn agree(
+fn set_mode(
     tls: &mut Tls,
     mode: SslMode,
     other: Option<SslMode>,
@@ -138,7 +138,7 @@ fn root(draft: &mut Draft, text: &str) -> Result<(), Problem> {
 }
 
 fn sni(text: &str) -> Result<bool, Problem> {
-    // Only `1` turns it on in libpq; an empty value leaves the default.
+    // In libpq an empty value leaves the default, which is on.
     if text.is_empty() { Ok(true) } else { is_second(text, ["0", "1"]) }
 }
 
@@ -146,6 +146,6 @@ fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| text.into())
 }
 
-fn shown(path: &Path) -> String {
+fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

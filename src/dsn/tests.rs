@@ -9,7 +9,7 @@ mod values;
 
 use super::{Dsn, parse};
 
-/// What a text means: `user|password|hosts|database|parameters`, the hosts as in the redacted URL.
+/// Writes the meaning of a text: `user|password|hosts|database|parameters`, the hosts as in the redacted URL.
 fn meaning(dsn: &Dsn) -> String {
     let shown = dsn.to_string();
     let (place, query) = shown.split_once('?').unwrap_or((&shown, ""));

@@ -1,4 +1,4 @@
-//! TLS: what the URL asks for. Who does it reads this and nothing else.
+//! The TLS settings of a URL; `pool::tls` acts on them.
 
 use std::path::PathBuf;
 
@@ -10,25 +10,26 @@ use crate::secret::Secret;
 /// The TLS settings of a URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// `sslmode`, or `ssl` as asyncpg writes it; after [`super::Dsn::resolve`] always there.
+    /// `sslmode`, or asyncpg's `ssl`; always set after [`super::Dsn::resolve`].
     pub mode: Option<SslMode>,
-    /// `sslrootcert`: whom to trust.
+    /// `sslrootcert`: the trusted root certificates.
     pub root: Option<Root>,
-    /// `sslcert`: our own certificate.
+    /// `sslcert`: the client certificate.
     pub cert: Option<PathBuf>,
-    /// `sslkey`: its key.
+    /// `sslkey`: the key of the client certificate.
     pub key: Option<PathBuf>,
     /// `sslpassword`: the password of the key.
     pub key_password: Option<Secret>,
-    /// `sslcertmode`: whether our certificate may or must be sent. Who connects must see to `Require`.
+    /// `sslcertmode`: whether the client certificate may or must be sent. `Require` is enforced by the
+    /// connector, not here.
     pub cert_mode: Option<CertMode>,
-    /// `sslnegotiation=direct`: no request before the handshake.
+    /// `sslnegotiation=direct`: TLS starts at once, without PostgreSQL's SSLRequest.
     pub direct: bool,
     /// `channel_binding`.
     pub channel_binding: Option<ChannelBinding>,
-    /// `sslsni`: whether the server is told its name; on by default.
+    /// `sslsni`: whether the handshake names the host; on by default.
     pub sni: bool,
-    /// `ssl_min_protocol_version`; TLSv1 and TLSv1.1 become 1.2, the least that is spoken here.
+    /// `ssl_min_protocol_version`. TLSv1 and TLSv1.1 become 1.2, the oldest version supported here.
     pub min_protocol: Option<TlsVersion>,
     /// `ssl_max_protocol_version`.
     pub max_protocol: Option<TlsVersion>,
@@ -53,7 +54,7 @@ impl Default for Tls {
 }
 
 impl Tls {
-    /// What libpq refuses before it connects.
+    /// Returns the combinations that libpq refuses before it connects.
     pub(super) fn contradictions(&self) -> Vec<Error> {
         let mut problems = Vec::new();
         if let Some(mode) = self.mode {
@@ -83,75 +84,75 @@ impl Tls {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SslMode {
-    /// Never TLS.
+    /// No TLS.
     Disable,
-    /// Plain first, TLS if refused.
+    /// Without TLS first, with TLS if the server refuses that.
     Allow,
-    /// TLS first, plain if refused.
+    /// With TLS first, without if the server refuses that.
     Prefer,
-    /// TLS, verified only if there is a root.
+    /// TLS. The certificate is verified only if there is a root certificate.
     Require,
-    /// TLS with a verified chain.
+    /// TLS with a verified certificate chain.
     VerifyCa,
-    /// TLS with a verified chain and name.
+    /// TLS with a verified certificate chain and host name.
     VerifyFull,
 }
 
 impl SslMode {
-    /// libpq's name of it.
+    /// Returns libpq's word.
     pub fn label(self) -> &'static str {
         self.into()
     }
 }
 
-/// `sslrootcert`.
+/// `sslrootcert`: the trusted root certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
     /// A file of certificates.
     File(PathBuf),
-    /// The system's own.
+    /// The roots of the operating system.
     System,
 }
 
-/// `sslcertmode`.
+/// `sslcertmode`: the use of the client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum CertMode {
-    /// Our certificate is never sent.
+    /// Never sent.
     Disable,
-    /// It is sent if there is one and the server asks.
+    /// Sent if there is one and the server requests it.
     Allow,
-    /// The server must ask for it.
+    /// The server must request it.
     Require,
 }
 
 impl CertMode {
-    /// libpq's name of it.
+    /// Returns libpq's word.
     pub fn label(self) -> &'static str {
         self.into()
     }
 }
 
-/// `channel_binding`.
+/// `channel_binding`: whether SCRAM is bound to the TLS connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ChannelBinding {
     /// Never.
     Disable,
-    /// Where the server offers it.
+    /// If the server offers it.
     Prefer,
-    /// Always: SCRAM over TLS or nothing.
+    /// Always: any login but SCRAM over TLS with channel binding fails.
     Require,
 }
 
 impl ChannelBinding {
-    /// libpq's name of it.
+    /// Returns libpq's word.
     pub fn label(self) -> &'static str {
         self.into()
     }
 }
 
-/// A version of TLS that is spoken here.
+/// A supported version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 pub enum TlsVersion {
     /// TLS 1.2.
@@ -163,7 +164,7 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// libpq's name of it.
+    /// Returns libpq's word.
     pub fn label(self) -> &'static str {
         self.into()
     }
@@ -183,7 +184,7 @@ impl TlsVersion {
             "tlsv1.2" => Ok(Some(Self::V1_2)),
             "tlsv1.3" => Ok(Some(Self::V1_3)),
             _ => Err(Problem::Allowed(
-                "TLSv1.2, TLSv1.3 (older ones are not spoken here)".to_owned(),
+                "TLSv1.2, TLSv1.3 (older versions are not supported)".to_owned(),
             )),
         }
     }

@@ -1,10 +1,10 @@
 //! The URI form: `scheme://[user[:password]@][host[:port],...][/database][?parameters]`.
 //!
-//! The rules are `conninfo_uri_parse_options` of libpq's fe-connect.c; with `+driver` in the scheme they
-//! are SQLAlchemy's, whose passwords may hold `/` and `?`, and whose query is a web form's. Differences
-//! from libpq: a raw `@` in a host or database is refused (it is the rest of a password whose `@` or
-//! `/` was not encoded), a raw `&` in a database too (its `?` was forgotten, and a password may
-//! follow), and `host` and `port` may repeat, as SQLAlchemy writes several hosts.
+//! The rules are those of `conninfo_uri_parse_options` in libpq's fe-connect.c. With `+driver` in the scheme
+//! they are SQLAlchemy's: its passwords may contain `/` and `?`, and its query is encoded as a web form.
+//! We differ from libpq in three points. A raw `@` in a host or database is refused, because it is the
+//! rest of a password with an unencoded `@` or `/`. A raw `&` in a database is refused, because the `?` was
+//! forgotten and a password may follow. `host` and `port` may repeat, as SQLAlchemy writes several hosts.
 
 use std::ops::Range;
 
@@ -13,17 +13,18 @@ use super::scheme::{Scheme, libpq_login, sqlalchemy_login};
 use super::{Error, Part, Problem, Word};
 use crate::secret::Secret;
 
-/// Splits and decodes the text: the authority's words first, then the parameters, which override them.
+/// Splits and decodes the text. The words of the authority come first; the parameters override them.
 pub(super) fn words(text: &str, scheme: Scheme) -> (Vec<Word>, Vec<Error>) {
     let mut uri = Uri { text, driver: scheme.driver, words: Vec::new(), errors: Vec::new() };
-    let at = uri.login(scheme.after);
-    let at = uri.hosts(at);
-    let at = uri.database(at);
-    uri.parameters(at);
+    let at = uri.read_login(scheme.after);
+    let at = uri.read_hosts(at);
+    let at = uri.read_database(at);
+    uri.read_parameters(at);
     (uri.words, uri.errors)
 }
 
-/// A URI half read. Every method takes the byte where it begins and returns the byte where it ended.
+/// A URI while it is read. Each method takes the byte where its part begins and returns the byte where
+/// that part ends.
 struct Uri<'a> {
     text: &'a str,
     driver: bool,
@@ -32,28 +33,30 @@ struct Uri<'a> {
 }
 
 impl Uri<'_> {
-    fn login(&mut self, start: usize) -> usize {
+    fn read_login(&mut self, start: usize) -> usize {
         let rest = &self.text[start..];
         let split = if self.driver { sqlalchemy_login(rest) } else { libpq_login(rest) };
         let Some((colon, at_sign)) = split else {
             return start;
         };
         let user = start..start + colon.unwrap_or(at_sign);
-        self.unless_empty(Part::User, "user", user);
+        self.add_unless_empty(Part::User, "user", user);
         if let Some(colon) = colon {
-            self.unless_empty(Part::Password, "password", start + colon + 1..start + at_sign);
+            self.add_unless_empty(Part::Password, "password", start + colon + 1..start + at_sign);
         }
         start + at_sign + 1
     }
 
-    fn hosts(&mut self, start: usize) -> usize {
-        let (mut hosts, mut ports) = (String::new(), String::new());
-        let (mut at, mut port_at) = (start, start);
+    fn read_hosts(&mut self, start: usize) -> usize {
+        let mut hosts = String::new();
+        let mut ports = String::new();
+        let mut at = start;
+        let mut port_at = start;
         loop {
-            at = self.host(at, &mut hosts);
+            at = self.read_host(at, &mut hosts);
             if self.byte(at) == Some(b':') {
                 port_at = at + 1;
-                at = self.port(port_at, &mut ports);
+                at = self.read_port(port_at, &mut ports);
             }
             if self.byte(at) != Some(b',') {
                 break;
@@ -62,14 +65,14 @@ impl Uri<'_> {
             hosts.push(',');
             ports.push(',');
         }
-        self.list(Part::Host, "host", hosts, start);
-        self.list(Part::Port, "port", ports, port_at);
+        self.add_list(Part::Host, "host", hosts, start);
+        self.add_list(Part::Port, "port", ports, port_at);
         at
     }
 
-    fn host(&mut self, start: usize, hosts: &mut String) -> usize {
+    fn read_host(&mut self, start: usize, hosts: &mut String) -> usize {
         if self.byte(start) == Some(b'[') {
-            return self.bracketed(start + 1, hosts);
+            return self.read_bracketed(start + 1, hosts);
         }
         let end = self.until(start, b":/?,");
         if let Some(offset) = self.text[start..end].find('@') {
@@ -80,14 +83,14 @@ impl Uri<'_> {
         end
     }
 
-    fn bracketed(&mut self, start: usize, hosts: &mut String) -> usize {
+    fn read_bracketed(&mut self, start: usize, hosts: &mut String) -> usize {
         let Some(length) = self.text[start..].find(']') else {
             self.errors.push(Error::new(Part::Host, start - 1, Problem::Bracket));
             return self.text.len();
         };
         let end = start + length;
         if let Some(host) = self.decoded(Part::Host, start..end) {
-            // One colon alone would later read as SQLAlchemy's `host:port`.
+            // With one colon alone, `lists` would read SQLAlchemy's `host:port`.
             let colons = host.reveal().matches(':').count();
             if host.reveal().is_empty() || colons == 1 {
                 self.errors.push(Error::new(Part::Host, start, Problem::Address));
@@ -101,7 +104,7 @@ impl Uri<'_> {
         end + 1
     }
 
-    fn port(&mut self, start: usize, ports: &mut String) -> usize {
+    fn read_port(&mut self, start: usize, ports: &mut String) -> usize {
         let end = self.until(start, b"/?,");
         let raw = &self.text[start..end];
         if let Some(offset) = raw.find('@') {
@@ -111,7 +114,7 @@ impl Uri<'_> {
         let Some(port) = self.decoded(Part::Port, start..end) else {
             return end;
         };
-        if self.text[end..].contains('@') && super::host::port(port.reveal()).is_err() {
+        if self.text[end..].contains('@') && super::lists::port(port.reveal()).is_err() {
             self.errors.push(Error::new(Part::Port, start, Problem::PortOrPassword));
             return end;
         }
@@ -119,7 +122,7 @@ impl Uri<'_> {
         end
     }
 
-    fn database(&mut self, start: usize) -> usize {
+    fn read_database(&mut self, start: usize) -> usize {
         if self.byte(start) != Some(b'/') {
             return start;
         }
@@ -131,12 +134,12 @@ impl Uri<'_> {
                 self.errors.push(Error::new(Part::Database, at, Problem::Slash));
             }
             Some(at) => self.errors.push(Error::new(Part::Database, at, Problem::Ampersand)),
-            None => self.unless_empty(Part::Database, "dbname", start..end),
+            None => self.add_unless_empty(Part::Database, "dbname", start..end),
         }
         end
     }
 
-    fn parameters(&mut self, start: usize) {
+    fn read_parameters(&mut self, start: usize) {
         if self.byte(start) != Some(b'?') {
             return;
         }
@@ -144,31 +147,34 @@ impl Uri<'_> {
         while at < self.text.len() {
             let end = self.until(at, b"&");
             if at < end || !self.driver {
-                self.parameter(at..end);
+                self.read_parameter(at..end);
             }
             at = end + 1;
         }
         if !self.driver {
-            self.read_jdbc();
+            self.accept_jdbc_ssl();
         }
     }
 
-    /// libpq's courtesy to JDBC's users: `ssl=true` is `sslmode=require`, here unless an sslmode asks
-    /// for more. To asyncpg it would mean verify-full, and it refuses the text.
-    fn read_jdbc(&mut self) {
-        let strong = ["require", "verify-ca", "verify-full"];
-        let is = |word: &Word, name, values: &[&str]| {
-            word.name == name && values.contains(&word.value.reveal())
-        };
-        let said = self.words.iter().any(|word| is(word, "sslmode", &strong));
-        self.words.retain(|word| !(said && is(word, "ssl", &["true"])));
-        for word in self.words.iter_mut().filter(|word| is(word, "ssl", &["true"])) {
+    /// Reads `ssl=true` as `sslmode=require`, as libpq does for JDBC's users, unless an `sslmode` asks for
+    /// more. asyncpg would mean verify-full by it, but refuses the text `true`.
+    fn accept_jdbc_ssl(&mut self) {
+        let is_strong = self.words.iter().any(|word| {
+            let strong = ["require", "verify-ca", "verify-full"];
+            word.name == "sslmode" && strong.contains(&word.value.reveal())
+        });
+        let is_jdbc = |word: &Word| word.name == "ssl" && word.value.reveal() == "true";
+        if is_strong {
+            self.words.retain(|word| !is_jdbc(word));
+        }
+        for word in self.words.iter_mut().filter(|word| is_jdbc(word)) {
             word.value = Secret::new("require");
         }
     }
 
-    fn parameter(&mut self, range: Range<usize>) {
-        let (start, raw) = (range.start, &self.text[range.clone()]);
+    fn read_parameter(&mut self, range: Range<usize>) {
+        let start = range.start;
+        let raw = &self.text[range];
         let Some(equals) = raw.find('=') else {
             self.errors.push(Error::new(Part::Unnamed, start, Problem::Separator));
             return;
@@ -180,7 +186,9 @@ impl Uri<'_> {
             Err((at, problem)) => return self.errors.push(Error::new(Part::Unnamed, at, problem)),
         };
         let second = raw[equals + 1..].find('=');
-        if let (Some(offset), false) = (second, self.driver) {
+        if let Some(offset) = second
+            && !self.driver
+        {
             self.errors.push(Error::new(
                 Part::unknown(&name),
                 value_at + offset,
@@ -196,7 +204,8 @@ impl Uri<'_> {
         }
     }
 
-    /// Adds a parameter; SQLAlchemy writes several hosts as several `host` parameters.
+    /// Adds a parameter. SQLAlchemy writes several hosts as several `host` parameters: these become one
+    /// list.
     fn add(&mut self, word: Word) {
         let listed =
             matches!(word.name.as_str(), "host" | "port") && !word.value.reveal().is_empty();
@@ -211,7 +220,7 @@ impl Uri<'_> {
         }
     }
 
-    fn list(&mut self, part: Part, name: &str, value: String, at: usize) {
+    fn add_list(&mut self, part: Part, name: &str, value: String, at: usize) {
         if !value.is_empty() {
             self.words.push(Word {
                 part: Some(part),
@@ -222,7 +231,7 @@ impl Uri<'_> {
         }
     }
 
-    fn unless_empty(&mut self, part: Part, name: &str, range: Range<usize>) {
+    fn add_unless_empty(&mut self, part: Part, name: &str, range: Range<usize>) {
         if range.is_empty() {
             return;
         }

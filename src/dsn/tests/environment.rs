@@ -1,4 +1,4 @@
-//! What libpq's variables and defaults fill.
+//! Values filled from libpq's variables and defaults.
 
 use super::{meaning, parsed};
 use crate::dsn::{AuthMethod, Dsn};
@@ -79,7 +79,7 @@ fn bad_variables_are_named() {
     refused(
         "",
         &[("PGSERVICE", "x")],
-        "variable PGSERVICE: cannot be honoured: no service file is read; write its settings into the URL",
+        "variable PGSERVICE: cannot be honoured: service files are not read; write their settings into the URL",
     );
     refused(
         "sslrootcert=system",

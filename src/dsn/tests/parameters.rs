@@ -1,4 +1,4 @@
-//! What the parameters give.
+//! Parameters and their effect.
 
 use super::{meaning, parsed};
 

@@ -51,8 +51,7 @@ fn parameters_must_not_pass_for_a_database() {
 
 #[test]
 fn percent_encoding_must_be_right() {
-    let escape =
-        "a `%` must be followed by two hexadecimal digits; the sign itself is written `%25`";
+    let escape = "a `%` must be followed by two hexadecimal digits; write a literal `%` as `%25`";
     check("postgresql://h/d%zz", &[&format!("database at byte 17: {escape}")]);
     check("postgresql://u:10%@h", &[&format!("password at byte 18: {escape}")]);
     check("postgresql://[fe80::1%eth0]/", &[&format!("host at byte 22: {escape}")]);

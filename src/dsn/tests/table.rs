@@ -1,4 +1,4 @@
-//! What libpq's grammar and SQLAlchemy's give: text and meaning, checked against libpq 18.
+//! libpq's and SQLAlchemy's grammars: texts and their meaning, checked against libpq 18.
 
 use super::{meaning, parsed};
 

@@ -33,12 +33,12 @@ fn values_must_be_allowed() {
     check("require_auth=md5,md5", &["parameter `require_auth` at byte 14: names a method twice"]);
     check(
         "require_auth=md5,!gss",
-        &["parameter `require_auth` at byte 14: either every method has a `!` or none has"],
+        &["parameter `require_auth` at byte 14: either every method or no method has a `!`"],
     );
     check(
         "require_auth=gss",
         &[
-            "parameter `require_auth` at byte 14: leaves no method of those spoken here: password, md5, scram-sha-256, none",
+            "parameter `require_auth` at byte 14: allows none of the supported methods: none, password, md5, scram-sha-256",
         ],
     );
 }
@@ -90,6 +90,6 @@ fn what_cannot_be_honoured_is_refused() {
         assert!(refusals[0].contains("cannot be honoured: "), "{refusals:?}");
     }
     let range = "parameter `ssl_max_protocol_version` at byte 26: must be one of: TLSv1.2, TLSv1.3 \
-                 (older ones are not spoken here)";
+                 (older versions are not supported)";
     check("ssl_max_protocol_version=TLSv1.1", &[range]);
 }
