@@ -385,16 +385,16 @@ fn the_password_is_in_no_log_line_no_metric_and_no_page() {
         let address = daemon.address();
         let metrics = scrape_until(address, UP, up);
         let pages = ["/", "/-/ready", "/config", "/api/v1/targets", "/api/v1/health"];
-        let mut said: Vec<String> = pages.iter().map(|path| get(address, path).body).collect();
-        said.push(metrics.body);
+        let mut answers: Vec<String> = pages.iter().map(|path| get(address, path).body).collect();
+        answers.push(metrics.body);
         daemon.logged("level=debug");
         daemon.terminate();
         let log = daemon.log();
         if up > 0.0 {
             assert!(log.contains("SELECT 1") && log.contains("checked out"), "{log}");
         }
-        said.push(log);
-        for text in said {
+        answers.push(log);
+        for text in answers {
             assert!(!text.contains("p@ss") && !text.contains("p%40ss"), "{text}");
         }
     }

@@ -163,7 +163,7 @@ fn configuration(cluster: &Cluster, is_right: bool) -> PathBuf {
     let folder = workplace::folder("configuration");
     let mut text =
         "defaults: { interval: 60s, echo: true, pool: { echo: true } }\ntargets:\n".to_owned();
-    let nobody = free_port();
+    let unused = free_port();
     for (n, kind) in targets(is_right) {
         let password = ODD[n];
         let secret = folder.join(format!("secret{n}"));
@@ -180,7 +180,7 @@ fn configuration(cluster: &Cluster, is_right: bool) -> PathBuf {
                 (String::new(), place, format!(", password_command: {{ command: {command} }}"))
             }
             "password" => (format!(":{encoded}x"), place, String::new()),
-            "port" => (format!(":{encoded}"), format!("127.0.0.1:{nobody}/x"), String::new()),
+            "port" => (format!(":{encoded}"), format!("127.0.0.1:{unused}/x"), String::new()),
             "host" => (format!(":{encoded}"), "no-such-host.invalid/x".to_owned(), String::new()),
             _ => (format!(":{encoded}"), place.replace("postgres?", "none?"), String::new()),
         };

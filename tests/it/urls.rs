@@ -38,7 +38,7 @@ fn scrape(variables: &[(&str, &str)], up: f64) -> Answer {
 fn every_form_of_a_url_reaches_its_database() {
     let cluster = Cluster::start();
     cluster.role("app", "p@ss w:rd/%");
-    let (port, nobody) = (cluster.port(), free_port());
+    let (port, unused) = (cluster.port(), free_port());
     let socket = text(cluster.folder());
     for url in [
         format!("postgresql://app:p%40ss%20w%3Ard%2F%25@127.0.0.1:{port}/postgres"),
@@ -46,10 +46,10 @@ fn every_form_of_a_url_reaches_its_database() {
         format!("host=127.0.0.1 port={port} user=app password='p@ss w:rd/%' dbname=postgres"),
         format!("postgresql+asyncpg://app:p%40ss w:rd/%25@127.0.0.1:{port}/postgres?ssl=prefer"),
         format!(
-            "postgresql+asyncpg://app:p%40ss w:rd/%25@/postgres?host=127.0.0.1:{nobody}&host=127.0.0.1:{port}&prepared_statement_cache_size=0"
+            "postgresql+asyncpg://app:p%40ss w:rd/%25@/postgres?host=127.0.0.1:{unused}&host=127.0.0.1:{port}&prepared_statement_cache_size=0"
         ),
         format!(
-            "postgresql://app:p%40ss%20w%3Ard%2F%25@127.0.0.1:{nobody},127.0.0.1:{port}/postgres"
+            "postgresql://app:p%40ss%20w%3Ard%2F%25@127.0.0.1:{unused},127.0.0.1:{port}/postgres"
         ),
         format!("postgresql+psycopg://app@:{port}/postgres?host={socket}"),
         format!("postgresql://app@{}:{port}/postgres", socket.replace('/', "%2F")),

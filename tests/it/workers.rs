@@ -1,4 +1,4 @@
-//! The application processes of the tests: their pools do what they are told, and the server agrees.
+//! The application processes of the tests: their pools obey the commands, and the server confirms it.
 
 use crate::support::bouncer;
 use crate::support::pools::{ROLE, sessions};
@@ -89,7 +89,7 @@ fn a_load_from_a_seed_leaves_a_trace_and_ends_with_an_idle_pool() {
         let trace = worker.tell("trace").trace;
         assert!(trace.iter().any(|change| change.1 >= 3), "{library:?} {trace:?}");
         assert!(trace.is_sorted_by(|one, next| one.0 < next.0), "{library:?} {trace:?}");
-        assert_eq!(worker.tell("trace").trace.len(), 0, "{library:?}: it is told once");
+        assert_eq!(worker.tell("trace").trace.len(), 0, "{library:?}: it is returned only once");
     }
 }
 

@@ -10,12 +10,12 @@ LIBRARY is asyncpg or psycopg (SQLAlchemy's QueuePool with pool_size SIZE and ma
     busy N         check N out, each with a statement that runs for an hour
     auto N         check N out in AUTOCOMMIT, each idle after a statement
     bare N         check N out and send nothing
-    wait N         N tasks that ask for a connection and hold it, in a transaction, once they have it
+    wait N         start N tasks that request a connection and then hold it, in a transaction
     return N       return the N that were checked out first; a running statement must have been cancelled
     load RATE HOLD SEED    check out RATE times a second, hold for HOLD seconds on average, until `stop`
     stop           end the load, and wait for its last connections to come back
-    trace          the changes of the status since the last trace, as [seconds since 1970, out, open, waiting]
-    status         only the status
+    trace          return the changes of the status since the last trace, as [seconds since 1970, out, open, waiting]
+    status         do nothing
 """
 
 import asyncio

@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Nothing that is asked in a test may take longer.
+/// The time-out of every request.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A whole answer.
+/// A complete answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -34,7 +34,7 @@ impl Answer {
         Self { status, head, bytes, body, took }
     }
 
-    /// A header's value, whatever its case.
+    /// A header's value; the case of its name does not matter.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -47,7 +47,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e} in {}", self.body))
     }
 
-    /// The value of a sample; `None` when there is no such sample.
+    /// The value of a sample; `None` if there is no such sample.
     pub(crate) fn sample(&self, name: &str) -> Option<f64> {
         let mut values =
             self.body.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-/// Asks with these header lines and no others but Host and Connection.
+/// Sends a request with these header lines, besides Host and Connection.
 pub(crate) fn request(address: SocketAddr, method: &str, target: &str, headers: &[&str]) -> Answer {
     let mut text = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) {
@@ -80,13 +80,13 @@ pub(crate) fn request(address: SocketAddr, method: &str, target: &str, headers: 
     send(address, &format!("{text}\r\n"))
 }
 
-/// Asks with GET.
+/// Sends a GET request.
 pub(crate) fn get(address: SocketAddr, target: &str) -> Answer {
     request(address, "GET", target, &[])
 }
 
-/// Sends a text as it is and takes the answer until the end of the connection. A server may answer before
-/// it has read everything, so writing and reading go on side by side.
+/// Sends a text unchanged and reads the answer until the connection ends. A server may answer before it has
+/// read everything, so writing and reading run at the same time.
 pub(crate) fn send(address: SocketAddr, text: &str) -> Answer {
     let start = Instant::now();
     let mut reader = TcpStream::connect_timeout(&address, PATIENCE).expect("the server listens");

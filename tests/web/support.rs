@@ -135,7 +135,7 @@ impl Server {
         self.ask("GET", target, &[]).await
     }
 
-    /// Sends a text as it is and takes the answer until the end of the connection.
+    /// Sends a text unchanged and reads the answer until the connection ends.
     pub(crate) async fn send(&self, text: &str) -> Answer {
         let (address, text) = (self.address, text.to_owned());
         spawn_blocking(move || http::send(address, &text)).await.unwrap()

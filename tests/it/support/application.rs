@@ -1,4 +1,4 @@
-//! A real application with SQLAlchemy and asyncpg, whose pool is pool_size 5 and max_overflow 3.
+//! A real application with SQLAlchemy and asyncpg; its pool has pool_size 5 and max_overflow 3.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

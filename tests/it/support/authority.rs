@@ -159,8 +159,8 @@ impl Authority {
             command.args([flag, value]);
         }
         let output = command.output().expect("openssl is installed");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}\n{told}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}\n{errors}");
     }
 }
 

@@ -62,6 +62,6 @@ async fn forward(mut client: TcpStream, source: Ipv4Addr, server: SocketAddr) {
     let Ok(mut onward) = socket.connect(server).await else { return };
     // Small messages must not wait for each other.
     let _ = (client.set_nodelay(true), onward.set_nodelay(true));
-    // How a connection ends is the business of those that use it.
+    // Errors of a connection are not handled here: its client and the server see them.
     let _ = copy_bidirectional(&mut client, &mut onward).await;
 }

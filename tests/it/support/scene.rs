@@ -61,11 +61,12 @@ impl Scene {
         let mut differences = String::new();
         let mut counts = [0; 3];
         for url in urls {
-            let (ours, (theirs, told)) =
+            let (ours, (theirs, message)) =
                 tokio::join!(connect(url, &self.home), psql(url, &self.home));
             counts[theirs as usize] += 1;
             if outcome(&ours) != theirs {
-                let _ = writeln!(differences, "{url}\n  we: {ours:?}\n  psql: {theirs:?} {told}");
+                let _ =
+                    writeln!(differences, "{url}\n  we: {ours:?}\n  psql: {theirs:?} {message}");
             }
         }
         assert!(differences.is_empty(), "{what}:\n{differences}");

@@ -15,7 +15,7 @@ use super::pools::ROLE;
 use super::postgres::{Builder, Cluster};
 use super::{installed, wait_for, workplace};
 
-/// Whose pool a process has.
+/// The pool library of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Library {
     /// SQLAlchemy's QueuePool, with asyncpg.
@@ -28,7 +28,7 @@ pub(crate) enum Library {
     NodePg,
 }
 
-/// How a process is started.
+/// The settings of a process to start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) library: Library,
@@ -50,16 +50,16 @@ pub(crate) struct Worker {
     _forwarder: Option<Forwarder>,
 }
 
-/// What a pool says of itself.
+/// The status of a pool, as its library reports it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 pub(crate) struct PoolStatus {
     /// Checked out.
     pub(crate) out: u64,
     /// Open, checked out or not.
     pub(crate) open: u64,
-    /// Tasks that ask for a connection and have none yet.
+    /// Tasks that wait for a connection.
     pub(crate) waiting: u64,
-    /// Tasks that asked in vain until their time-out.
+    /// Tasks that got no connection before their time-out.
     pub(crate) timeouts: u64,
     /// After `trace`: the changes since the last one.
     #[serde(default)]
@@ -69,7 +69,7 @@ pub(crate) struct PoolStatus {
 /// A change of a pool's status: seconds since 1970, then out, open and waiting.
 pub(crate) type Change = (f64, u64, u64, u64);
 
-/// A cluster that lets processes in from all addresses of the loopback network, with the role that they use.
+/// A cluster that accepts clients from all loopback addresses, with the role of the processes.
 pub(crate) fn cluster(builder: Builder) -> Cluster {
     let cluster = builder.hba("host all all 127.0.0.0/8 scram-sha-256").start();
     cluster.role(ROLE.0, ROLE.1);
@@ -109,7 +109,7 @@ impl Worker {
         (0..count).map(|_| Worker::start(cluster, plan)).collect()
     }
 
-    /// Has it obey a command; returns its pool's status afterwards.
+    /// Sends a command; returns the pool's status after it.
     pub(crate) fn tell(&mut self, command: &str) -> PoolStatus {
         writeln!(self.input, "{command}").expect("the process reads");
         let line = self.answers.recv_timeout(PATIENCE);
@@ -117,7 +117,7 @@ impl Worker {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{command}: {error}: {line:?}"))
     }
 
-    /// Waits until its status fits.
+    /// Waits until its status satisfies a condition.
     pub(crate) fn wait(&mut self, what: &str, fits: impl Fn(&PoolStatus) -> bool) -> PoolStatus {
         wait_for(what, PATIENCE, || Some(self.tell("status")).filter(|status| fits(status)))
     }
