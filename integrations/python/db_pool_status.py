@@ -859,7 +859,7 @@ class _Server:
     def _open(self) -> socket.socket:
         os.makedirs(self.directory, exist_ok=True)
         with _Locked(self.directory):
-            _sweep(self.directory)
+            _sweep(self.directory, _everyone)
             # It listens before it has its name, so that a refused connection always means a dead process.
             hidden = os.path.join(self.directory, f".{uuid.uuid4().hex[:8]}.tmp")
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -888,12 +888,15 @@ class _Server:
         raise FileExistsError(errno.EEXIST, "name is in use", path)
 
     def _run(self, listener: socket.socket) -> None:
+        checked = _clock()
         while listener is self._listener:
+            if _clock() - checked >= self.CHECK_SECONDS:
+                checked = _clock()
+                self._check(listener)
+                continue
             try:
                 client, _ = listener.accept()
             except socket.timeout:
-                if not self._is_there():
-                    self._reopen(listener)
                 continue
             except OSError:
                 # Closed, or out of descriptors for a while.
@@ -909,19 +912,20 @@ class _Server:
                 self._client = None
                 client.close()
 
-    def _is_there(self) -> bool:
-        try:
-            return self.path is not None and stat.S_ISSOCK(os.stat(self.path).st_mode)
-        except OSError:
-            return False
-
-    def _reopen(self, listener: socket.socket) -> None:
-        # Somebody emptied the directory: a restart of the unit that owns it, or a cleaner of temporary files.
-        if listener is not self._listener:
-            return
-        self._listener = None
-        listener.close()
-        self.start()
+    def _check(self, listener: socket.socket) -> None:
+        path = self.path
+        if path is not None and os.path.exists(path):
+            # Workers that a signal ends (uvicorn's do) leave their files, and perhaps no process starts after them.
+            try:
+                with _Locked(self.directory):
+                    _sweep(self.directory, _is_gone)
+            except OSError:
+                pass
+        elif listener is self._listener:
+            # Somebody emptied the directory: a restart of the unit that owns it, or a cleaner of temporary files.
+            self._listener = None
+            listener.close()
+            self.start()
 
     def _reply(self, client: socket.socket) -> None:
         line = self._request_line(client)
@@ -973,12 +977,28 @@ class _Locked:
         os.close(self._descriptor)
 
 
-def _sweep(directory: str) -> None:
+def _sweep(directory: str, suspected: Callable[[str], bool]) -> None:
     """Removes sockets of dead processes. Files of another kind or name are left alone."""
     for entry in os.listdir(directory):
         path = os.path.join(directory, entry)
-        if _SOCKET_NAME.match(entry) and _is_dead(path):
+        if _SOCKET_NAME.match(entry) and suspected(entry) and _is_dead(path):
             _remove(path)
+
+
+def _everyone(_: str) -> bool:
+    return True
+
+
+def _is_gone(entry: str) -> bool:
+    """Reports whether no process here has the pid of a socket's name. It may live in another container."""
+    digits = re.search(r"-([0-9]+)(-[0-9a-f]{4})?\.sock\Z", entry)
+    try:
+        os.kill(int(digits.group(1)) if digits else 0, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def _is_dead(path: str) -> bool:

@@ -73,9 +73,9 @@ class Cluster:
             os.chown(folder, user["user"], user["group"])
         initdb = [programs / "initdb", "-D", data, "-U", "app", "-A", "trust", "-N", "-E", "UTF8", "--no-instructions"]
         subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
-        settings = ["fsync=off", "max_connections=200", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}"]
+        settings = ["fsync=off", "max_connections=200", "listen_addresses=127.0.0.1", "unix_socket_directories="]
         options = [part for setting in settings for part in ("-c", setting)]
-        self.log = open(folder / "log", "wb")
+        self.log = open(folder / "log", "wb")  # noqa: SIM115
         # A session of its own, so that Ctrl-C in a terminal reaches pytest alone, which then stops the server.
         self.server = subprocess.Popen(
             [programs / "postgres", "-D", data, "-p", str(self.port), *options],

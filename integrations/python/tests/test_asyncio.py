@@ -8,11 +8,12 @@ import random
 import warnings
 
 import pytest
-from conftest import now, run, totals, valid
 from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.pool import NullPool
+
+from conftest import now, run, totals, valid
 from test_pool import as_the_pool_says
 
 
@@ -200,7 +201,7 @@ def test_a_null_pool_under_asyncio(make):
 
 
 def test_saturated_tasks_are_told_exactly(make):
-    """Random work with errors, time-outs and cancellations; each moment is compared, because nothing runs in between."""
+    """Random work with errors, time-outs and cancellations; each moment is compared, as nothing runs in between."""
 
     async def work():
         engine, watch = make.asynchronous(pool_size=3, max_overflow=2, pool_timeout=0.05)

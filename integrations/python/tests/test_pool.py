@@ -10,10 +10,11 @@ import time
 
 import pytest
 import sqlalchemy
-from conftest import SYNC_DRIVER, VERSION, now, totals, until, valid
 from sqlalchemy import event, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+
+from conftest import SYNC_DRIVER, VERSION, now, totals, until, valid
 
 
 def parsed(pool_status):

@@ -16,8 +16,9 @@ import textwrap
 import threading
 import time
 
-import db_pool_status
 import pytest
+
+import db_pool_status
 from conftest import HERE, ask, get, until, valid
 
 
@@ -164,6 +165,18 @@ def test_a_killed_process_is_swept_away_by_the_next(script, make, folder):
         ["notes-1.sock", f"orders-{os.getpid()}.sock", f"other-{lives.pid}.sock"]
     )
     assert (folder / "notes-1.txt").exists()
+
+
+def test_a_killed_process_is_swept_away_by_those_that_live(script, make, folder, monkeypatch):
+    monkeypatch.setattr(db_pool_status._Server, "CHECK_SECONDS", 0.1)
+    make(name="orders", watched={"socket_dir": str(folder)})
+    killed = script("watch(engine, name='orders', socket_dir=FOLDER); tell('up'); sys.stdin.read()")
+    killed.stdout.readline()
+    time.sleep(0.3)
+    assert len(sockets(folder)) == 2
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    until(lambda: sockets(folder) == [f"orders-{os.getpid()}.sock"], what="the sweep")
 
 
 def test_a_process_that_ends_takes_its_socket_along(script, folder):
