@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-quick test-python test-all metrics-md pages manifests site dist check-release lint format-check clippy docs shellcheck check
+.PHONY: help setup build demo test test-quick test-python test-all metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -5,15 +5,12 @@ use std::path::PathBuf;
 use super::Scope;
 use super::layers::Layers;
 use super::listing::{Origin, Sourced};
-use super::options;
+use super::options::{self, BUILT_IN_URL};
 use super::password::{self, Password};
 use crate::dsn::{self, Dsn, Host, Part, SslMode};
 use crate::pool::{Credentials, PasswordSource};
 use crate::probe::{DEFAULT_TARGET, TargetKind};
 use crate::secret::Secret;
-
-/// The URL that the application has built in.
-const BUILT_IN: &str = "postgresql+asyncpg://sentinelops:sentinelops@localhost:5432/sentinelops";
 
 /// The database name of PgBouncer's console.
 const CONSOLE: &str = "pgbouncer";
@@ -64,14 +61,14 @@ fn url(name: &str, layers: &Layers<'_>) -> Option<Sourced<Secret>> {
         return layers.own_unlisted(&options::URL);
     }
     if name == DEFAULT_TARGET {
-        return Some(Sourced::default(Secret::new(BUILT_IN)));
+        return Some(Sourced::default(Secret::new(BUILT_IN_URL)));
     }
     layers.refuse(options::URL.key, &Origin::Default, "is missing");
     None
 }
 
 fn refuse_built_in(dsn: &Dsn, layers: &Layers<'_>, origin: &Origin) {
-    if dsn::parse(BUILT_IN).is_ok_and(|built_in| built_in == *dsn) {
+    if dsn::parse(BUILT_IN_URL).is_ok_and(|built_in| built_in == *dsn) {
         let message = "the built-in URL must not be used in production: set DATABASE_URL";
         let place = match origin {
             Origin::Default => "DATABASE_URL".to_owned(),

@@ -32,8 +32,8 @@ use ::config::{Map, Value, ValueKind};
 pub use auth::AuthModule;
 pub use kind::quote;
 pub use listing::{Entry, Origin, render};
-pub use options::Allowed;
-pub use reference::{OptionDoc, Place, VariableDoc, reference};
+pub use options::{Allowed, Place};
+pub use reference::{OptionDoc, VariableDoc, reference};
 
 use self::document::Document;
 use self::environment::{TargetPresence, Variables};

@@ -3,28 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::kind::Grammar;
-use super::listing::Origin;
+use super::listing::{Entry, Origin};
 use super::names::join;
-use super::options::{self, GROUPS, Group, Row};
+use super::options::{self, GROUPS, Group, Place, Row};
 use super::report::Report;
 use super::sources::Files;
 use super::{Document, Sources, resolve};
 use crate::files::FileReader;
-
-/// The sections that may hold an option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The top of the file.
-    Top,
-    /// `defaults`, and each target.
-    DefaultsAndTargets,
-    /// Each target.
-    Targets,
-    /// Each application of a target.
-    Applications,
-    /// Each authentication module.
-    AuthModules,
-}
 
 /// An option as the pages describe it.
 pub struct OptionDoc {
@@ -62,8 +47,8 @@ pub struct VariableDoc {
     pub doc: &'static str,
 }
 
-/// A configuration in which each option that has a default shows it.
-const PLAIN: &str = "
+/// A configuration that sets what other options need before they have a default.
+const WITH_SECTIONS: &str = "
 targets: { default: { password_command: { command: [x] }, views: { statements: {} } } }
 auth_modules: { x: { type: userpass, userpass: { username: x }, allowed_targets: [x] } }
 ";
@@ -71,18 +56,10 @@ auth_modules: { x: { type: userpass, userpass: { username: x }, allowed_targets:
 /// Describes every option, in the order of the table.
 pub fn reference() -> Vec<OptionDoc> {
     let defaults = defaults();
-    let places = [
-        Place::Top,
-        Place::DefaultsAndTargets,
-        Place::Targets,
-        Place::Targets,
-        Place::Applications,
-        Place::AuthModules,
-    ];
     let mut docs = Vec::new();
-    for (group, place) in GROUPS.iter().zip(places) {
+    for group in GROUPS {
         for row in group.rows {
-            docs.push(describe(*row, place, default(*row, group, &defaults)));
+            docs.push(describe(*row, group.place, default(*row, group, &defaults)));
         }
     }
     docs
@@ -103,7 +80,7 @@ fn describe(row: &'static dyn Row, place: Place, default: String) -> OptionDoc {
 }
 
 fn variable_doc(row: &dyn Row, variable: options::Variable, default: &str) -> VariableDoc {
-    let is_in_words = row.default().is_some();
+    let is_in_words = row.default().is_some_and(|words| words.contains(' '));
     VariableDoc {
         name: variable.name,
         range: if variable.is_file { "path".to_owned() } else { row.range(variable.grammar) },
@@ -135,16 +112,23 @@ fn default(row: &dyn Row, group: &Group, defaults: &BTreeMap<String, String>) ->
     found.next().filter(|shown| *shown != "<secret>").cloned().unwrap_or_default()
 }
 
-/// The values in force in a configuration in which nothing is set, by their paths.
+/// The values in force when nothing is set, by their paths.
 fn defaults() -> BTreeMap<String, String> {
+    let mut defaults = BTreeMap::new();
+    for text in ["", WITH_SECTIONS] {
+        for entry in entries(text).into_iter().filter(|entry| entry.origin == Origin::Default) {
+            defaults.entry(entry.path.join(".")).or_insert(entry.shown);
+        }
+    }
+    defaults
+}
+
+fn entries(text: &str) -> Vec<Entry> {
     let environment = BTreeMap::from([("USER".to_owned(), "x".to_owned())]);
-    let document = Document::parse(PLAIN, ::config::FileFormat::Yaml).unwrap_or_default();
+    let document = Document::parse(text, ::config::FileFormat::Yaml).unwrap_or_default();
     let reader = FileReader::default();
     let files = Files::new(&reader);
     let sources =
         Sources { environment: &environment, document: &document, folder: "".into(), files };
-    let entries = resolve(&sources, Report::default()).map(|config| config.entries);
-    let entries = entries.unwrap_or_default().into_iter();
-    let defaults = entries.filter(|entry| entry.origin == Origin::Default);
-    defaults.map(|entry| (entry.path.join("."), entry.shown)).collect()
+    resolve(&sources, Report::default()).map(|config| config.entries).unwrap_or_default()
 }

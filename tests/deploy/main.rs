@@ -9,6 +9,7 @@ mod kustomize;
 mod links;
 mod packages;
 mod pages;
+mod reference;
 mod systemd;
 mod variables;
 

@@ -9,13 +9,7 @@ use crate::{passed, read, root, run, run_with_input};
 const NAME: &str = "db_pool_exporter";
 
 /// The sections of the manual page that do not come from the command line, in roff.
-const MORE: &str = r#".SH ENVIRONMENT
-The variables of the application describe what is watched: \fBDATABASE_URL\fR, \fBDB_POOL_SIZE\fR,
-\fBDB_MAX_OVERFLOW\fR and so on; \fI/etc/default/db_pool_exporter\fR explains each. Every flag is a variable too:
-\fBDB_POOL_EXPORTER_\fR and the flag in capitals, dots and dashes as underscores. Flags win over variables, and
-these over the configuration file. \fIX\fB_FILE\fR beside a variable \fIX\fR that can hold a secret names a file with its
-content, read again when it changes.
-.SH "EXIT STATUS"
+const MORE: &str = r#".SH "EXIT STATUS"
 .TP
 \fB0\fR
 The daemon was stopped by SIGTERM or SIGINT; the configuration is good; the daemon asked is alive.
@@ -57,8 +51,8 @@ fn manual() -> String {
     let page = String::from_utf8(page).expect("roff is text");
     let page: String = page.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     match page.find(".SH VERSION") {
-        Some(at) => format!("{}{MORE}{}", &page[..at], &page[at..]),
-        None => page + MORE,
+        Some(at) => format!("{}{}{MORE}{}", &page[..at], crate::reference::roff(), &page[at..]),
+        None => page + &crate::reference::roff() + MORE,
     }
 }
 

@@ -108,9 +108,9 @@ pub(super) trait OptionType: Copy {
         "text".to_owned()
     }
 
-    /// Rewrites a value that [`Self::show`] formatted in the notation of a variable.
+    /// Rewrites a listed value in the notation of a variable; empty if the option is not set.
     fn as_variable(&self, shown: &str, _: Grammar) -> String {
-        shown.trim_matches('"').to_owned()
+        if shown == "none" { String::new() } else { shown.trim_matches('"').to_owned() }
     }
 }
 

@@ -154,7 +154,7 @@ options! {
     ENABLED: Switch = row(
         "enabled",
         Switch,
-        "false: no probe and no connection; `/metrics` still answers, the health and the pool's endpoints answer 503",
+        "`false`: no probe and no connection; `/metrics` still answers, the health and the pool's endpoints answer 503",
     ).own_variable("DB_MONITOR_ENABLED");
 }
 
@@ -162,32 +162,64 @@ fn is_app_env(name: &str) -> bool {
     name.len() <= 40 && super::names::is_name(name)
 }
 
+/// The sections that may hold an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The top of the file.
+    Top,
+    /// `defaults`, and each target.
+    DefaultsAndTargets,
+    /// Each target.
+    Targets,
+    /// Each application of a target.
+    Applications,
+    /// Each authentication module.
+    AuthModules,
+}
+
 /// A group of options with the sections that may hold them.
 pub(super) struct Group {
+    pub(super) place: Place,
     /// Sections in the file; `*` stands for a name chosen by the user.
     pub(super) sections: &'static [&'static str],
     /// The section that variables describe.
     pub(super) variables: &'static str,
-    /// The options.
     pub(super) rows: &'static [&'static dyn Row],
 }
 
 /// All options, in the order of the reference.
 pub(super) const GROUPS: &[Group] = &[
-    Group { sections: &[""], variables: "", rows: GENERAL },
-    Group { sections: &["defaults", "targets.*"], variables: "targets.default", rows: COMMON },
-    Group { sections: &["targets.*"], variables: "targets.default", rows: TARGET },
+    Group { place: Place::Top, sections: &[""], variables: "", rows: GENERAL },
     Group {
+        place: Place::Targets,
+        sections: &["targets.*"],
+        variables: "targets.default",
+        rows: TARGET,
+    },
+    Group {
+        place: Place::Targets,
         sections: &["targets.*", "auth_modules.*.userpass"],
         variables: "targets.default",
         rows: PASSWORD,
     },
     Group {
+        place: Place::DefaultsAndTargets,
+        sections: &["defaults", "targets.*"],
+        variables: "targets.default",
+        rows: COMMON,
+    },
+    Group {
+        place: Place::Applications,
         sections: &["targets.*.applications.*"],
         variables: "targets.default.applications.default",
         rows: APPLICATION,
     },
-    Group { sections: &["auth_modules.*"], variables: "", rows: AUTH_MODULE },
+    Group {
+        place: Place::AuthModules,
+        sections: &["auth_modules.*"],
+        variables: "",
+        rows: AUTH_MODULE,
+    },
 ];
 
 /// A variable and the path of the option that it sets.

@@ -14,9 +14,43 @@ const DEADLINES: Time = Time::new(10, 3600);
 const STATEMENTS: Time = Time::new(1, 86_400);
 const CONNECTIONS: u32 = 10_000;
 
+/// The URL that the application has built in.
+pub(in crate::config) const BUILT_IN_URL: &str =
+    "postgresql+asyncpg://sentinelops:sentinelops@localhost:5432/sentinelops";
+
 options! {
     /// Options that may stand in `defaults` and in each target.
     COMMON:
+
+    POOL_SIZE: Whole = row(
+        "pool.size",
+        Whole(0, CONNECTIONS, " (0 is no limit)"),
+        "connections that the pool keeps; 0 means no limit",
+    ).app_variable("DB_POOL_SIZE");
+    POOL_MAX_OVERFLOW: Limit = row(
+        "pool.max_overflow",
+        Limit(CONNECTIONS),
+        "connections beyond the pool size, closed on return; -1 means no limit",
+    ).app_variable("DB_MAX_OVERFLOW");
+    POOL_TIMEOUT: Time = row("pool.timeout", Time::new(1, 3600), "how long a check-out waits for a connection")
+        .app_variable("DB_POOL_TIMEOUT");
+    POOL_RECYCLE: TimeOr = row(
+        "pool.recycle",
+        TimeOr { time: Time::new(0, 31_536_000), word: "never", number: Some(-1), whole: true },
+        "age at which a connection is replaced at check-out; -1 means never",
+    ).app_variable("DB_POOL_RECYCLE");
+    POOL_PRE_PING: Switch = row(
+        "pool.pre_ping",
+        Switch,
+        "test an idle connection at check-out, and replace a dead one",
+    ).app_variable("DB_POOL_PRE_PING");
+    POOL_USE_LIFO: Switch = row(
+        "pool.use_lifo",
+        Switch,
+        "the connection used last goes out first; false: the one used first",
+    ).app_variable("DB_POOL_USE_LIFO");
+    POOL_ECHO: Switch = row("pool.echo", Switch, "log every check-out and check-in, with its wait")
+        .app_variable("DB_ECHO_POOL");
 
     INTERVAL: Time = row("interval", INTERVALS, "from the start of one probe to the start of the next")
         .own_variable("DB_MONITOR_INTERVAL");
@@ -44,7 +78,7 @@ options! {
     SLOW_QUERY_THRESHOLD: Time = row(
         "slow_query_threshold",
         STATEMENTS,
-        "a query that runs for longer is slow: [how slow queries are counted](how-it-works.md#slow-queries)",
+        "a query that runs for longer is slow; see [how slow queries are counted](how-it-works.md#slow-queries)",
     ).own_variable("DB_MONITOR_SLOW_QUERY_THRESHOLD");
     SATURATION_PERCENT: Percent = row(
         "saturation_percent",
@@ -95,36 +129,6 @@ options! {
         Whole(1, 10_000, ""),
         "the maximum number of label sets of database, user and application; the rest is added up as `other`",
     );
-
-    POOL_SIZE: Whole = row(
-        "pool.size",
-        Whole(0, CONNECTIONS, " (0 is no limit)"),
-        "connections that the pool keeps; 0 means no limit",
-    ).app_variable("DB_POOL_SIZE");
-    POOL_MAX_OVERFLOW: Limit = row(
-        "pool.max_overflow",
-        Limit(CONNECTIONS),
-        "connections beyond the pool size, closed on return; -1 means no limit",
-    ).app_variable("DB_MAX_OVERFLOW");
-    POOL_TIMEOUT: Time = row("pool.timeout", Time::new(1, 3600), "how long a check-out waits for a connection")
-        .app_variable("DB_POOL_TIMEOUT");
-    POOL_RECYCLE: TimeOr = row(
-        "pool.recycle",
-        TimeOr { time: Time::new(0, 31_536_000), word: "never", number: Some(-1), whole: true },
-        "age at which a connection is replaced at check-out; -1 means never",
-    ).app_variable("DB_POOL_RECYCLE");
-    POOL_PRE_PING: Switch = row(
-        "pool.pre_ping",
-        Switch,
-        "test an idle connection at check-out, and replace a dead one",
-    ).app_variable("DB_POOL_PRE_PING");
-    POOL_USE_LIFO: Switch = row(
-        "pool.use_lifo",
-        Switch,
-        "the connection used last goes out first; false: the one used first",
-    ).app_variable("DB_POOL_USE_LIFO");
-    POOL_ECHO: Switch = row("pool.echo", Switch, "log every check-out and check-in, with its wait")
-        .app_variable("DB_ECHO_POOL");
 
     VIEWS_ACTIVITY: Switch = row(
         "views.activity",
@@ -186,6 +190,7 @@ options! {
             "DATABASE_URL_FILE",
             "a file with DATABASE_URL; its password is read again for each connection, the rest at a reload",
         )
+        .default(BUILT_IN_URL)
         .example("postgresql+asyncpg://app@db.example:5432/orders");
     LABELS: Section = row("labels", Section, "labels on `db_pool_target_info` and in service discovery")
         .default("none");
