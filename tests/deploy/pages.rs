@@ -18,7 +18,7 @@ The daemon was stopped by SIGTERM or SIGINT; the configuration is good; the daem
 It could not listen; the daemon asked is not alive.
 .TP
 \fB64\fR
-Flags, variables or the configuration file are wrong. All problems are told at once, never a value.
+Flags, variables or the configuration file are wrong. All problems are listed at once, without values.
 .PP
 Of \fBcheck\fR, as of a Nagios plugin: \fB0\fR healthy, \fB1\fR degraded, \fB2\fR unhealthy, \fB3\fR not to be judged.
 .SH SIGNALS
