@@ -55,7 +55,11 @@ pub fn serve(daemon: Daemon, inherited: web::Inherited) -> Result<()> {
     result
 }
 
-fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
+/// Listens for SIGTERM and SIGINT from now on, and cancels `stop` at the first of them.
+///
+/// # Errors
+/// A signal handler cannot be installed.
+pub fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     Ok(async move {

@@ -14,7 +14,7 @@ mod settings;
 pub mod version;
 
 pub use check::{Checked, Finding, check};
-pub use daemon::{Daemon, run, serve};
+pub use daemon::{Daemon, run, serve, stop_on_signal};
 pub use exposition::{Exporter, Section, catalogue, metrics_md};
 pub use notify::Notifier;
 pub use reload::Status;

@@ -1,4 +1,4 @@
-//! What can be typed. Values stay text here: `flags` reads them, with their variables.
+//! The command line for clap. Values stay text here: `flags` reads them, together with their variables.
 
 use clap::Parser;
 
@@ -11,8 +11,8 @@ pub(super) const SUBCOMMANDS: [&str; 5] = ["serve", "config", "check", "healthch
 /// A Prometheus exporter for PostgreSQL connection pools.
 ///
 /// Targets are described by the application's own variables (DATABASE_URL, DB_POOL_SIZE, ...) or by a
-/// configuration file. Each flag can also be given by a variable: DB_POOL_EXPORTER_ and the flag in
-/// capitals, `.` and `-` as `_`.
+/// configuration file. Each flag has a variable: DB_POOL_EXPORTER_ and the flag in capitals, with `_` for
+/// `.` and `-`.
 #[derive(Parser)]
 #[command(
     name = "db_pool_exporter",
@@ -23,11 +23,11 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) subcommand: Option<Subcommand>,
 
-    /// The configuration file, YAML or TOML by its ending.
+    /// The configuration file: TOML if its name ends in .toml, otherwise YAML.
     #[arg(long = "config.file", global = true, value_name = "FILE")]
     pub(super) config_file: Option<String>,
 
-    /// Check the configuration and end: 0, or 64 with all that is wrong.
+    /// Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem.
     #[arg(long = "config.check", global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) config_check: Option<String>,
 
@@ -38,70 +38,70 @@ pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) web: Web,
 
-    /// Log only from this level on: debug, info, warn, error (or trace) [default: info].
+    /// Log messages of this level and above: debug, info, warn, error (or trace) [default: info].
     #[arg(long = "log.level", global = true, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
 
-    /// How log lines are written: logfmt or json [default: logfmt; json with APP_ENV=production].
+    /// The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production].
     #[arg(long = "log.format", global = true, value_name = "FORMAT")]
     pub(super) log_format: Option<String>,
 
-    /// Without effect in this version: seconds that /probe will take off Prometheus' time-out [default: 0.5].
+    /// Reserved for /probe, without effect in this version: seconds to subtract from Prometheus' scrape time-out [default: 0.5].
     #[arg(long = "timeout-offset", global = true, value_name = "SECONDS")]
     pub(super) timeout_offset: Option<String>,
 }
 
-/// The flags of the web side.
+/// The flags of the web server.
 #[derive(clap::Args)]
 pub(super) struct Web {
-    /// Where to listen: `:9956`, `127.0.0.1:9956`, `[::1]:9956`, `unix:/path`; repeatable [default: :9956].
+    /// Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956].
     #[arg(long = "web.listen-address", global = true, value_name = "ADDRESS")]
     pub(super) listen: Vec<String>,
 
-    /// The path of the metrics [default: /metrics].
+    /// Path of the metrics [default: /metrics].
     #[arg(long = "web.telemetry-path", global = true, value_name = "PATH")]
     pub(super) telemetry_path: Option<String>,
 
-    /// TLS and authentication, in the exporter toolkit's format.
+    /// File with TLS and authentication settings, in the format of the Prometheus exporter toolkit.
     #[arg(long = "web.config.file", global = true, value_name = "FILE")]
     pub(super) web_config_file: Option<String>,
 
-    /// Take the sockets from systemd instead.
+    /// Use the sockets that systemd passes, instead of --web.listen-address.
     #[arg(long = "web.systemd-socket", global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) systemd_socket: Option<String>,
 
-    /// Requests answered at a time; 0 is no limit [default: 40].
+    /// The maximum number of requests in progress; 0 means no limit [default: 40].
     #[arg(long = "web.max-requests", global = true, value_name = "N")]
     pub(super) max_requests: Option<String>,
 
-    /// The URL under which others reach the daemon.
+    /// The URL under which clients reach the daemon.
     #[arg(long = "web.external-url", global = true, value_name = "URL")]
     pub(super) external_url: Option<String>,
 
-    /// What stands before every path [default: the path of --web.external-url].
+    /// Prefix of every path [default: the path of --web.external-url].
     #[arg(long = "web.route-prefix", global = true, value_name = "PATH")]
     pub(super) route_prefix: Option<String>,
 
-    /// Let everybody reload the configuration and reset the metrics.
+    /// Allow every client to reload the configuration and to reset the JSON counters.
     #[arg(long = "web.enable-lifecycle", global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) lifecycle: Option<String>,
 }
 
-/// What is to be done.
+/// The subcommands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
 pub enum Subcommand {
     /// Watch the targets and serve their metrics (the default).
     Serve,
-    /// Show the effective configuration, and where each value came from.
+    /// Show the effective configuration and the source of each value.
     Config,
-    /// Probe every target once and tell: 0 healthy, 1 degraded, 2 unhealthy, 3 not to be judged.
+    /// Probe every target once and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown.
     Check {
-        /// How the findings are told.
+        /// The format of the report.
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
-    /// Ask a running daemon whether it is alive: 0 or 1.
+    /// Ask a running daemon whether it is alive and exit with 0 or 1.
     Healthcheck,
-    /// Watch a throwaway PostgreSQL and an application with a life of its own, until Ctrl-C.
+    /// Start a temporary PostgreSQL and a sample application, and watch both until Ctrl-C.
     Demo,
 }

@@ -1,13 +1,13 @@
-//! `check`: one probe of every target, as a table with the phases and a hint for each failure.
+//! `check`: probes every target once and prints the times of the phases and a hint for each failure.
 //!
-//! Its exit codes are a Nagios plugin's: 0 healthy, 1 degraded, 2 unhealthy, 3 could not be judged.
+//! The exit codes are those of a Nagios plugin: 0 healthy, 1 degraded, 2 unhealthy, 3 unknown.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Command, answer, tell};
+use super::{Command, print, report};
 use crate::app::{self, Finding};
 use crate::config;
 use crate::health::HealthStatus;
@@ -15,19 +15,19 @@ use crate::metrics::Label;
 use crate::pool::{Phase, Timings};
 use crate::probe::{ProbePart, hint};
 
-/// The exit code for what could not be judged.
+/// The exit code when the targets could not be probed.
 const UNKNOWN: u8 = 3;
 
-/// How the findings are told.
+/// The format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// A table, for people.
     Table,
-    /// For programs.
+    /// JSON, for programs.
     Json,
 }
 
-/// Probes, tells, and answers with the exit code.
+/// Probes the targets, prints the report and returns the exit code.
 pub(super) fn run(
     command: &Command,
     environment: &BTreeMap<String, String>,
@@ -36,7 +36,7 @@ pub(super) fn run(
     let config = match config::load(environment, command.settings.config_file.as_deref()) {
         Ok(config) => config,
         Err(problems) => {
-            tell(&problems);
+            report(&problems);
             return ExitCode::from(UNKNOWN);
         }
     };
@@ -48,8 +48,8 @@ pub(super) fn run(
         }
     };
     match format {
-        Format::Table => answer(&table(&checked.findings)),
-        Format::Json => answer(&checked.json),
+        Format::Table => print(&table(&checked.findings)),
+        Format::Json => print(&checked.json),
     };
     ExitCode::from(code(worst(&checked.findings)))
 }
@@ -70,9 +70,9 @@ fn table(findings: &[Finding]) -> String {
     let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
     rows.extend(findings.iter().map(row));
     let mut text = head(findings);
-    let columns = HEADS.len();
-    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths: Vec<usize> = (0..HEADS.len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
     for row in &rows {
         let cells = row.iter().zip(&widths).enumerate();
         let line: String = cells
@@ -101,7 +101,7 @@ const HEADS: [&str; 10] = [
     "QUERY",
 ];
 
-/// The line that a Nagios server shows.
+/// Returns the first line, which Nagios shows.
 fn head(findings: &[Finding]) -> String {
     let healthy = findings.iter().filter(|f| f.verdict.status == HealthStatus::Healthy).count();
     let status = worst(findings).label().to_ascii_uppercase();
@@ -112,41 +112,41 @@ fn row(finding: &Finding) -> Vec<String> {
     let snapshot = &finding.snapshot;
     let connected = snapshot.connect.as_ref().and_then(|connect| connect.as_ref().ok());
     let timings = connected.map(|connected| connected.timings);
-    let phase = |phase| timings.as_ref().and_then(|timings| of(timings, phase));
+    let phase = |phase| show(timings.and_then(|timings| phase_time(&timings, phase)));
     let queried = snapshot.query.as_ref().ok();
     vec![
         finding.target.clone(),
         finding.verdict.status.label().to_owned(),
         show(timings.map(|timings| timings.total)),
-        show(phase(Phase::Dns)),
-        show(phase(Phase::Tcp)),
-        show(phase(Phase::SslRequest)),
-        show(phase(Phase::Tls)),
-        show(phase(Phase::Startup)),
+        phase(Phase::Dns),
+        phase(Phase::Tcp),
+        phase(Phase::SslRequest),
+        phase(Phase::Tls),
+        phase(Phase::Startup),
         show(queried.map(|queried| queried.checkout)),
         show(queried.map(|queried| queried.query)),
     ]
 }
 
-fn of(timings: &Timings, wanted: Phase) -> Option<Duration> {
-    timings.phases().into_iter().find_map(|(phase, took)| took.filter(|_| phase == wanted))
+fn phase_time(timings: &Timings, wanted: Phase) -> Option<Duration> {
+    timings.phases().into_iter().find(|(phase, _)| *phase == wanted)?.1
 }
 
 fn show(took: Option<Duration>) -> String {
     took.map_or_else(|| "-".to_owned(), |took| format!("{:.1} ms", took.as_secs_f64() * 1e3))
 }
 
-/// What failed, and what to do first.
+/// Adds each failure with a hint, or, when nothing failed, the warnings.
 fn advice(text: &mut String, finding: &Finding) {
     let snapshot = &finding.snapshot;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (part, result) in snapshot.parts() {
         let Err(failure) = result else { continue };
-        // The same cause twice is one line: a pool that is empty connects too.
-        if told.contains(&failure.message) {
+        // An empty pool has to connect too, so both parts often fail for the same cause: report it once.
+        if reported.contains(&failure.message) {
             continue;
         }
-        told.push(failure.message.clone());
+        reported.push(failure.message.clone());
         let what = match part {
             ProbePart::Connect => "a new connection",
             ProbePart::Query => "a statement through the pool",
@@ -163,7 +163,7 @@ fn advice(text: &mut String, finding: &Finding) {
         );
     }
     let warnings = finding.verdict.checks.iter().filter_map(|check| check.message.as_ref());
-    for warning in warnings.filter(|_| told.is_empty()) {
+    for warning in warnings.filter(|_| reported.is_empty()) {
         let _ = write!(text, "\n{}: {warning}\n", finding.target);
     }
 }

@@ -1,9 +1,9 @@
-//! `config`: the effective configuration, and for each value where it came from.
+//! `config`: prints the effective configuration and the source of each value.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::{Command, answer, flags, tell};
+use super::{Command, flags, print, report};
 use crate::config::{load, render};
 
 pub(super) fn run(mut command: Command, environment: &BTreeMap<String, String>) -> ExitCode {
@@ -13,8 +13,8 @@ pub(super) fn run(mut command: Command, environment: &BTreeMap<String, String>) 
                 flags::in_production(&mut command);
             }
             config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            answer(&format!("{}{}", render(&command.entries), render(&config.entries)))
+            print(&format!("{}{}", render(&command.entries), render(&config.entries)))
         }
-        Err(problems) => tell(&problems),
+        Err(problems) => report(&problems),
     }
 }

@@ -1,6 +1,7 @@
-//! Flags and their variables, read into settings; every problem at once, without the value.
+//! Reads flags and their variables into settings. All problems are reported at once, without the values.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -13,9 +14,6 @@ use crate::config::{Entry, Origin, Problem, Problems, quote};
 use crate::switch;
 use crate::web::{self, Listen};
 
-/// The address where none is given.
-const LISTEN: &str = ":9956";
-
 const LEVELS: [(&str, LevelFilter); 5] = [
     ("debug", LevelFilter::DEBUG),
     ("info", LevelFilter::INFO),
@@ -26,14 +24,14 @@ const LEVELS: [(&str, LevelFilter); 5] = [
 
 const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
 
-/// Reads what was typed, and what the environment says where nothing was typed.
+/// Reads the flags, and the variables of the flags that were not typed.
 pub(super) fn resolve(
     arguments: Arguments,
     environment: &BTreeMap<String, String>,
 ) -> Result<Command, Problems> {
     let mut flags = Flags { environment, problems: Problems::default(), entries: Vec::new() };
     let config_file =
-        flags.text("config.file", arguments.config_file, "", |text| Some(text.into()));
+        flags.optional("config.file", arguments.config_file, "", |text| Some(text.into()));
     let check_only = flags.switch("config.check", arguments.config_check);
     let auto_reload = flags.switch("config.enable-auto-reload", arguments.auto_reload);
     let offset = arguments.timeout_offset;
@@ -52,27 +50,45 @@ fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> web:
     let address = "`:PORT`, `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`";
     let url = "an http:// or https:// URL without a login and a query";
     let default = web::ServerSettings::default();
+    let default_listen = joined(default.listen.iter().map(Listen::to_string).collect());
     web::ServerSettings {
-        listen: flags
-            .value("web.listen-address", listed(web.listen), LISTEN, address, listen)
-            .unwrap_or_default(),
+        listen: flags.value_or(
+            "web.listen-address",
+            joined(web.listen),
+            (default.listen, default_listen.unwrap_or_default()),
+            address,
+            listen,
+        ),
         systemd_socket: flags.switch("web.systemd-socket", web.systemd_socket),
-        telemetry_path: flags
-            .value("web.telemetry-path", web.telemetry_path, "/metrics", path, telemetry_path)
-            .unwrap_or_default(),
+        telemetry_path: flags.value_or(
+            "web.telemetry-path",
+            web.telemetry_path,
+            (default.telemetry_path.clone(), default.telemetry_path),
+            path,
+            telemetry_path,
+        ),
         web_config_file: flags
-            .text("web.config.file", web.web_config_file, "", |text| Some(text.into())),
-        max_requests: flags
-            .value("web.max-requests", web.max_requests, "40", number, requests)
-            .unwrap_or_default(),
+            .optional("web.config.file", web.web_config_file, "", |text| Some(text.into())),
+        max_requests: flags.value_or(
+            "web.max-requests",
+            web.max_requests,
+            (default.max_requests, default.max_requests.to_string()),
+            number,
+            requests,
+        ),
         external_url: flags
-            .text("web.external-url", web.external_url, url, |text| text.parse().ok()),
-        route_prefix: flags.text("web.route-prefix", web.route_prefix, path, plain_path),
+            .optional("web.external-url", web.external_url, url, |text| text.parse().ok()),
+        route_prefix: flags.optional("web.route-prefix", web.route_prefix, path, plain_path),
         lifecycle: flags.switch("web.enable-lifecycle", web.lifecycle),
-        timeout_offset: flags
-            .value("timeout-offset", offset, "0.5", "seconds, from 0 to 60", seconds)
-            .unwrap_or_default(),
-        ..default
+        timeout_offset: flags.value_or(
+            "timeout-offset",
+            offset,
+            (default.timeout_offset, default.timeout_offset.as_secs_f64().to_string()),
+            "seconds, from 0 to 60",
+            seconds,
+        ),
+        production: default.production,
+        limits: default.limits,
     }
 }
 
@@ -82,28 +98,54 @@ fn log(
     format: Option<String>,
 ) -> logging::LogSettings {
     let levels = "one of: debug, info, warn, error, trace";
-    let level = flags.value("log.level", level, "info", levels, |text| word(&LEVELS, text));
     let formats = "one of: logfmt, json";
-    let format = flags.value("log.format", format, "logfmt", formats, |text| word(&FORMATS, text));
     logging::LogSettings {
-        level: level.unwrap_or(LevelFilter::INFO),
-        format: format.unwrap_or(Format::Logfmt),
+        level: flags.value_or(
+            "log.level",
+            level,
+            (LevelFilter::INFO, "info".to_owned()),
+            levels,
+            |text| word(&LEVELS, text),
+        ),
+        format: flags.value_or(
+            "log.format",
+            format,
+            (Format::Logfmt, "logfmt".to_owned()),
+            formats,
+            |text| word(&FORMATS, text),
+        ),
     }
 }
 
-/// What production changes where nobody said otherwise.
+/// Applies APP_ENV=production: JSON logs unless the format was chosen, and the rules for untrusted clients.
 pub(super) fn in_production(command: &mut Command) {
     command.settings.web.production = true;
-    let unsaid = |entry: &&mut Entry| {
-        entry.origin == Origin::Default && entry.path.last().is_some_and(|key| key == "log.format")
-    };
-    if let Some(entry) = command.entries.iter_mut().find(unsaid) {
+    if let Some(entry) = defaulted(command, "log.format") {
         entry.shown = "json".to_owned();
         command.settings.log.format = Format::Json;
     }
 }
 
-/// Reads flag after flag.
+/// Listens on loopback unless an address was chosen: the demo's passwords are in its documentation.
+pub(super) fn on_loopback(command: &mut Command) {
+    if defaulted(command, "web.listen-address").is_some() {
+        let host = Some(Ipv4Addr::LOCALHOST.to_string());
+        for listen in &mut command.settings.web.listen {
+            if let Listen::Tcp { port, .. } = listen {
+                *listen = Listen::Tcp { host: host.clone(), port: *port };
+            }
+        }
+    }
+}
+
+/// Returns the listing of a flag that has its default.
+fn defaulted<'c>(command: &'c mut Command, flag: &str) -> Option<&'c mut Entry> {
+    command.entries.iter_mut().find(|entry| {
+        entry.origin == Origin::Default && entry.path.last().is_some_and(|key| key == flag)
+    })
+}
+
+/// Reads one flag after the other, and collects problems and the listing of `config`.
 struct Flags<'a> {
     environment: &'a BTreeMap<String, String>,
     problems: Problems,
@@ -111,29 +153,35 @@ struct Flags<'a> {
 }
 
 impl Flags<'_> {
-    /// A flag with a default.
-    fn value<T>(
+    /// Reads a flag with a default, given as the listing shows it.
+    fn value_or<T>(
         &mut self,
         flag: &str,
         typed: Option<String>,
-        default: &str,
+        (default, shown): (T, String),
         allowed: &str,
         read: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let (text, origin) =
-            self.said(flag, typed).unwrap_or((default.to_owned(), Origin::Default));
-        self.read(flag, &text, origin, allowed, read)
+    ) -> T {
+        match self.given(flag, typed) {
+            Some((text, origin)) => {
+                self.read(flag, &text, origin, allowed, read).unwrap_or(default)
+            }
+            None => {
+                self.list(flag, yaml(&shown), Origin::Default);
+                default
+            }
+        }
     }
 
-    /// A flag that may be absent.
-    fn text<T>(
+    /// Reads a flag without a default.
+    fn optional<T>(
         &mut self,
         flag: &str,
         typed: Option<String>,
         allowed: &str,
         read: impl Fn(&str) -> Option<T>,
     ) -> Option<T> {
-        match self.said(flag, typed) {
+        match self.given(flag, typed) {
             Some((text, origin)) => self.read(flag, &text, origin, allowed, read),
             None => {
                 self.list(flag, "none".to_owned(), Origin::Default);
@@ -143,11 +191,12 @@ impl Flags<'_> {
     }
 
     fn switch(&mut self, flag: &str, typed: Option<String>) -> bool {
-        self.value(flag, typed, "false", "true or false", switch::parse).unwrap_or(false)
+        let default = (false, "false".to_owned());
+        self.value_or(flag, typed, default, "true or false", switch::parse)
     }
 
-    /// What was typed, otherwise what the variable says; an empty text is as if unset.
-    fn said(&self, flag: &str, typed: Option<String>) -> Option<(String, Origin)> {
+    /// Returns the text that was typed, or else the variable's. An empty text counts as not given.
+    fn given(&self, flag: &str, typed: Option<String>) -> Option<(String, Origin)> {
         let variable = variable(flag);
         let by_flag = typed.map(|text| (text, Origin::Flag(flag.to_owned())));
         let by_variable = self.environment.get(&variable).cloned();
@@ -173,7 +222,7 @@ impl Flags<'_> {
             };
             self.problems.add(Problem::new(place, format!("must be {allowed}")));
         }
-        self.list(flag, shown(text), origin);
+        self.list(flag, yaml(text), origin);
         value
     }
 
@@ -183,13 +232,13 @@ impl Flags<'_> {
     }
 }
 
-/// The variable of a flag.
+/// Returns the variable of a flag.
 fn variable(flag: &str) -> String {
     format!("DB_POOL_EXPORTER_{}", flag.to_ascii_uppercase().replace(['.', '-'], "_"))
 }
 
-/// A flag's text as YAML: numbers and switches as they are.
-fn shown(text: &str) -> String {
+/// Writes a flag's text as YAML: everything but numbers and booleans is quoted.
+fn yaml(text: &str) -> String {
     let plain = text.parse::<f64>().is_ok() || matches!(text, "true" | "false");
     if plain { text.to_owned() } else { quote(text) }
 }
@@ -198,8 +247,8 @@ fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
 }
 
-/// What was typed several times, as a variable has it.
-fn listed(typed: Vec<String>) -> Option<String> {
+/// Joins the values of a repeated flag, as its variable would list them.
+fn joined(typed: Vec<String>) -> Option<String> {
     (!typed.is_empty()).then(|| typed.join(","))
 }
 
@@ -217,13 +266,16 @@ fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number).ok().filter(|offset| offset.as_secs() <= 60)
 }
 
-/// A path of plain segments, without a `/` at its end.
+/// Reads a path of plain segments, and drops the `/` at its end.
 fn plain_path(text: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
     let path = text.trim_matches('/');
-    let segments = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
-    let valid = path.chars().all(plain) && (path.is_empty() || segments);
-    valid.then(|| if path.is_empty() { String::new() } else { format!("/{path}") })
+    if path.is_empty() {
+        return Some(String::new());
+    }
+    let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
+    let mut segments = path.split('/');
+    let has_good_segments = segments.all(|part| !part.is_empty() && part != "." && part != "..");
+    (is_plain && has_good_segments).then(|| format!("/{path}"))
 }
 
 fn telemetry_path(text: &str) -> Option<String> {
@@ -288,6 +340,17 @@ mod tests {
         let mut command = resolved(&typed, &environment).ok().unwrap();
         in_production(&mut command);
         assert_eq!(command.settings.log.format, Format::Logfmt);
+    }
+
+    #[test]
+    fn the_demo_is_not_reachable_from_elsewhere_unless_asked() {
+        let mut command = resolved(&["demo"], &[]).ok().unwrap();
+        on_loopback(&mut command);
+        let expected = Listen::Tcp { host: Some("127.0.0.1".to_owned()), port: 9956 };
+        assert_eq!(command.settings.web.listen, [expected]);
+        let mut command = resolved(&["demo", "--web.listen-address=:80"], &[]).ok().unwrap();
+        on_loopback(&mut command);
+        assert_eq!(command.settings.web.listen, [Listen::Tcp { host: None, port: 80 }]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! `healthcheck`: asks a running daemon's `/-/healthy`, for a container's HEALTHCHECK.
+//! `healthcheck`: requests `/-/healthy` of a running daemon, for a container's HEALTHCHECK.
 //!
-//! It must not follow the database, so it is not `/-/ready`; and it must end by itself.
+//! A container must not be restarted because its database is down, so this is not `/-/ready`.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use crate::web::{Listen, ServerSettings};
 
-/// How long connecting, asking and answering may each take.
+/// The time limit of each step: connect, write, read.
 const LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(web: &ServerSettings) -> ExitCode {
     let Some(listen) = web.listen.first() else { return ExitCode::FAILURE };
-    match ask(listen, &web.prefix()) {
+    match request(listen, &web.prefix()) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => fail("the daemon does not say that it is healthy"),
-        Err(error) => fail(&format!("the daemon does not answer: {}", error.kind())),
+        Ok(false) => fail("the daemon answered, but not with 200"),
+        Err(error) => fail(&format!("no answer from the daemon: {}", error.kind())),
     }
 }
 
@@ -27,7 +27,7 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn ask(listen: &Listen, prefix: &str) -> io::Result<bool> {
+fn request(listen: &Listen, prefix: &str) -> io::Result<bool> {
     match listen {
         Listen::Unix(path) => {
             let stream = UnixStream::connect(path)?;
@@ -44,7 +44,7 @@ fn ask(listen: &Listen, prefix: &str) -> io::Result<bool> {
     }
 }
 
-/// Where a daemon that listens there can be reached from this machine.
+/// Returns the address at which this machine reaches a daemon that listens there.
 fn address(host: Option<&str>, port: u16) -> io::Result<SocketAddr> {
     let Some(host) = host else { return Ok((Ipv4Addr::LOCALHOST, port).into()) };
     let found = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
@@ -56,10 +56,10 @@ fn address(host: Option<&str>, port: u16) -> io::Result<SocketAddr> {
     Ok((near, port).into())
 }
 
-/// One request; whether the answer is a living daemon's.
+/// Sends one request and reports whether a daemon answered it.
 ///
-/// Where it speaks TLS it answers a plain request with an alert: it is alive, and more than that is not
-/// asked here, so that no certificate is needed. Nor is a password: 401 is an answer, too.
+/// No certificate and no password are needed. A daemon with TLS answers a plain request with a TLS alert,
+/// and one with passwords answers 401: both are alive.
 fn exchange(mut stream: impl Read + Write, prefix: &str) -> io::Result<bool> {
     const ALERT: [u8; 2] = [0x15, 0x03];
     let request =
@@ -93,7 +93,7 @@ mod tests {
             stream.write_all(answer).unwrap();
             String::from_utf8_lossy(&request[..read]).into_owned()
         });
-        let result = ask(&listen, "/pools");
+        let result = request(&listen, "/pools");
         assert!(server.join().unwrap().starts_with("GET /pools/-/healthy HTTP/1.1\r\n"));
         result
     }
@@ -113,10 +113,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = listener.local_addr().unwrap().to_string().parse().unwrap();
         drop(listener);
-        assert!(ask(&listen, "").is_err());
+        assert!(request(&listen, "").is_err());
         assert_eq!(address(Some("0.0.0.0"), 1).unwrap().to_string(), "127.0.0.1:1");
         assert_eq!(address(Some("::"), 1).unwrap().to_string(), "[::1]:1");
         assert_eq!(address(None, 1).unwrap().to_string(), "127.0.0.1:1");
-        assert!(ask(&Listen::Unix("/nowhere/x.sock".into()), "").is_err());
+        assert!(request(&Listen::Unix("/nowhere/x.sock".into()), "").is_err());
     }
 }

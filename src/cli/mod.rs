@@ -1,6 +1,6 @@
 //! The command line: `db_pool_exporter [SUBCOMMAND] [FLAGS]`.
 //!
-//! The only place that reads the process' environment and arguments; everybody below is handed them.
+//! The only place that reads the process' environment and arguments. The rooms below get them as values.
 
 mod arguments;
 mod check;
@@ -22,7 +22,7 @@ use self::arguments::{Arguments, Subcommand};
 use crate::app;
 use crate::config::Problems;
 
-/// The exit code for what is wrong with flags or configuration (EX_USAGE).
+/// The exit code for bad flags and bad configuration (EX_USAGE).
 const USAGE: u8 = 64;
 
 const MESSAGES: [(ErrorKind, &str); 7] = [
@@ -35,19 +35,19 @@ const MESSAGES: [(ErrorKind, &str); 7] = [
     (ErrorKind::InvalidUtf8, "must be UTF-8"),
 ];
 
-/// What is to be done, and with what.
+/// A parsed command line.
 pub struct Command {
-    /// What is to be done.
+    /// The subcommand; `serve` if none was typed.
     pub subcommand: Subcommand,
-    /// Whether only the configuration is to be checked.
+    /// `--config.check`: checks the configuration and exits.
     pub check_only: bool,
-    /// What the daemon is told by flags.
+    /// The settings of the daemon that flags give.
     pub settings: app::DaemonSettings,
-    /// Every flag with its value and origin.
+    /// Every flag with its value and its source, for `config`.
     pub entries: Vec<crate::config::Entry>,
 }
 
-/// The command line as data: what the manual page and the shells' completions are made from.
+/// Returns the description of the command line, from which the manual page and the completions are made.
 #[must_use]
 pub fn command_line() -> clap::Command {
     Arguments::command()
@@ -65,7 +65,7 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
     };
     let command = match flags::resolve(arguments, &environment) {
         Ok(command) => command,
-        Err(problems) => return tell(&problems),
+        Err(problems) => return report(&problems),
     };
     match command.subcommand {
         Subcommand::Serve => serve::run(command, environment),
@@ -76,36 +76,37 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
     }
 }
 
-/// The environment as text; what is no UTF-8 gets replacement characters, which `config` refuses.
+/// Returns the environment as text. Bytes that are not UTF-8 become replacement characters, which `config`
+/// refuses.
 fn environment() -> BTreeMap<String, String> {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// Tells what is wrong, on standard error.
-fn tell(problems: &Problems) -> ExitCode {
+/// Prints problems to standard error.
+fn report(problems: &Problems) -> ExitCode {
     eprintln!("{problems}");
     ExitCode::from(USAGE)
 }
 
-/// Answers on standard output.
-fn answer(text: &str) -> ExitCode {
-    // Whoever closed the pipe has read enough.
+/// Prints to standard output.
+fn print(text: &str) -> ExitCode {
+    // A reader that closed the pipe has read enough.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// What clap says, without any text that was typed: it may be a secret in the wrong place.
+/// Prints clap's error without the text that was typed, because that may be a misplaced secret.
 fn refuse(error: &clap::Error) -> ExitCode {
     let kind = error.kind();
     if kind == ErrorKind::DisplayHelp {
-        return answer(&error.render().to_string());
+        return print(&error.render().to_string());
     }
     if kind == ErrorKind::DisplayVersion {
-        return answer(&format!("{}\n", app::version::text()));
+        return print(&format!("{}\n", app::version::text()));
     }
     let known = MESSAGES.iter().find(|(known, _)| *known == kind);
-    let message = known.map_or("is not understood", |(_, message)| message);
+    let message = known.map_or("cannot be parsed", |(_, message)| message);
     let hint = name(error.get(ContextKind::SuggestedArg))
         .or(name(error.get(ContextKind::SuggestedSubcommand)))
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -115,7 +116,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// An argument's name, if it is one.
+/// Returns the name of an argument if it is safe to print.
 fn name(value: Option<&ContextValue>) -> Option<String> {
     let text = if let ContextValue::String(text) = value? {
         text
@@ -125,8 +126,7 @@ fn name(value: Option<&ContextValue>) -> Option<String> {
         return None;
     };
     let name = text.split([' ', '=']).next()?;
-    let plain = |c: char| c.is_ascii_lowercase() || c == '-' || c == '.';
-    let short = name.len() <= 40 && name.chars().all(plain);
+    let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '.');
     let is_name = name.starts_with("--") || arguments::SUBCOMMANDS.contains(&name);
-    (short && is_name).then(|| name.to_owned())
+    (is_plain && is_name && name.len() <= 40).then(|| name.to_owned())
 }

@@ -1,9 +1,9 @@
-//! `serve`: watch the targets and serve their metrics.
+//! `serve`: watches the targets and serves their metrics.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::{Command, answer, flags, tell};
+use super::{Command, flags, print, report};
 use crate::app::{self, Daemon, Notifier, logging};
 use crate::config::{self, Problem, Problems};
 use crate::web;
@@ -11,19 +11,19 @@ use crate::web;
 pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
     let config = match config::load(&environment, command.settings.config_file.as_deref()) {
         Ok(config) => config,
-        Err(problems) => return tell(&problems),
+        Err(problems) => return report(&problems),
     };
     if let Err(problems) = check_web(&command.settings.web) {
-        return tell(&problems);
+        return report(&problems);
     }
     if command.check_only {
         config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-        return answer("configuration is valid\n");
+        return print("configuration is valid\n");
     }
     if config.production {
         flags::in_production(&mut command);
     }
-    // Before any thread runs: the sockets are named by variables of this process.
+    // This reads LISTEN_FDS and LISTEN_PID and takes the sockets over, so it must come before any thread.
     let inherited = web::Inherited::from_env();
     logging::init(command.settings.log);
     let notifier = notifier(&environment);
@@ -37,7 +37,7 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
     }
 }
 
-/// All that is wrong with the web configuration file, before anything is begun.
+/// Reads the web configuration file, so that its problems are reported before anything starts.
 fn check_web(settings: &web::ServerSettings) -> Result<(), Problems> {
     let Some(file) = &settings.web_config_file else { return Ok(()) };
     let Err(found) = web::check(file) else { return Ok(()) };
@@ -48,14 +48,14 @@ fn check_web(settings: &web::ServerSettings) -> Result<(), Problems> {
     Err(problems)
 }
 
-/// The service manager, if there is one.
+/// Returns the connection to the service manager; without one it does nothing.
 fn notifier(environment: &BTreeMap<String, String>) -> Notifier {
     let variable = |name: &str| environment.get(name).map(String::as_str);
     let socket = variable("NOTIFY_SOCKET").map(std::ffi::OsStr::new);
     match Notifier::new(socket) {
         Ok(notifier) => notifier.with_watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID")),
         Err(error) => {
-            tracing::warn!(%error, "the service manager cannot be told anything");
+            tracing::warn!(%error, "the service manager cannot be notified");
             Notifier::default()
         }
     }

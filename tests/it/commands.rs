@@ -109,9 +109,9 @@ fn the_demo_shows_a_live_database_and_leaves_nothing_behind() {
         .start();
     let address = wait_for("the demo's address", Duration::from_secs(60), || {
         let log = demo.log();
-        let line = log.lines().find(|line| line.contains("the metrics"))?;
+        let line = log.lines().find(|line| line.contains("  metrics  "))?;
         line.trim()
-            .strip_prefix("the metrics")?
+            .strip_prefix("metrics")?
             .trim()
             .strip_prefix("http://")?
             .strip_suffix("/metrics")?

@@ -1,7 +1,7 @@
-//! The demo's application: it borrows connections from a pool of its own, in bursts.
+//! The demo's application. It has a pool of its own and uses it in bursts.
 //!
-//! Its life has four quarters, so that every panel has something to show: quiet, busy, more than the
-//! pool can give, and one request that forgets to end its transaction.
+//! Four periods follow each other, so that every panel has something to show: quiet, busy, overloaded, and
+//! one in which some requests forget to end their transaction.
 
 use std::time::Duration;
 
@@ -13,24 +13,27 @@ use tokio_util::task::TaskTracker;
 
 use super::server::{NAME, Server};
 
-/// The application's pool: `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` together.
+/// `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` of the application. bb8 has one limit: the sum.
 pub(super) const SIZE: u32 = 5;
 pub(super) const OVERFLOW: u32 = 3;
 
-/// A quarter of its life.
-const QUARTER: Duration = Duration::from_secs(20);
+/// The length of a period.
+const PERIOD: Duration = Duration::from_secs(20);
 
-/// How long one of its check-outs waits: the application's users wait no longer.
+/// The longest time that a check-out waits.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a forgotten transaction stays open.
+const FORGOTTEN: Duration = Duration::from_secs(8);
 
 type Pool = bb8::Pool<PostgresConnectionManager<NoTls>>;
 
-/// Makes the role, the database and a table.
+/// Creates the role, the database and a table.
 ///
 /// # Errors
-/// What the server says.
+/// The server refuses a statement.
 pub(super) async fn prepare(server: &Server) -> Result<()> {
-    run(
+    execute(
         &server.admin(),
         &[
             &format!("CREATE ROLE {NAME} LOGIN PASSWORD '{NAME}'"),
@@ -42,10 +45,10 @@ pub(super) async fn prepare(server: &Server) -> Result<()> {
     let mut own = server.admin();
     own.dbname(NAME);
     let table = "CREATE TABLE orders AS SELECT n AS id, n % 97 AS customer FROM generate_series(1, 50000) n";
-    run(&own, &[table, &format!("ALTER TABLE orders OWNER TO {NAME}")]).await
+    execute(&own, &[table, &format!("ALTER TABLE orders OWNER TO {NAME}")]).await
 }
 
-async fn run(config: &tokio_postgres::Config, statements: &[&str]) -> Result<()> {
+async fn execute(config: &tokio_postgres::Config, statements: &[&str]) -> Result<()> {
     let (client, connection) = config.connect(NoTls).await.context("the demo's database")?;
     let work = async {
         for statement in statements {
@@ -58,11 +61,11 @@ async fn run(config: &tokio_postgres::Config, statements: &[&str]) -> Result<()>
     done.context("the demo's database")
 }
 
-/// Lives until it is dropped: a request whenever one is due.
+/// Sends requests until it is dropped.
 ///
 /// # Errors
-/// When its pool cannot be made.
-pub(super) async fn live(port: u16, tasks: TaskTracker) -> Result<()> {
+/// The pool cannot be created.
+pub(super) async fn run(port: u16, tasks: TaskTracker) -> Result<()> {
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(port).user(NAME).password(NAME).dbname(NAME);
     config.application_name(NAME);
@@ -76,22 +79,23 @@ pub(super) async fn live(port: u16, tasks: TaskTracker) -> Result<()> {
         .context("the application's pool")?;
     let start = Instant::now();
     loop {
-        let quarter = (start.elapsed().as_secs() / QUARTER.as_secs()) % 4;
-        let (every_ms, lasts_ms) = match quarter {
+        let period = (start.elapsed().as_secs() / PERIOD.as_secs()) % 4;
+        let (every_ms, lasts_ms) = match period {
             0 => (400, 20..120),
             1 => (60, 100..400),
             2 => (40, 300..1_500),
             _ => (200, 20..200),
         };
         let lasts = Duration::from_millis(fastrand::u64(lasts_ms));
-        let forgets = quarter == 3 && fastrand::u32(..50) == 0;
-        tasks.spawn(request(pool.clone(), lasts, forgets));
+        let is_forgotten = period == 3 && fastrand::u32(..50) == 0;
+        let idle = if is_forgotten { FORGOTTEN } else { Duration::ZERO };
+        tasks.spawn(request(pool.clone(), lasts, idle));
         sleep(Duration::from_millis(every_ms)).await;
     }
 }
 
-/// One request of a user. That it fails when the pool is exhausted is what the demo shows.
-async fn request(pool: Pool, lasts: Duration, forgets: bool) {
+/// One request of a user. It fails when the pool is exhausted, which is what the demo shows.
+async fn request(pool: Pool, lasts: Duration, idle_in_transaction: Duration) {
     let Ok(connection) = pool.get().await else { return };
     let customer = fastrand::u32(..97);
     let sql = format!(
@@ -99,8 +103,6 @@ async fn request(pool: Pool, lasts: Duration, forgets: bool) {
         lasts.as_secs_f64()
     );
     let _ = connection.batch_execute(&sql).await;
-    if forgets {
-        sleep(Duration::from_secs(8)).await;
-    }
+    sleep(idle_in_transaction).await;
     let _ = connection.batch_execute("COMMIT").await;
 }

@@ -1,5 +1,4 @@
-//! `demo`: a throwaway PostgreSQL, an application with a life of its own, and the daemon watching
-//! both. Everything is gone when it ends.
+//! `demo`: a temporary PostgreSQL, a sample application, and the daemon that watches both.
 
 mod application;
 mod server;
@@ -8,18 +7,18 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::server::Server;
-use super::Command;
+use super::{Command, flags};
 use crate::app::{self, Daemon, Notifier, logging};
 use crate::config;
 use crate::web::{self, Listener};
 
 /// Runs until Ctrl-C.
-pub(super) fn run(command: Command) -> ExitCode {
+pub(super) fn run(mut command: Command) -> ExitCode {
+    flags::on_loopback(&mut command);
     logging::init(command.settings.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.context("a runtime").and_then(|runtime| {
@@ -37,21 +36,23 @@ pub(super) fn run(command: Command) -> ExitCode {
 }
 
 async fn live(command: Command) -> Result<()> {
-    let stop = stop_on_signal()?;
-    // The first one in is the last one out: the server outlives its clients.
+    let stop = CancellationToken::new();
+    TaskTracker::new().spawn(app::stop_on_signal(stop.clone())?);
+    // Ports are bound before the server starts, so that a port in use is reported at once.
     let listeners = web::bind(&command.settings.web, web::Inherited::empty())?;
     eprintln!("demo: starting a PostgreSQL ...");
+    // Declared before its clients, so that it is dropped after them.
     let server = tokio::select! {
         server = Server::start() => server?,
         () = stop.cancelled() => return Ok(()),
     };
     application::prepare(&server).await?;
     let tasks = TaskTracker::new();
-    let application = application::live(server.port(), tasks.clone());
+    let application = application::run(server.port(), tasks.clone());
     let application = stop.clone().run_until_cancelled_owned(application);
     let environment = variables(&server);
     let config = config::load(&environment, None).map_err(|p| anyhow::anyhow!("{p}"))?;
-    tell(&listeners, &command, &server);
+    announce(&listeners, &command, &server);
     let daemon =
         Daemon { settings: command.settings, environment, config, notifier: Notifier::default() };
     let (lived, ran) = tokio::join!(application, app::run(listeners, daemon, stop.clone()));
@@ -59,22 +60,7 @@ async fn live(command: Command) -> Result<()> {
     ran
 }
 
-fn stop_on_signal() -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let stopping = stop.clone();
-    TaskTracker::new().spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stopping.cancel();
-    });
-    Ok(stop)
-}
-
-/// What the application's environment file would say.
+/// Returns the variables of the application, which the daemon reads too.
 fn variables(server: &Server) -> BTreeMap<String, String> {
     [
         ("DATABASE_URL", server.url()),
@@ -88,7 +74,7 @@ fn variables(server: &Server) -> BTreeMap<String, String> {
     .collect()
 }
 
-fn tell(listeners: &[Listener], command: &Command, server: &Server) {
+fn announce(listeners: &[Listener], command: &Command, server: &Server) {
     let prefix = command.settings.web.prefix();
     for listener in listeners {
         let address = listener.address().to_string();
@@ -99,15 +85,15 @@ fn tell(listeners: &[Listener], command: &Command, server: &Server) {
         };
         let metrics = &command.settings.web.telemetry_path;
         eprintln!(
-            "\n  the page      {place}/\n  the metrics   {place}{metrics}\n  \
-             the health    {place}/api/v1/health\n  pool status   {place}/api/v1/database/pool/status"
+            "\n  status page   {place}/\n  metrics       {place}{metrics}\n  \
+             health        {place}/api/v1/health\n  pool status   {place}/api/v1/database/pool/status"
         );
     }
     let port = server.port();
     eprintln!(
         "\n  PostgreSQL    127.0.0.1:{port}, role, password and database `sentinelops`\n  \
-         the application borrows from a pool of {} and {} more: quiet, busy, too much, a leak, by turns\n\n\
-         Ctrl-C ends everything and leaves nothing behind.\n",
+         application   a pool of {} connections and {} of overflow; in turns quiet, busy, overloaded, leaking\n\n\
+         Ctrl-C stops everything and removes all files.\n",
         application::SIZE,
         application::OVERFLOW
     );

@@ -1,4 +1,4 @@
-//! A throwaway PostgreSQL: made in a temporary folder, gone with the demo.
+//! A temporary PostgreSQL in a temporary folder, removed when the demo ends.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-/// How long the server may take to start, and to end.
+/// The time limit for the server's start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The role, its password and its database: the specification's.
+/// The name of the role, its password and its database.
 pub(super) const NAME: &str = "sentinelops";
 
-/// A running server; dropping it ends it and removes its folder.
+/// A running server. Dropping it stops the server and removes its folder.
 pub(super) struct Server {
     folder: PathBuf,
     port: u16,
@@ -25,10 +25,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Makes a cluster and starts it.
+    /// Creates a cluster and starts it.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed, or does not start.
+    /// PostgreSQL is not installed, or it does not start.
     pub(super) async fn start() -> Result<Self> {
         let programs = programs().context(
             "no PostgreSQL server found: install it (`make demo` does, or the package `postgresql`)",
@@ -53,7 +53,7 @@ impl Server {
         format!("postgresql+asyncpg://{NAME}:{NAME}@127.0.0.1:{}/{NAME}?ssl=disable", self.port)
     }
 
-    /// The settings of the superuser, over the socket in the folder.
+    /// Returns settings to connect as the superuser, over the socket in the folder.
     pub(super) fn admin(&self) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.folder).port(self.port).user("postgres").dbname("postgres");
@@ -97,7 +97,8 @@ impl Server {
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C in the terminal is for the demo, which ends the server last.
+            // A process group of its own: Ctrl-C in the terminal must reach the demo alone, which stops the
+            // server last.
             .process_group(0);
         postgres.spawn().context("starting PostgreSQL")
     }
@@ -123,7 +124,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut postmaster) = self.postmaster.take() {
-            // SIGQUIT: the data is thrown away, there is nothing to save.
+            // SIGQUIT is the immediate shutdown: the data is removed anyway.
             let pid = i32::try_from(postmaster.id()).ok().and_then(Pid::from_raw);
             let asked = pid.is_some_and(|pid| kill_process(pid, Signal::QUIT).is_ok());
             if !asked {
@@ -135,7 +136,7 @@ impl Drop for Server {
     }
 }
 
-/// Whom the server runs as, when it must not be us.
+/// The user that the server runs as, if not the present one.
 #[derive(Clone, Copy)]
 struct User {
     uid: u32,
@@ -151,7 +152,7 @@ fn command(program: &Path, user: Option<User>, folder: &Path) -> Command {
     command
 }
 
-/// PostgreSQL refuses to be root: then it is `postgres`, or `nobody`.
+/// Returns `postgres` or `nobody` for root, because PostgreSQL refuses to run as root.
 fn server_user() -> Result<Option<User>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -170,7 +171,7 @@ fn server_user() -> Result<Option<User>> {
         .context("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
 }
 
-/// An empty folder that belongs to the server's user and to nobody else.
+/// Creates an empty folder to which only the server's user has access.
 fn folder(user: Option<User>) -> Result<PathBuf> {
     let name = format!("db_pool_exporter-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
     let folder = std::env::temp_dir().join(name);
@@ -187,7 +188,7 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// The folder of the newest server's programs, where the usual packages put them.
+/// Returns the folder with the programs of the newest server, in the usual places of packages.
 fn programs() -> Option<PathBuf> {
     let parents = ["/usr/lib/postgresql", "/usr/local/lib/postgresql", "/usr"];
     let versions = parents.iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten());
