@@ -118,7 +118,7 @@ fn row(target: &TargetJson, is_probing: bool) -> String {
     let pool = target.usage.as_ref().map(pool).unwrap_or_default();
     // Leaves out the name of the package: `15.18 (Debian 15.18-0+deb12u1)`.
     let version = target.server_version.as_ref().and_then(|v| v.split_whitespace().next());
-    let server = version.map(|version| format!("{} {version}", product(target.kind)));
+    let server = version.map(|version| format!("{} {version}", target.kind.spec().product));
     format!(
         "<tr><th scope=\"row\">{}<small>{} {}</small></th>\
          <td><strong class=\"{status}\">{status}</strong></td><td>{}</td><td>{age}</td>\
@@ -129,10 +129,6 @@ fn row(target: &TargetJson, is_probing: bool) -> String {
         escape(message),
         escape(&server.unwrap_or_default())
     )
-}
-
-fn product(kind: &str) -> &'static str {
-    if kind == "pgbouncer" { "PgBouncer" } else { "PostgreSQL" }
 }
 
 fn pool(used: &UsageJson) -> String {

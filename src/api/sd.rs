@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::request::{ApiRequest, Reply};
-use super::targets::kind;
+use crate::metrics::Label;
 use crate::probe::Target;
 
 #[derive(Serialize)]
@@ -33,7 +33,7 @@ fn group(target: &Target) -> Group {
     let known = [
         ("__param_target", target.name().to_owned()),
         ("__meta_db_pool_target", target.name().to_owned()),
-        ("__meta_db_pool_kind", kind(settings.kind).to_owned()),
+        ("__meta_db_pool_kind", settings.kind.label().to_owned()),
         ("__meta_db_pool_host", target.host()),
         ("__meta_db_pool_database", target.database().to_owned()),
     ];

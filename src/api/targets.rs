@@ -19,7 +19,8 @@ struct Targets {
 #[derive(Serialize)]
 pub(super) struct TargetJson {
     pub(super) name: String,
-    pub(super) kind: &'static str,
+    #[serde(serialize_with = "as_label")]
+    pub(super) kind: TargetKind,
     pub(super) host: String,
     pub(super) database: String,
     #[serde(serialize_with = "as_object")]
@@ -111,7 +112,7 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
     let stale = snapshot.is_some_and(|s| s.is_stale(request.now, settings.schedule.interval));
     TargetJson {
         name: settings.name.clone(),
-        kind: kind(settings.kind),
+        kind: settings.kind,
         host: target.host(),
         database: target.database().to_owned(),
         labels: settings.labels.clone(),
@@ -131,12 +132,8 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
     }
 }
 
-/// The word for a kind of server.
-pub(super) fn kind(kind: TargetKind) -> &'static str {
-    match kind {
-        TargetKind::Postgres => "postgres",
-        TargetKind::PgBouncer => "pgbouncer",
-    }
+fn as_label<S: Serializer>(kind: &TargetKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.label())
 }
 
 fn version(snapshot: &Snapshot) -> Option<String> {

@@ -47,7 +47,7 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.live(probe::TARGET_READINGS, each().collect::<Vec<_>>());
     let published: Vec<Arc<Published>> = targets.iter().filter_map(|t| t.published()).collect();
     page.rendered(probe::SNAPSHOT_READINGS, published.iter().map(|p| &p.rendered));
-    page.rendered(view::READINGS, published.iter().map(|p| &p.views));
+    page.rendered(view::readings(), published.iter().map(|p| &p.views));
     let states: Vec<_> = each().map(|(base, target)| (base, target.pool().state())).collect();
     page.live_about(
         pool::ABOUT,
@@ -102,7 +102,7 @@ pub fn catalogue() -> Vec<Section> {
                 &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
             )
         },
-        section("The server, and the applications' pools", &[describe(view::READINGS)]),
+        section("The server, and the applications' pools", &[describe(view::readings())]),
         section("Health", &[describe(health::READINGS)]),
         section(
             "The exporter itself",
@@ -120,8 +120,10 @@ fn section(title: &'static str, tables: &[Vec<Description>]) -> Section {
     Section { title, about: "", families: tables.concat() }
 }
 
-fn describe<T: ?Sized>(table: &[Reading<T>]) -> Vec<Description> {
-    table.iter().map(Reading::describe).collect()
+fn describe<'t, T: ?Sized + 't>(
+    table: impl IntoIterator<Item = &'t Reading<T>>,
+) -> Vec<Description> {
+    table.into_iter().map(Reading::describe).collect()
 }
 
 /// METRICS.md, from the tables.

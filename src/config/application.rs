@@ -19,7 +19,7 @@ pub(super) fn read(
     limits: &PoolLimits,
 ) -> Vec<ApplicationSettings> {
     let mut names = layers.names(is_name);
-    if names.is_empty() && kind == TargetKind::Postgres {
+    if names.is_empty() && kind.spec().shows_applications {
         names.push(ApplicationSettings::default().name);
     }
     names.into_iter().map(|name| one(&layers.section(&name), name, url, limits)).collect()

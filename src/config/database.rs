@@ -12,9 +12,6 @@ use crate::pool::{Credentials, PasswordSource};
 use crate::probe::{DEFAULT_TARGET, TargetKind};
 use crate::secret::Secret;
 
-/// The database name of PgBouncer's console.
-const CONSOLE: &str = "pgbouncer";
-
 /// The address of a target, and the source of its password.
 pub(super) struct Database {
     pub(super) dsn: Dsn,
@@ -41,8 +38,8 @@ pub(super) fn read(
     if scope.production {
         refuse_built_in(&dsn, layers, &origin);
     }
-    if kind == TargetKind::PgBouncer && dsn.database.is_none() {
-        dsn.database = Some(CONSOLE.to_owned());
+    if dsn.database.is_none() {
+        dsn.database = kind.spec().default_database.map(str::to_owned);
     }
     // Before the variables fill it: a password of theirs is not in the file.
     let in_file = dsn.password.as_ref().and_then(|_| url_file(&origin, scope));

@@ -14,7 +14,7 @@ use crate::pool::{ConnectSettings, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
 use crate::probe::{Schedule, TargetKind, TargetSettings, Thresholds};
 use crate::view::ViewSettings;
-use crate::view::activity::OURSELVES;
+use crate::view::activity::EXPORTER_NAME;
 
 /// Reads a target; `None` if its database is unknown, which is reported.
 pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<TargetSettings> {
@@ -41,16 +41,12 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
             dsn: Arc::new(dsn),
             timeout: common.connect_timeout,
             credentials,
-            application_name: OURSELVES.to_owned(),
-            console: kind == TargetKind::PgBouncer,
+            application_name: EXPORTER_NAME.to_owned(),
+            ping: kind.spec().ping,
         },
         limits: common.limits,
         thresholds: common.thresholds,
-        views: match kind {
-            // The console has no such views.
-            TargetKind::PgBouncer => ViewSettings::off(),
-            TargetKind::Postgres => ViewSettings { applications, ..common.views },
-        },
+        views: ViewSettings { applications, ..common.views },
         write: common.write,
         app_env: scope.app_env.to_owned(),
     })
@@ -126,10 +122,12 @@ fn connect_interval(layers: &Layers<'_>, default: Option<Duration>) -> Option<Du
 }
 
 fn query(kind: TargetKind, layers: &Layers<'_>) -> String {
-    match kind {
-        TargetKind::Postgres => layers.get_or(&options::QUERY, "SELECT 1".to_owned()),
-        // The console knows no SELECT, so it does not take the query of `defaults`.
-        TargetKind::PgBouncer => layers.own_or(&options::QUERY, "SHOW VERSION".to_owned()),
+    let spec = kind.spec();
+    let default = spec.default_query.to_owned();
+    if spec.takes_shared_query {
+        layers.get_or(&options::QUERY, default)
+    } else {
+        layers.own_or(&options::QUERY, default)
     }
 }
 

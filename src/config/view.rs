@@ -1,20 +1,35 @@
 //! The views of a target, and its write probe.
 
+use std::collections::BTreeSet;
+
 use super::layers::Layers;
 use super::listing::Origin;
 use super::options;
 use crate::probe::write::{DEFAULT_TABLE, Table, WriteProbeSettings};
-use crate::view::ViewSettings;
 use crate::view::statements::StatementsSettings;
+use crate::view::{ViewSettings, activity, databases, limits, statements};
 
 /// Reads which views are on, and the settings that all of them share.
 pub(super) fn read(layers: &Layers<'_>) -> ViewSettings {
     let default = ViewSettings::default();
+    let switches = [
+        (options::VIEWS_ACTIVITY, &activity::VIEW),
+        (options::VIEWS_LIMITS, &limits::VIEW),
+        (options::VIEWS_DATABASES, &databases::VIEW),
+    ];
+    let mut enabled = BTreeSet::new();
+    for (row, view) in switches {
+        if layers.get_or(&row, view.on_by_default) {
+            enabled.insert(view.name);
+        }
+    }
+    let statements = statements(layers, statements::VIEW.on_by_default);
+    if statements.is_some() {
+        enabled.insert(statements::VIEW.name);
+    }
     ViewSettings {
-        activity: layers.get_or(&options::VIEWS_ACTIVITY, default.activity),
-        limits: layers.get_or(&options::VIEWS_LIMITS, default.limits),
-        databases: layers.get_or(&options::VIEWS_DATABASES, default.databases),
-        statements: statements(layers, default.statements.is_some()),
+        enabled,
+        statements: statements.unwrap_or_default(),
         slow_threshold: layers.get_or(&options::SLOW_QUERY_THRESHOLD, default.slow_threshold),
         leak_threshold: layers.get_or(&options::LEAK_THRESHOLD, default.leak_threshold),
         query_cache_size: size(layers, &options::QUERY_CACHE_SIZE, default.query_cache_size),

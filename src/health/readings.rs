@@ -25,15 +25,17 @@ pub const READINGS: &[Reading<Verdict>] = &[
 
 fn checks(verdict: &Verdict, out: &mut Samples<'_>) {
     for check in verdict.checks.iter().filter(|_| verdict.age.is_some()) {
-        for outcome in CheckOutcome::ALL {
-            out.push([check.kind.label(), outcome.label()], check.outcome == *outcome);
+        for outcome in CheckOutcome::all() {
+            out.push([check.kind.label(), outcome.label()], check.outcome == outcome);
         }
     }
 }
 
 fn status(verdict: &Verdict, out: &mut Samples<'_>) {
-    for status in HealthStatus::ALL.iter().filter(|_| verdict.age.is_some()) {
-        out.push([status.label()], verdict.status == *status);
+    if verdict.age.is_some() {
+        for status in HealthStatus::all() {
+            out.push([status.label()], verdict.status == status);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub fn connect_to(dsn: Dsn) -> ConnectSettings {
         timeout: Duration::from_secs(10),
         credentials: Credentials::default(),
         application_name: "db_pool_exporter".to_owned(),
-        console: false,
+        ping: "",
     }
 }
 

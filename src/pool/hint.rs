@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn every_reason_has_advice_that_reads_as_a_sentence() {
-        for reason in Reason::ALL {
-            for phase in Phase::ALL.iter().copied().map(Some).chain([None]) {
-                let text = hint(phase, *reason);
+        for reason in Reason::all() {
+            for phase in Phase::all().map(Some).chain([None]) {
+                let text = hint(phase, reason);
                 assert!(text.len() > 20 && !text.ends_with('.'), "{text}");
             }
         }

@@ -168,8 +168,7 @@ impl Rules {
     /// Whether the server still answers on this connection, within the ping's limit.
     async fn ping(&self, live: &Live) -> bool {
         let start = Instant::now();
-        // PgBouncer's console knows no empty statement.
-        let sql = if self.connector.settings().console { "SHOW VERSION" } else { "" };
+        let sql = self.connector.settings().ping;
         let answer = timeout(self.limits.ping_timeout, live.client.simple_query(sql)).await;
         self.instruments.times.ping.observe(start.elapsed());
         let alive = matches!(answer, Ok(Ok(_)));

@@ -17,8 +17,8 @@ pub struct ConnectSettings {
     pub credentials: Credentials,
     /// The `application_name` of our sessions, unless the URL has one.
     pub application_name: String,
-    /// Whether the server is PgBouncer's admin console.
-    pub console: bool,
+    /// The statement of the pre-ping; the empty statement is the cheapest that PostgreSQL answers.
+    pub ping: &'static str,
 }
 
 impl ConnectSettings {

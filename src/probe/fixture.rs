@@ -13,7 +13,7 @@ use super::{
 };
 use crate::dsn::Dsn;
 use crate::pool::{self, Backend, Peer, Timings, Totals};
-use crate::view::{self, Source, Usage, ViewName, Views};
+use crate::view::{self, Source, Usage, Views};
 
 /// The time of a snapshot's fresh connect.
 pub const CONNECT: Duration = Duration::from_micros(12_500);
@@ -138,8 +138,8 @@ pub fn rich_snapshot() -> Snapshot {
         views: view::fixture::views(),
         extras: vec![
             (ProbePart::Write, Ok(())),
-            (ProbePart::View(ViewName::Activity), Ok(())),
-            (ProbePart::View(ViewName::Databases), failed),
+            (ProbePart::View(view::activity::VIEW.name), Ok(())),
+            (ProbePart::View(view::databases::VIEW.name), failed),
         ],
         tls: Some(pool::TlsInfo {
             version: "TLSv1.3".to_owned(),

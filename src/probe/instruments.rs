@@ -1,5 +1,7 @@
 //! What a target's probes count and time, event by event.
 
+use std::iter;
+
 use strum::{IntoStaticStr, VariantArray};
 
 use super::snapshot::ProbePart;
@@ -19,13 +21,9 @@ pub enum OwnQuery {
 }
 
 impl Label for OwnQuery {
-    const ALL: &'static [Self] = &[
-        Self::Probe,
-        Self::View(ViewName::Activity),
-        Self::View(ViewName::Limits),
-        Self::View(ViewName::Databases),
-        Self::View(ViewName::Statements),
-    ];
+    fn all() -> impl Iterator<Item = Self> {
+        iter::once(Self::Probe).chain(ViewName::all().map(Self::View))
+    }
 
     fn label(self) -> &'static str {
         match self {
@@ -64,13 +62,13 @@ impl ProbeInstruments {
     /// All at zero.
     pub fn new() -> Self {
         let failures = PairCounters::new(["probe", "reason"]);
-        for part in ProbePart::ALL {
-            failures.start(*part, Reason::Timeout);
-            if matches!(part, ProbePart::Connect | ProbePart::Query) {
-                failures.start(*part, Reason::Refused);
-                failures.start(*part, Reason::Auth);
-                failures.start(*part, Reason::TooManyConnections);
-            }
+        for part in ProbePart::all() {
+            failures.start(part, Reason::Timeout);
+        }
+        for part in [ProbePart::Connect, ProbePart::Query] {
+            failures.start(part, Reason::Refused);
+            failures.start(part, Reason::Auth);
+            failures.start(part, Reason::TooManyConnections);
         }
         Self {
             duration: Histogram::new(QUERY),

@@ -11,23 +11,25 @@ mod baseline;
 pub mod fixture;
 mod history;
 mod instruments;
+mod kind;
 mod once;
+mod read;
 mod roster;
 mod run;
 mod settings;
 mod snapshot;
 mod target;
 mod tell;
-mod views;
 pub mod write;
 
 pub use baseline::{Baseline, Since};
 pub use history::{CAPACITY, History, ProbeSample, SPAN, Window};
 pub use instruments::{OwnQuery, ProbeInstruments, READINGS as INSTRUMENT_READINGS, WriteStep};
+pub use kind::{KindSpec, TargetKind};
 pub use once::once;
 pub use roster::Roster;
 pub use run::publish_once;
-pub use settings::{DEFAULT_TARGET, Schedule, TargetKind, TargetSettings, Thresholds};
+pub use settings::{DEFAULT_TARGET, Schedule, TargetSettings, Thresholds};
 pub use snapshot::{
     Connected, Failure, ProbePart, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE,
     Snapshot,

@@ -9,10 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::history::History;
 use super::instruments::OwnQuery;
-use super::settings::TargetKind;
+use super::read;
 use super::snapshot::{Connected, Failure, ProbePart, Queried, Snapshot};
 use super::target::Target;
-use super::views;
 use crate::pool::TransactionMode;
 use crate::view::Usage;
 
@@ -56,7 +55,7 @@ pub(super) async fn pass(target: &Target, with_connect: bool, history: &mut Hist
         // explain, so they do not wait for its end.
         let patience = start + target.settings().schedule.timeout / 4;
         let _ = timeout_at(patience, settled.notified()).await;
-        views::look(target, deadline, refused).await
+        read::read(target, deadline, refused).await
     };
     let ((fresh, query), (views, extras)) = tokio::join!(essentials, extras);
     let before = target.published();
@@ -141,9 +140,7 @@ async fn ask(
     let checkout = start.elapsed();
     let left = deadline.saturating_duration_since(Instant::now());
     let limit = settings.command_timeout.map_or(left, |command| command.min(left));
-    // PgBouncer's console knows no transactions.
-    let in_transaction = settings.kind == TargetKind::Postgres;
-    if in_transaction {
+    if settings.kind.spec().has_transactions {
         connection.begin(TransactionMode::ReadOnly, limit).await?;
     }
     let sent = Instant::now();

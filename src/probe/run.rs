@@ -7,10 +7,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::history::History;
 use super::once::{once, pass};
+use super::read;
 use super::snapshot::{Published, Snapshot};
 use super::target::Target;
 use super::tell::tell;
-use super::views;
 
 /// The first probe comes within this time, so that many exporters started at once do not knock at
 /// once; short, so that a user sees numbers soon.
@@ -57,7 +57,7 @@ async fn sample(target: &Target) {
         if before.is_none_or(|published| published.snapshot.query.is_err()) {
             continue;
         }
-        views::sample(target, tick + every).await;
+        read::sample(target, tick + every).await;
     }
 }
 

@@ -2,21 +2,13 @@
 
 use std::time::Duration;
 
+use super::kind::TargetKind;
 use super::write;
 use crate::pool;
 use crate::view;
 
 /// The name of the target that the variables describe.
 pub const DEFAULT_TARGET: &str = "default";
-
-/// What kind of server a target is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetKind {
-    /// A PostgreSQL database.
-    Postgres,
-    /// PgBouncer's console.
-    PgBouncer,
-}
 
 /// When a target is probed, and for how long.
 #[derive(Clone, Debug, PartialEq)]

@@ -29,15 +29,9 @@ pub enum ProbePart {
 }
 
 impl Label for ProbePart {
-    const ALL: &'static [Self] = &[
-        Self::Connect,
-        Self::Query,
-        Self::Write,
-        Self::View(ViewName::Activity),
-        Self::View(ViewName::Limits),
-        Self::View(ViewName::Databases),
-        Self::View(ViewName::Statements),
-    ];
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Connect, Self::Query, Self::Write].into_iter().chain(ViewName::all().map(Self::View))
+    }
 
     fn label(self) -> &'static str {
         match self {
@@ -216,7 +210,7 @@ impl Published {
     /// Renders a snapshot with the target's label.
     pub fn new(snapshot: Snapshot, base: &str) -> Self {
         let rendered = Rendered::new(READINGS, &snapshot, base);
-        let views = Rendered::new(view::READINGS, &snapshot.views, base);
+        let views = Rendered::new(view::readings(), &snapshot.views, base);
         Self { snapshot: Arc::new(snapshot), rendered, views }
     }
 }

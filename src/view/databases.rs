@@ -1,28 +1,47 @@
-//! Sessions over time, by database: pg_stat_database, which counts them from PostgreSQL 14 on.
+//! Sessions over time, by database: pg_stat_database, which counts sessions since PostgreSQL 14.
 //!
-//! Killing a session on the server counts as killed, a client that died as abandoned, a crash of the
-//! backend as fatal. The times lag by one report of each session.
+//! A session that an operator ends counts as killed, one whose client vanished as abandoned, a crash of
+//! the backend as fatal. The times lag: each session reports its own about once a second while it runs
+//! statements, and an idle one not until its next statement.
 //! <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW>
 
 use std::time::Duration;
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
 use super::Views;
-use super::error::{ViewError, column};
+use super::column::{ViewError, column, count, milliseconds};
+use super::dropped::CappedFamily;
+use super::memory::Digest;
+use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
 use crate::metrics::{Kind, Reading, Samples};
 
-/// The first version that counts sessions.
-pub const SINCE: u32 = 14;
+/// The row of this view.
+pub const VIEW: View = View {
+    name: ViewName::new("databases"),
+    doc: "sessions over time by database, from `pg_stat_database` (PostgreSQL 14 and later)",
+    since: 14,
+    on_by_default: true,
+    is_sampled: false,
+    source: ViewSource::Sql { ask, read },
+    readings: &[READINGS],
+};
 
 /// The databases of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Databases {
-    /// Those that are told, the oldest first.
-    pub told: Vec<Database>,
-    /// How many were left out, because there are too many.
+    /// Those that are shown, the oldest first.
+    pub shown: Vec<Database>,
+    /// The number of databases beyond `series_limit`.
     pub left_out: u64,
+}
+
+impl Answer for Databases {
+    fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
+        digest.memory.dropped.add(CappedFamily::Databases, self.left_out);
+        digest.views.databases = Some(*self);
+    }
 }
 
 /// What happened in a database since its statistics were reset.
@@ -32,62 +51,50 @@ pub struct Database {
     pub name: String,
     /// Sessions that were established.
     pub sessions: u64,
-    /// Of these, ended by the loss of the client's connection.
+    /// Sessions that ended because the connection to the client was lost.
     pub abandoned: u64,
-    /// Of these, ended by a fatal error.
+    /// Sessions that ended by a fatal error.
     pub fatal: u64,
-    /// Of these, ended by an operator.
+    /// Sessions that an operator ended.
     pub killed: u64,
-    /// Time that sessions spent in all.
+    /// Time that all sessions together spent connected.
     pub session_time: Duration,
-    /// Time in which they ran something.
+    /// Time in which they ran statements.
     pub active_time: Duration,
     /// Time in which they were idle in a transaction.
     pub idle_in_transaction_time: Duration,
 }
 
-/// The statement.
-pub const SQL: &str = "\
-    SELECT datname::text, sessions, sessions_abandoned, sessions_fatal, sessions_killed, \
-    session_time, active_time, idle_in_transaction_time, count(*) OVER () \
-    FROM pg_catalog.pg_stat_database WHERE datid <> 0 AND datname IS NOT NULL ORDER BY datid LIMIT $1";
-
-/// For [`SQL`]: at most so many databases.
-pub fn parameters(most: &i64) -> [(&(dyn ToSql + Sync), Type); 1] {
-    [(most, Type::INT8)]
+fn ask(context: &Context<'_>) -> Query {
+    let sql = "SELECT datname::text AS name, sessions, sessions_abandoned, sessions_fatal, \
+               sessions_killed, session_time, active_time, idle_in_transaction_time, \
+               count(*) OVER () AS databases FROM pg_catalog.pg_stat_database \
+               WHERE datid <> 0 AND datname IS NOT NULL ORDER BY datid LIMIT $1";
+    Query::new(sql).with(context.settings.row_limit(), Type::INT8)
 }
 
-/// Reads the statement's rows.
-///
-/// # Errors
-/// A column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<Databases, ViewError> {
-    let told: Vec<Database> = rows.iter().map(database).collect::<Result<_, _>>()?;
-    let all = rows.first().map_or(Ok(0), |row| column::<i64>(row, 8))?;
-    let left_out = u64::try_from(all).unwrap_or(0).saturating_sub(told.len() as u64);
-    Ok(Databases { told, left_out })
+fn read(_: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
+    let shown: Vec<Database> = rows.iter().map(database).collect::<Result<_, _>>()?;
+    let all = rows.first().map_or(Ok(0), |row| count(row, "databases"))?;
+    let left_out = all.saturating_sub(shown.len() as u64);
+    Ok(Box::new(Databases { shown, left_out }))
 }
 
 fn database(row: &Row) -> Result<Database, ViewError> {
-    let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
-    let time = |n| {
-        let ms: f64 = column(row, n)?;
-        Ok(Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default())
-    };
     Ok(Database {
-        name: column(row, 0)?,
-        sessions: count(1)?,
-        abandoned: count(2)?,
-        fatal: count(3)?,
-        killed: count(4)?,
-        session_time: time(5)?,
-        active_time: time(6)?,
-        idle_in_transaction_time: time(7)?,
+        name: column(row, "name")?,
+        sessions: count(row, "sessions")?,
+        abandoned: count(row, "sessions_abandoned")?,
+        fatal: count(row, "sessions_fatal")?,
+        killed: count(row, "sessions_killed")?,
+        session_time: milliseconds(row, "session_time")?,
+        active_time: milliseconds(row, "active_time")?,
+        idle_in_transaction_time: milliseconds(row, "idle_in_transaction_time")?,
     })
 }
 
 /// The families of [`Databases`].
-pub(super) const READINGS: &[Reading<Views>] = &[
+const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_sessions_total",
         help: "Sessions established to a database (PostgreSQL 14 and later).",
@@ -104,21 +111,21 @@ pub(super) const READINGS: &[Reading<Views>] = &[
     },
     Reading {
         name: "db_pool_server_session_seconds_total",
-        help: "Time that sessions spent connected to a database.",
+        help: "Time that sessions spent connected to a database, all sessions together. A session reports its time when it runs statements, so that of idle sessions lags.",
         kind: Kind::Counter,
         labels: &["database"],
         read: |views, out| each(views, |db| out.push([&db.name], db.session_time)),
     },
     Reading {
         name: "db_pool_server_active_seconds_total",
-        help: "Time that sessions spent running statements.",
+        help: "Time that sessions spent running statements, all sessions together.",
         kind: Kind::Counter,
         labels: &["database"],
         read: |views, out| each(views, |db| out.push([&db.name], db.active_time)),
     },
     Reading {
         name: "db_pool_server_idle_in_transaction_seconds_total",
-        help: "Time that sessions spent idle in a transaction.",
+        help: "Time that sessions spent idle in a transaction, all sessions together.",
         kind: Kind::Counter,
         labels: &["database"],
         read: |views, out| each(views, |db| out.push([&db.name], db.idle_in_transaction_time)),
@@ -126,7 +133,7 @@ pub(super) const READINGS: &[Reading<Views>] = &[
 ];
 
 fn each(views: &Views, each: impl FnMut(&Database)) {
-    views.databases.iter().flat_map(|databases| &databases.told).for_each(each);
+    views.databases.iter().flat_map(|databases| &databases.shown).for_each(each);
 }
 
 fn ended(db: &Database, out: &mut Samples<'_>) {

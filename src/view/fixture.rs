@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::activity::{SessionGroup, SessionState, SlowQuery};
+use super::activity::{Scan, SessionGroup, SessionState, SlowQuery};
 use super::databases::{Database, Databases};
 use super::key::SessionKey;
 use super::limits::{OwnRole, ServerLimits};
-use super::memory::{Answers, Memory};
+use super::memory::Memory;
+use super::row::Answer;
 use super::settings::ViewSettings;
-use super::statements::{StatementId, StatementStats};
+use super::statements::{StatementId, StatementStats, Statements};
 use super::{Pattern, Views};
 
 /// Sessions of the role `app` in the database `db`, which are the exporter's own.
@@ -28,6 +29,16 @@ pub fn group(application: &str, state: SessionState, sessions: u64) -> SessionGr
     }
 }
 
+/// Two idle sessions in the database `db`; `own`: whether role and database are the exporter's own.
+pub fn session_group(user: &str, application: &str, own: bool) -> SessionGroup {
+    SessionGroup {
+        key: SessionKey::new("db", user, application),
+        own_database: own,
+        own_role: own,
+        ..group("", SessionState::Idle, 2)
+    }
+}
+
 /// A session whose query is slow.
 pub fn slow(pid: i32, started: i64) -> SessionGroup {
     let slow = SlowQuery { pid, started, wait_event: None, text: None };
@@ -41,7 +52,7 @@ pub fn views() -> Views {
     Memory::new(&settings).digest(&settings, answers())
 }
 
-fn answers() -> Answers {
+fn answers() -> Vec<Box<dyn Answer>> {
     let seconds = |s: u64| Some(Duration::from_millis(s * 1000 + 250));
     let in_transaction = SessionGroup {
         transaction: seconds(90),
@@ -63,13 +74,12 @@ fn answers() -> Answers {
         group("hidden", SessionState::Unknown, 2),
         waiting,
     ];
-    Answers {
-        activity: Some(groups),
-        ourselves: 2,
-        limits: Some(limits()),
-        databases: Some(Databases { told: vec![database()], left_out: 1 }),
-        statements: Some(vec![statement()]),
-    }
+    vec![
+        Box::new(Scan { groups, own_open: 2 }),
+        Box::new(limits()),
+        Box::new(Databases { shown: vec![database()], left_out: 1 }),
+        Box::new(Statements(vec![statement()])),
+    ]
 }
 
 fn limits() -> ServerLimits {
@@ -78,11 +88,9 @@ fn limits() -> ServerLimits {
         database: "db".to_owned(),
         superuser: false,
         uses_reserved: true,
-        sees_all: true,
     };
     ServerLimits {
         version: "16.4".to_owned(),
-        version_number: 160_004,
         started: 1_749_000_000.5,
         in_recovery: false,
         max: 100,

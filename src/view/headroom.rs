@@ -1,38 +1,34 @@
-//! What can still be opened: by an ordinary role, as a role with a limit, in a database with one.
+//! How many more connections can be opened: by an ordinary role, as a role with a limit, in a database
+//! with a limit.
 //!
-//! Counted from the sessions of the same probe. Walsenders do not count. Logins in progress do hold a
-//! place, but the server shows them from PostgreSQL 18 on only; before, they make the truth
-//! smaller than what is told here.
+//! Counted from the sessions of the same probe. Walsenders do not count towards max_connections. A login
+//! in progress does, but only PostgreSQL 18 and later show it: before, the headroom can be smaller than
+//! shown here.
 
 use std::collections::BTreeMap;
 
 use super::Views;
-use super::activity::SessionGroup;
+use super::activity::{Scan, SessionGroup};
 use super::limits::ServerLimits;
 use crate::metrics::{Kind, Reading};
 
-/// What can still be opened.
+/// The number of connections that can still be opened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Headroom {
-    /// By a role without a limit that is no superuser, in a database without a limit.
+    /// For a non-superuser without CONNECTION LIMIT, in a database without one.
     pub ordinary: u64,
-    /// As the exporter's own role, and as each role with a limit, in a database without one.
+    /// For the exporter's own role and for each role with a limit, in a database without one.
     pub roles: Vec<(String, u64)>,
-    /// In the exporter's own database, and in each database with a limit, by an ordinary role
-    /// without one.
+    /// In the exporter's own database and in each database with a limit, for an ordinary role without
+    /// one.
     pub databases: Vec<(String, u64)>,
 }
 
-/// Client connections on the server; `ourselves`: the exporter's own, which the scan leaves out.
-pub(super) fn used(groups: &[SessionGroup], ourselves: u64) -> u64 {
-    groups.iter().map(|group| group.sessions).sum::<u64>() + ourselves
-}
-
 impl Headroom {
-    /// From the sessions of a scan; `ourselves` as for `used`.
-    pub fn new(limits: &ServerLimits, groups: &[SessionGroup], ourselves: u64) -> Self {
+    /// Subtracts the sessions of a scan from the limits of the same probe.
+    pub(super) fn new(limits: &ServerLimits, scan: &Scan) -> Self {
         let own = &limits.own;
-        let free = limits.max.saturating_sub(used(groups, ourselves));
+        let free = limits.max.saturating_sub(scan.used());
         let unreserved = free.saturating_sub(limits.superuser_reserved);
         let ordinary = unreserved.saturating_sub(limits.reserved);
         let own_free = match (own.superuser, own.uses_reserved) {
@@ -40,35 +36,38 @@ impl Headroom {
             (false, true) => unreserved,
             (false, false) => ordinary,
         };
-        let by_role = sums(groups, |g| &g.key.user, &own.role, ourselves);
-        let by_database = sums(groups, |g| &g.key.database, &own.database, ourselves);
-        let left = |limit: u64, used: Option<&u64>| limit.saturating_sub(*used.unwrap_or(&0));
-        let role = |(name, limit): &(String, u64)| {
-            let free = if *name == own.role { own_free } else { ordinary };
-            (name.clone(), free.min(left(*limit, by_role.get(name.as_str()))))
-        };
-        let database = |(name, limit): &(String, u64)| {
-            (name.clone(), ordinary.min(left(*limit, by_database.get(name.as_str()))))
-        };
-        let mut roles: Vec<_> = limits.roles.iter().map(role).collect();
-        let mut databases: Vec<_> = limits.databases.iter().map(database).collect();
+        let by_role = sums(scan, &own.role, |group| &group.key.user);
+        let roles = limits.roles.iter().map(|(role, limit)| {
+            let free = if *role == own.role { own_free } else { ordinary };
+            (role.clone(), free.min(limit.saturating_sub(used(&by_role, role))))
+        });
+        let mut roles: Vec<_> = roles.collect();
         add(&mut roles, &own.role, own_free);
+        let by_database = sums(scan, &own.database, |group| &group.key.database);
+        let databases = limits.databases.iter().map(|(database, limit)| {
+            (database.clone(), ordinary.min(limit.saturating_sub(used(&by_database, database))))
+        });
+        let mut databases: Vec<_> = databases.collect();
         add(&mut databases, &own.database, ordinary);
         Self { ordinary, roles, databases }
     }
 }
 
-fn sums<'g>(
-    groups: &'g [SessionGroup],
-    name: impl Fn(&'g SessionGroup) -> &'g str,
-    own: &'g str,
-    ourselves: u64,
-) -> BTreeMap<&'g str, u64> {
-    let mut sums = BTreeMap::from([(own, ourselves)]);
-    for group in groups {
+/// Sessions by name. `own`: the name that the exporter's own connections count for.
+fn sums<'s>(
+    scan: &'s Scan,
+    own: &'s str,
+    name: impl Fn(&'s SessionGroup) -> &'s str,
+) -> BTreeMap<&'s str, u64> {
+    let mut sums = BTreeMap::from([(own, scan.own_open)]);
+    for group in &scan.groups {
         *sums.entry(name(group)).or_default() += group.sessions;
     }
     sums
+}
+
+fn used(sums: &BTreeMap<&str, u64>, name: &str) -> u64 {
+    sums.get(name).copied().unwrap_or(0)
 }
 
 fn add(list: &mut Vec<(String, u64)>, name: &str, free: u64) {
@@ -81,14 +80,14 @@ fn add(list: &mut Vec<(String, u64)>, name: &str, free: u64) {
 pub(super) const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_available_connections",
-        help: "Connections that an ordinary role can still open, where neither it nor the database has a limit.",
+        help: "Connections that a non-superuser can still open where neither the role nor the database has a CONNECTION LIMIT. Before PostgreSQL 18 it is too large by the logins in progress, which the server does not show.",
         kind: Kind::Gauge,
         labels: &[],
         read: |views, out| out.push([], views.headroom.as_ref().map(|room| room.ordinary)),
     },
     Reading {
         name: "db_pool_server_role_available_connections",
-        help: "Connections that can still be opened as this role: the exporter's own, and those with a CONNECTION LIMIT.",
+        help: "Connections that this role can still open, in a database without a limit: the exporter's own role, and each role with a CONNECTION LIMIT.",
         kind: Kind::Gauge,
         labels: &["user"],
         read: |views, out| {
@@ -98,7 +97,7 @@ pub(super) const READINGS: &[Reading<Views>] = &[
     },
     Reading {
         name: "db_pool_server_database_available_connections",
-        help: "Connections that an ordinary role can still open to this database: the exporter's own, and those with a CONNECTION LIMIT.",
+        help: "Connections that a non-superuser without a CONNECTION LIMIT can still open to this database: the exporter's own database, and each database with a limit.",
         kind: Kind::Gauge,
         labels: &["database"],
         read: |views, out| {
@@ -123,13 +122,16 @@ mod tests {
         }
     }
 
+    fn scan(groups: impl Into<Vec<SessionGroup>>, own_open: u64) -> Scan {
+        Scan { groups: groups.into(), own_open }
+    }
+
     fn limits(superuser: bool, uses_reserved: bool) -> ServerLimits {
         let own = OwnRole {
             role: "monitor".to_owned(),
             database: "db".to_owned(),
             superuser,
             uses_reserved,
-            sees_all: true,
         };
         ServerLimits {
             max: 20,
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn what_is_left_is_the_smallest_of_the_limits() {
         let groups = [group("app", "db", 4), group("admin", "else", 1)];
-        let room = Headroom::new(&limits(false, false), &groups, 2);
+        let room = Headroom::new(&limits(false, false), &scan(groups, 2));
         assert_eq!(room.ordinary, 20 - 3 - 2 - 7);
         assert_eq!(room.roles, [("app".to_owned(), 2), ("monitor".to_owned(), 8)]);
         assert_eq!(room.databases, [("db".to_owned(), 3), ("closed".to_owned(), 0)]);
@@ -154,14 +156,15 @@ mod tests {
     #[test]
     fn the_own_role_may_use_what_is_reserved_for_it() {
         let own = |superuser, reserved| {
-            Headroom::new(&limits(superuser, reserved), &[group("app", "db", 4)], 1).roles[1].1
+            let limits = limits(superuser, reserved);
+            Headroom::new(&limits, &scan([group("app", "db", 4)], 1)).roles[1].1
         };
         assert_eq!((own(false, false), own(false, true), own(true, false)), (10, 12, 15));
     }
 
     #[test]
     fn more_than_the_limit_leaves_nothing() {
-        let room = Headroom::new(&limits(false, false), &[group("app", "db", 19)], 1);
+        let room = Headroom::new(&limits(false, false), &scan([group("app", "db", 19)], 1));
         assert_eq!((room.ordinary, room.roles[0].1, room.databases[0].1), (0, 0, 0));
     }
 }

@@ -1,21 +1,21 @@
-//! The label set of sessions: who connected to what, and as what it announced itself.
+//! The label set of sessions: database, user and application.
 
 /// The labels `database`, `user` and `application`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
-    /// The database; empty while a session is starting.
+    /// The database; empty while the session is starting.
     pub database: String,
-    /// The role; empty likewise.
+    /// The role; empty while the session is starting.
     pub user: String,
-    /// The application_name, which any client chooses for itself.
+    /// The application_name, which every client chooses for itself.
     pub application: String,
 }
 
-/// What stands for what there is no room for.
+/// Label value for series beyond the limit.
 const OTHER: &str = "other";
 
 impl SessionKey {
-    /// From its parts.
+    /// Copies the parts.
     pub fn new(database: &str, user: &str, application: &str) -> Self {
         Self {
             database: database.to_owned(),
@@ -24,22 +24,22 @@ impl SessionKey {
         }
     }
 
-    /// The values in the labels' order.
+    /// The label values: database, user, application.
     pub fn labels(&self) -> [&str; 3] {
         [&self.database, &self.user, &self.application]
     }
 
-    /// The values in the labels' order, and one more.
+    /// The label values, and one more.
     pub fn labels_and<'s>(&'s self, last: &'s str) -> [&'s str; 4] {
         [&self.database, &self.user, &self.application, last]
     }
 
-    /// The set that takes in the applications of this role and database for which there is no room.
+    /// The set that collects the applications of this role and database beyond the limit.
     pub(super) fn rolled_up(&self) -> Self {
         Self::new(&self.database, &self.user, OTHER)
     }
 
-    /// The set that takes in everything for which there is no room.
+    /// The set that collects everything beyond the limit.
     pub(super) fn others() -> Self {
         Self::new(OTHER, OTHER, OTHER)
     }

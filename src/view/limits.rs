@@ -1,123 +1,138 @@
-//! How many may connect: to the server, as a role, to a database; and what server it is.
+//! How many connections the server, a role and a database allow, and what server it is.
 //!
-//! Everything here may be read by every role. All three limits refuse with the same error, 53300.
+//! Every role may read all of this. The server refuses a connection beyond any of the three limits with
+//! the same error, 53300.
 //! <https://www.postgresql.org/docs/current/runtime-config-connection.html>
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
-use super::Views;
-use super::error::{ViewError, column};
+use super::column::{ViewError, column, count};
+use super::dropped::CappedFamily;
+use super::memory::Digest;
+use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
+use super::{Views, headroom};
 use crate::metrics::{Kind, Reading};
+
+/// The row of this view.
+pub const VIEW: View = View {
+    name: ViewName::new("limits"),
+    doc: "`max_connections`, reserved connections, the CONNECTION LIMIT of roles and databases, and the server's version; with `activity` the headroom",
+    since: 0,
+    on_by_default: true,
+    is_sampled: false,
+    source: ViewSource::Sql { ask, read },
+    readings: &[READINGS, headroom::READINGS],
+};
 
 /// What limits connections.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerLimits {
-    /// As the server names it: `15.18 (Debian 15.18-0+deb12u1)`.
+    /// The setting server_version: `15.18 (Debian 15.18-0+deb12u1)`.
     pub version: String,
-    /// As a number: 150018.
-    pub version_number: i32,
-    /// When it started, in seconds since 1970 by its clock.
+    /// When the server started, in seconds since 1970 by its clock.
     pub started: f64,
     /// Whether it is a standby, or still recovering.
     pub in_recovery: bool,
-    /// All client connections together.
+    /// max_connections: all client connections together.
     pub max: u64,
-    /// Of these, for superusers only.
+    /// Connections of these that only superusers may use.
     pub superuser_reserved: u64,
-    /// Of these, for superusers and pg_use_reserved_connections; from 16 on, 0 before.
+    /// Connections of these that only superusers and members of pg_use_reserved_connections may use.
+    /// PostgreSQL 16 and later; 0 before.
     pub reserved: u64,
-    /// Who the exporter is on the server.
+    /// The exporter's own role and database.
     pub own: OwnRole,
-    /// Roles with a limit, that are not superusers: those ignore theirs.
+    /// Roles with a limit, without superusers: theirs does not apply.
     pub roles: Vec<(String, u64)>,
     /// Databases with a limit.
     pub databases: Vec<(String, u64)>,
-    /// Roles and databases that have a limit too, but were left out: there are too many.
+    /// The number of limited roles and databases beyond `series_limit`.
     pub left_out: u64,
 }
 
-/// Who the exporter is on the server.
+impl Answer for ServerLimits {
+    fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
+        digest.memory.dropped.add(CappedFamily::Roles, self.left_out);
+        digest.views.limits = Some(*self);
+    }
+}
+
+/// The role and the database of the exporter's own connections.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OwnRole {
-    /// Its role, by which its connections are counted.
+    /// The role that the server counts the connections for.
     pub role: String,
-    /// Its database.
+    /// The database.
     pub database: String,
-    /// Whether no limit but the server's holds for it.
+    /// Whether the role is a superuser, for whom only max_connections applies.
     pub superuser: bool,
-    /// Whether it may take reserved connections.
+    /// Whether it may use the reserved connections.
     pub uses_reserved: bool,
-    /// Whether it sees what other roles' sessions do.
-    pub sees_all: bool,
 }
 
-/// The statement.
-pub const SQL: &str = "\
-    SELECT current_setting('server_version'), current_setting('server_version_num')::int4, \
-    extract(epoch FROM pg_catalog.pg_postmaster_start_time())::float8, pg_catalog.pg_is_in_recovery(), \
-    current_setting('max_connections')::int8, current_setting('superuser_reserved_connections')::int8, \
-    coalesce(current_setting('reserved_connections', true), '0')::int8, \
-    session_user::text, pg_catalog.current_database()::text, \
-    coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user), false), \
-    coalesce(pg_catalog.pg_has_role(session_user, pg_catalog.to_regrole('pg_use_reserved_connections')::oid, 'USAGE'), false), \
-    pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
-    ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1), \
-    ARRAY(SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1), \
-    ARRAY(SELECT datname::text FROM pg_catalog.pg_database WHERE datconnlimit >= 0 ORDER BY oid LIMIT $1), \
-    ARRAY(SELECT datconnlimit FROM pg_catalog.pg_database WHERE datconnlimit >= 0 ORDER BY oid LIMIT $1), \
+const SQL: &str = "\
+    SELECT current_setting('server_version') AS version, \
+    extract(epoch FROM pg_catalog.pg_postmaster_start_time())::float8 AS started, \
+    pg_catalog.pg_is_in_recovery() AS in_recovery, \
+    current_setting('max_connections')::int8 AS max, \
+    current_setting('superuser_reserved_connections')::int8 AS superuser_reserved, \
+    coalesce(current_setting('reserved_connections', true), '0')::int8 AS reserved, \
+    session_user::text AS own_role, pg_catalog.current_database()::text AS own_database, \
+    coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user), false) AS superuser, \
+    coalesce(pg_catalog.pg_has_role(session_user, pg_catalog.to_regrole('pg_use_reserved_connections')::oid, 'USAGE'), false) AS uses_reserved, \
+    ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1) AS role_names, \
+    ARRAY(SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1) AS role_limits, \
+    ARRAY(SELECT datname::text FROM pg_catalog.pg_database WHERE datconnlimit >= 0 ORDER BY oid LIMIT $1) AS database_names, \
+    ARRAY(SELECT datconnlimit FROM pg_catalog.pg_database WHERE datconnlimit >= 0 ORDER BY oid LIMIT $1) AS database_limits, \
     (SELECT count(*) FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper) \
-    + (SELECT count(*) FROM pg_catalog.pg_database WHERE datconnlimit >= 0)";
+    + (SELECT count(*) FROM pg_catalog.pg_database WHERE datconnlimit >= 0) AS limited";
 
-/// For [`SQL`]: at most so many roles, and so many databases.
-pub fn parameters(most: &i64) -> [(&(dyn ToSql + Sync), Type); 1] {
-    [(most, Type::INT8)]
+fn ask(context: &Context<'_>) -> Query {
+    Query::new(SQL).with(context.settings.row_limit(), Type::INT8)
 }
 
-/// Reads the statement's row.
-///
-/// # Errors
-/// No row, or a column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<ServerLimits, ViewError> {
-    let row = rows.first().ok_or(ViewError::Empty)?;
-    let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
-    let roles = limited(row, 12)?;
-    let databases = limited(row, 14)?;
-    let told = (roles.len() + databases.len()) as u64;
-    Ok(ServerLimits {
-        version: column(row, 0)?,
-        version_number: column(row, 1)?,
-        started: column(row, 2)?,
-        in_recovery: column(row, 3)?,
-        max: count(4)?,
-        superuser_reserved: count(5)?,
-        reserved: count(6)?,
+fn read(_: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
+    let row = rows.first().ok_or(ViewError::NoRow)?;
+    let roles = limited(row, "role_names", "role_limits")?;
+    let databases = limited(row, "database_names", "database_limits")?;
+    let shown = (roles.len() + databases.len()) as u64;
+    Ok(Box::new(ServerLimits {
+        version: column(row, "version")?,
+        started: column(row, "started")?,
+        in_recovery: column(row, "in_recovery")?,
+        max: count(row, "max")?,
+        superuser_reserved: count(row, "superuser_reserved")?,
+        reserved: count(row, "reserved")?,
         own: OwnRole {
-            role: column(row, 7)?,
-            database: column(row, 8)?,
-            superuser: column(row, 9)?,
-            uses_reserved: column(row, 10)?,
-            sees_all: column(row, 11)?,
+            role: column(row, "own_role")?,
+            database: column(row, "own_database")?,
+            superuser: column(row, "superuser")?,
+            uses_reserved: column(row, "uses_reserved")?,
         },
         roles,
         databases,
-        left_out: count(16)?.saturating_sub(told),
-    })
+        left_out: count(row, "limited")?.saturating_sub(shown),
+    }))
 }
 
-/// Names in one column, their limits in the next.
-fn limited(row: &Row, first: usize) -> Result<Vec<(String, u64)>, ViewError> {
-    let names: Vec<String> = column(row, first)?;
-    let limits: Vec<i32> = column(row, first + 1)?;
+/// Pairs of a name and a limit, from two array columns.
+fn limited(
+    row: &Row,
+    names: &'static str,
+    limits: &'static str,
+) -> Result<Vec<(String, u64)>, ViewError> {
+    let names: Vec<String> = column(row, names)?;
+    let limits: Vec<i32> = column(row, limits)?;
     let limits = limits.into_iter().map(|limit| u64::try_from(limit).unwrap_or(0));
     Ok(names.into_iter().zip(limits).collect())
 }
 
 /// The families of [`ServerLimits`].
-pub(super) const READINGS: &[Reading<Views>] = &[
+const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_info",
-        help: "1, with the server's version.",
+        help: "Always 1; the label has the server's version.",
         kind: Kind::Gauge,
         labels: &["version"],
         read: |views, out| {
@@ -126,28 +141,28 @@ pub(super) const READINGS: &[Reading<Views>] = &[
     },
     Reading {
         name: "db_pool_server_start_time_seconds",
-        help: "When the server started, in seconds since 1970 by its clock.",
+        help: "When the server started, in seconds since 1970 by the server's clock.",
         kind: Kind::Gauge,
         labels: &[],
         read: |views, out| out.push([], views.limits.as_ref().map(|limits| limits.started)),
     },
     Reading {
         name: "db_pool_server_in_recovery",
-        help: "1 on a standby, and while the server recovers.",
+        help: "1 on a standby and while the server recovers, otherwise 0.",
         kind: Kind::Gauge,
         labels: &[],
         read: |views, out| out.push([], views.limits.as_ref().map(|limits| limits.in_recovery)),
     },
     Reading {
         name: "db_pool_server_max_connections",
-        help: "Client connections that the server allows, max_connections.",
+        help: "The server's max_connections, reserved connections included.",
         kind: Kind::Gauge,
         labels: &[],
         read: |views, out| out.push([], views.limits.as_ref().map(|limits| limits.max)),
     },
     Reading {
         name: "db_pool_server_superuser_reserved_connections",
-        help: "Of these, reserved for superusers.",
+        help: "Connections of max_connections that only superusers may use.",
         kind: Kind::Gauge,
         labels: &[],
         read: |views, out| {
@@ -156,14 +171,14 @@ pub(super) const READINGS: &[Reading<Views>] = &[
     },
     Reading {
         name: "db_pool_server_reserved_connections",
-        help: "Of these, reserved for roles with pg_use_reserved_connections (PostgreSQL 16 and later).",
+        help: "Connections of max_connections that only superusers and members of pg_use_reserved_connections may use (PostgreSQL 16 and later; 0 before).",
         kind: Kind::Gauge,
         labels: &[],
         read: |views, out| out.push([], views.limits.as_ref().map(|limits| limits.reserved)),
     },
     Reading {
         name: "db_pool_server_role_connection_limit",
-        help: "CONNECTION LIMIT of roles that have one and are no superusers.",
+        help: "CONNECTION LIMIT of each role that has one, without superusers, whose limit does not apply.",
         kind: Kind::Gauge,
         labels: &["user"],
         read: |views, out| {
@@ -173,7 +188,7 @@ pub(super) const READINGS: &[Reading<Views>] = &[
     },
     Reading {
         name: "db_pool_server_database_connection_limit",
-        help: "CONNECTION LIMIT of databases that have one; superusers' sessions count, but are not refused.",
+        help: "CONNECTION LIMIT of each database that has one. Superusers' sessions count towards it, but superusers are not refused.",
         kind: Kind::Gauge,
         labels: &["database"],
         read: |views, out| {

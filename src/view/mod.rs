@@ -1,9 +1,10 @@
-//! What the server tells us beside our own pool: one file a view.
+//! What the server shows beside our own pool: one file a view.
 //!
-//! A file holds a view's type, its SQL chosen by the server's or the extension's version, its READINGS,
-//! and a read of the rows. Nothing here asks a server: the probe does, and hands the rows over. What
-//! one answer cannot tell (which label sets were there before, which slow queries were counted) is
-//! kept in [`Memory`].
+//! A view's file holds its row of [`VIEWS`], its type, its SQL, its metrics, and what it makes of the
+//! rows. To add a view: write its file, add the row here, and a field to [`Views`]. Nothing in this room
+//! sends anything: the probe asks the server and hands the rows over. What one answer alone does not
+//! show (which label sets were there before, which slow queries have been counted) is kept in
+//! [`Memory`].
 
 pub mod activity;
 pub mod application;
@@ -11,14 +12,16 @@ pub mod databases;
 pub mod limits;
 pub mod statements;
 
-mod error;
+mod column;
+mod dropped;
+mod extension;
 #[cfg(any(test, feature = "testing"))]
 pub mod fixture;
 mod headroom;
 mod key;
 mod memory;
-mod name;
 mod pattern;
+mod row;
 mod series;
 mod settings;
 mod slow;
@@ -26,106 +29,73 @@ mod slow;
 pub use crate::metrics::{Usage, UsageSource as Source};
 pub use activity::{Activity, RunningQuery};
 pub use application::Application;
+pub use column::ViewError;
 pub use databases::Databases;
-pub use error::ViewError;
+pub use dropped::CappedFamily;
+pub use extension::Extension;
 pub use headroom::Headroom;
 pub use key::SessionKey;
 pub use limits::ServerLimits;
-pub use memory::{Answers, Memory};
-pub use name::{CappedFamily, ViewName};
+pub use memory::{Digest, Memory};
 pub use pattern::Pattern;
+pub use row::{Answer, Context, Query, View, ViewName, ViewSource};
 pub use settings::ViewSettings;
 
-use crate::metrics::{Kind, Label, Reading};
+use crate::metrics::Reading;
 
-/// What the views of one probe showed. A view that was not asked or did not answer is `None`.
+/// The views, in the order in which they are read and shown.
+pub const VIEWS: &[&View] = &[&activity::VIEW, &limits::VIEW, &databases::VIEW, &statements::VIEW];
+
+/// What the views of one probe showed: a field for each. A view that was not read, or failed, is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Views {
-    /// Who is connected and does what.
+    /// Client sessions.
     pub activity: Option<Activity>,
-    /// What limits connections.
+    /// The server's limits.
     pub limits: Option<ServerLimits>,
-    /// What can still be opened; needs activity and limits.
+    /// The connections that can still be opened; needs `activity` and `limits`.
     pub headroom: Option<Headroom>,
-    /// Sessions over time.
+    /// Sessions over time, by database.
     pub databases: Option<Databases>,
     /// The statements that take the most time.
     pub statements: Option<Vec<statements::StatementStats>>,
     /// The applications' pools: first those with settings, then all others.
     pub applications: Vec<Application>,
-    /// Slow queries counted since the exporter runs, by label set.
+    /// Slow queries counted since the target was started, by label set.
     pub slow: Vec<(SessionKey, u64)>,
-    /// Label sets for which there was no room, counted snapshot by snapshot.
+    /// Label sets that found no room, counted since the target was started.
     pub dropped: Vec<(CappedFamily, u64)>,
 }
 
 impl Views {
-    /// The application of this name with settings, or the first with settings. Where it has pools of
-    /// several roles or to several databases, the one with the most connections.
+    /// Returns the application of this name, or without a name the first one; only applications with
+    /// settings are looked at. Of several pools, by role or database, it is the one with the most open
+    /// connections.
     pub fn application(&self, name: Option<&str>) -> Option<&Application> {
         let selected = || self.applications.iter().filter(|app| app.allowed.is_some());
         let name = name.or_else(|| Some(selected().next()?.key.application.as_str()))?;
         selected().filter(|app| app.key.application == name).max_by_key(|app| app.open)
     }
 
-    /// The names of the applications with settings of which every slot is in use.
+    /// The names of the applications whose pools are used up to their limit.
     pub fn saturated(&self) -> impl Iterator<Item = &str> {
-        let full = |app: &&Application| app.usage().is_some_and(|usage| usage.is_saturated());
-        self.applications.iter().filter(full).map(|app| app.key.application.as_str())
+        let applications = self.applications.iter();
+        applications
+            .filter(|app| app.usage().is_some_and(|usage| usage.is_saturated()))
+            .map(|app| app.key.application.as_str())
     }
 
-    /// How the pool of [`Self::application`] is used; `None` where that is not known.
+    /// The usage of [`Self::application`]; `None` where it is not known.
     pub fn usage(&self, name: Option<&str>) -> Option<Usage> {
         self.application(name)?.usage()
     }
 }
 
-/// The families of [`Views`]; rendered once a snapshot.
-pub const READINGS: &[Reading<Views>] = &all::<{ count(TABLES) }>(TABLES);
-
-const TABLES: &[&[Reading<Views>]] = &[
-    activity::READINGS,
-    slow::READINGS,
-    limits::READINGS,
-    headroom::READINGS,
-    databases::READINGS,
-    statements::READINGS,
-    application::READINGS,
-    DROPPED,
-];
-
-const DROPPED: &[Reading<Views>] = &[Reading {
-    name: "db_pool_exporter_series_dropped_total",
-    help: "Label sets for which there was no room, rolled up into other or left out; counted at each scan.",
-    kind: Kind::Counter,
-    labels: &["family"],
-    read: |views, out| {
-        views.dropped.iter().for_each(|(family, n)| out.push([family.label()], *n));
-    },
-}];
-
-const fn count(tables: &[&[Reading<Views>]]) -> usize {
-    let mut sum = 0;
-    let mut table = 0;
-    while table < tables.len() {
-        sum += tables[table].len();
-        table += 1;
-    }
-    sum
+/// The families of [`Views`], view by view; rendered once a snapshot.
+pub fn readings() -> impl Iterator<Item = &'static Reading<Views>> {
+    let views = VIEWS.iter().flat_map(|view| view.readings);
+    views.chain(DERIVED).copied().flatten()
 }
 
-/// The rows of all tables as one table: a page is written from one.
-const fn all<const N: usize>(tables: &[&[Reading<Views>]]) -> [Reading<Views>; N] {
-    let mut rows = [DROPPED[0]; N];
-    let (mut table, mut row, mut next) = (0, 0, 0);
-    while table < tables.len() {
-        while row < tables[table].len() {
-            rows[next] = tables[table][row];
-            next += 1;
-            row += 1;
-        }
-        table += 1;
-        row = 0;
-    }
-    rows
-}
+/// The families that follow from several views.
+const DERIVED: &[&[Reading<Views>]] = &[application::READINGS, dropped::READINGS];

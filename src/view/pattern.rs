@@ -1,33 +1,21 @@
-//! A pattern for names: `*` stands for any characters, everything else for itself.
+//! Patterns for names, in which `*` matches any characters.
 
 /// A pattern such as `sentinelops-*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Every text is a pattern.
+    /// Takes any text: without a star it matches itself only.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it can match more than one name.
+    /// Reports whether more than one name can match.
     pub fn is_open(&self) -> bool {
         self.0.contains('*')
     }
 
-    /// A name for all that match: without its stars, and what joined them.
-    pub fn stem(&self) -> &str {
-        let stem = self.0.split('*').find(|part| !part.is_empty()).unwrap_or("all");
-        let stem = stem.trim_matches(['-', '_', '.', ':', '/', '@', ' ']);
-        if stem.is_empty() { "all" } else { stem }
-    }
-
-    /// Whether a whole name matches.
+    /// Reports whether a name matches as a whole.
     pub fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else { return self.0 == name };
         let Some(mut left) = name.strip_prefix(head) else { return false };
@@ -65,14 +53,5 @@ mod tests {
         check("a*b*c", "aXXcYYb", false);
         check("a*a", "a", false);
         check("ä*", "äö", true);
-    }
-
-    #[test]
-    fn a_stem_names_all_that_match() {
-        let check = |pattern: &str, stem: &str| assert_eq!(Pattern::new(pattern).stem(), stem);
-        check("sentinelops-*", "sentinelops");
-        check("*-web", "web");
-        check("*", "all");
-        check("app", "app");
     }
 }

@@ -1,19 +1,25 @@
-//! Which label sets are shown: at most so many, always the same, and for a while after they are gone.
+//! Limits the label sets of sessions.
 //!
-//! application_name is chosen by any client, so that without a cap a client could fill Prometheus up.
-//! Who is a member stays one while it is there: a series that comes and goes is worse than none. What
-//! finds no room is rolled up into `application="other"` of its role and database, and when even
-//! that does not fit, into one set of `other`.
+//! Any client chooses its application_name, so without a limit a client could fill Prometheus with
+//! series. A set that has been admitted stays as long as it has sessions, because a series that comes
+//! and goes is worse than none. Sets beyond the limit are rolled up into `application="other"` of their
+//! role and database, and when even those are too many, into one set of `other`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::key::SessionKey;
 
-/// A set that is gone is told as 0 in so many snapshots.
+/// Snapshots for which a vanished series is still shown, at 0. A graph then falls to 0, and `rate()` of
+/// the last scrapes has a sample to end at.
 pub(super) const RETAINED: u32 = 3;
 
-/// Which set's numbers go into which label set.
+/// The label set that each set's numbers are added to.
 pub(super) type Labels = HashMap<SessionKey, SessionKey>;
+
+/// The label set that a session's numbers are added to.
+pub(super) fn label<'l>(labels: &'l Labels, key: &'l SessionKey) -> &'l SessionKey {
+    labels.get(key).unwrap_or(key)
+}
 
 /// The label sets of a target.
 #[derive(Debug)]
@@ -26,37 +32,39 @@ pub(super) struct Series {
 
 #[derive(Debug)]
 struct Member {
-    /// Who came first stays.
+    /// The order of admission: when room gets scarce, the oldest members keep theirs.
     order: u64,
-    /// Snapshots since it was there.
+    /// The number of snapshots without sessions, up to the last one.
     missing: u32,
+    /// Whether a scan since the last snapshot has seen sessions.
     here: bool,
 }
 
 impl Series {
-    /// At most `limit` label sets, but at least one.
+    /// Allows `limit` label sets, but at least one.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), members: BTreeMap::new(), next: 0, rolled: 0 }
     }
 
-    /// Takes the sets of a scan in, and tells the label set of each.
+    /// Admits the sets of a scan, and returns the label set of each.
     pub(super) fn admit(&mut self, keys: BTreeSet<SessionKey>) -> Labels {
         let alive = self.by_seniority(keys);
-        let kept = fitting(&alive, self.limit);
-        let (kept, rest) = alive.split_at(kept);
+        let (kept, rest) = alive.split_at(fitting(&alive, self.limit));
         let pairs: BTreeSet<SessionKey> = rest.iter().map(SessionKey::rolled_up).collect();
         let fits = kept.len() + pairs.len() <= self.limit;
-        let roll = |key: &SessionKey| if fits { key.rolled_up() } else { SessionKey::others() };
         let mut labels: Labels = kept.iter().map(|key| (key.clone(), key.clone())).collect();
-        labels.extend(rest.iter().map(|key| (key.clone(), roll(key))));
-        let demoted: BTreeSet<&SessionKey> = rest.iter().collect();
-        self.members.retain(|key, _| !demoted.contains(key));
+        for key in rest {
+            let label = if fits { key.rolled_up() } else { SessionKey::others() };
+            labels.insert(key.clone(), label);
+            // A member that has lost its room would otherwise be shown twice: as itself and rolled up.
+            self.members.remove(key);
+        }
         self.rolled += u64::try_from(rest.len()).unwrap_or(u64::MAX);
         self.remember(labels.values().collect());
         labels
     }
 
-    /// Ends a snapshot: forgets who has been gone for long.
+    /// Ends a snapshot: forgets the sets that have been without sessions for too long.
     pub(super) fn age(&mut self) {
         for member in self.members.values_mut() {
             member.missing = if member.here { 0 } else { member.missing + 1 };
@@ -70,12 +78,12 @@ impl Series {
         self.members.keys()
     }
 
-    /// How many sets were rolled up, scan by scan.
+    /// The number of sets that were rolled up, added up scan by scan.
     pub(super) fn rolled(&self) -> u64 {
         self.rolled
     }
 
-    /// Members in the order in which they came, then the others by name.
+    /// Sorts members by their admission, and after them the others by name.
     fn by_seniority(&self, keys: BTreeSet<SessionKey>) -> Vec<SessionKey> {
         let mut alive: Vec<SessionKey> = keys.into_iter().collect();
         alive.sort_by_cached_key(|key| self.members.get(key).map_or(u64::MAX, |m| m.order));
@@ -91,6 +99,7 @@ impl Series {
             });
             member.here = true;
         }
+        // Sets without sessions make room for those that have some.
         while self.members.len() > self.limit {
             let gone = self.members.iter().filter(|(_, member)| !member.here);
             let Some((key, _)) = gone.max_by_key(|(_, member)| member.missing) else { return };
@@ -100,20 +109,23 @@ impl Series {
     }
 }
 
-/// How many of the sets, from the first, can be shown beside those that the rest is rolled up into.
+/// How many of the sets, from the first, can be shown beside the sets that the rest is rolled up into.
+///
+/// Goes from the last set to the first: with each set that is rolled up, one series is freed, and one
+/// is needed if it is the first of its role and database. The first count that fits keeps the most.
+/// If none fits, all but one are kept, and the rest becomes one set of `other`.
 fn fitting(alive: &[SessionKey], limit: usize) -> usize {
     if alive.len() <= limit {
         return alive.len();
     }
     let mut pairs = BTreeSet::new();
-    let mut best = None;
     for (kept, key) in alive.iter().enumerate().rev() {
         pairs.insert((&key.database, &key.user));
-        if best.is_none() && kept + pairs.len() <= limit {
-            best = Some(kept);
+        if kept + pairs.len() <= limit {
+            return kept;
         }
     }
-    best.unwrap_or(limit - 1)
+    limit - 1
 }
 
 #[cfg(test)]

@@ -1,71 +1,65 @@
-//! Which views are looked at, and how.
+//! Which views are read, and how. This is the only home of their defaults.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::application;
-use super::name::ViewName;
-use super::statements;
+use super::VIEWS;
+use super::application::ApplicationSettings;
+use super::row::ViewName;
+use super::statements::StatementsSettings;
 
-/// Which views are looked at, and how. The default is what holds without any configuration.
+/// Which views are read, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewSettings {
-    /// pg_stat_activity: connections, slow queries, applications, and with `limits` headroom.
-    pub activity: bool,
-    /// What limits connections.
-    pub limits: bool,
-    /// pg_stat_database, from PostgreSQL 14 on.
-    pub databases: bool,
-    /// pg_stat_statements; `None`: off.
-    pub statements: Option<statements::StatementsSettings>,
+    /// The views that are read, as far as the kind of target has them.
+    pub enabled: BTreeSet<ViewName>,
+    /// The options of the view `statements`.
+    pub statements: StatementsSettings,
     /// A query that runs for longer is slow: DB_MONITOR_SLOW_QUERY_THRESHOLD.
     pub slow_threshold: Duration,
-    /// A session idle in transaction for longer is a leak.
+    /// A session that is idle in transaction for longer counts as leaked.
     pub leak_threshold: Duration,
-    /// How many queries are remembered, slow ones and statements each: DB_QUERY_CACHE_SIZE.
+    /// The number of slow queries, and of statements, that are remembered: DB_QUERY_CACHE_SIZE. With 0,
+    /// neither is counted.
     pub query_cache_size: usize,
     /// Whether slow queries are shown with their texts.
     pub show_query_text: bool,
-    /// The applications whose pools are watched. Who matches several is of the first.
-    pub applications: Vec<application::ApplicationSettings>,
-    /// At most so many label sets of database, user and application.
+    /// The applications whose pools are inferred. Sessions that several select belong to the first.
+    pub applications: Vec<ApplicationSettings>,
+    /// The maximum number of label sets of database, user and application.
     pub series_limit: usize,
 }
 
 impl Default for ViewSettings {
     fn default() -> Self {
+        let enabled = VIEWS.iter().filter(|view| view.on_by_default);
         Self {
-            activity: true,
-            limits: true,
-            databases: true,
-            statements: None,
+            enabled: enabled.map(|view| view.name).collect(),
+            statements: StatementsSettings::default(),
             slow_threshold: Duration::from_secs(1),
-            leak_threshold: application::LEAK,
+            leak_threshold: Duration::from_secs(60),
             query_cache_size: 1200,
             show_query_text: false,
-            applications: vec![application::ApplicationSettings::default()],
+            applications: vec![ApplicationSettings::default()],
             series_limit: 100,
         }
     }
 }
 
 impl ViewSettings {
-    /// None at all.
+    /// The defaults, without any view.
     pub fn off() -> Self {
-        Self { activity: false, limits: false, databases: false, ..Self::default() }
+        Self { enabled: BTreeSet::new(), ..Self::default() }
     }
 
-    /// Whether a view is looked at.
-    pub fn wants(&self, view: ViewName) -> bool {
-        match view {
-            ViewName::Activity => self.activity,
-            ViewName::Limits => self.limits,
-            ViewName::Databases => self.databases,
-            ViewName::Statements => self.statements.is_some(),
-        }
+    /// The same settings, with one view more.
+    pub fn with(mut self, view: ViewName) -> Self {
+        self.enabled.insert(view);
+        self
     }
 
-    /// [`Self::series_limit`] as a statement's parameter.
-    pub fn most(&self) -> i64 {
+    /// [`Self::series_limit`] as the parameter of a LIMIT.
+    pub fn row_limit(&self) -> i64 {
         i64::try_from(self.series_limit).unwrap_or(i64::MAX)
     }
 }

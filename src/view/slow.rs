@@ -1,35 +1,39 @@
-//! Slow queries over time: each pid and start that was seen above the threshold counts once.
+//! Counts slow queries: each query that a scan saw above the threshold, once.
 //!
-//! What is counted surely: every query that runs for longer than the threshold and one sampling
-//! interval. A shorter one is counted with the chance (duration - threshold) / interval. Nothing is
-//! counted twice: when there is no room to remember one that is running, it is not counted.
+//! A query is recognized by its pid and start. Every query that runs for longer than the threshold plus
+//! one sampling interval is counted. A shorter one is counted with the probability (duration -
+//! threshold) / interval: a scan must hit it after it became slow. None is counted twice: a query that
+//! cannot be remembered is not counted, because the next scan would count it again.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::Views;
 use super::activity::SessionGroup;
 use super::key::SessionKey;
-use super::series::Labels;
+use super::series::{Labels, label};
 use crate::metrics::{Kind, Reading};
 
-/// Which slow queries were seen, and how many of each label set.
+/// The slow queries that were seen lately, and their number by label set.
 #[derive(Debug)]
 pub(super) struct SlowQueryCounter {
     capacity: usize,
+    /// The number of the last scan.
     turn: u64,
     place: u64,
-    /// By pid and start: the turn in which it was last seen, and its place among all.
+    /// By pid and start: the scan that last saw the query, and the query's place among all.
     last: HashMap<Query, Turn>,
-    /// The same, the longest unseen first.
+    /// The same, the query that has been unseen for longest first.
     order: BTreeMap<Turn, Query>,
     totals: BTreeMap<SessionKey, u64>,
 }
 
+/// Pid and start of a query.
 type Query = (i32, i64);
+/// Scan and place.
 type Turn = (u64, u64);
 
 impl SlowQueryCounter {
-    /// Remembers so many queries; 0 remembers none, so nothing is counted.
+    /// Remembers at most `capacity` queries. With 0 nothing is counted.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -41,43 +45,44 @@ impl SlowQueryCounter {
         }
     }
 
-    /// Whether anything is counted at all.
+    /// Reports whether anything is counted.
     pub(super) fn is_counting(&self) -> bool {
         self.capacity > 0
     }
 
-    /// Counts the slow queries of a scan that were not seen before.
+    /// Counts the slow queries of a scan that no scan has seen before.
     pub(super) fn count(&mut self, groups: &[SessionGroup], labels: &Labels) {
         self.turn += 1;
         let slow = groups.iter().filter_map(|group| Some((&group.key, group.slow.as_ref()?)));
         let slow: Vec<(&SessionKey, Query)> =
             slow.map(|(key, s)| (key, (s.pid, s.started))).collect();
-        // Those known are made the newest first, so that no newcomer pushes one out that still runs.
+        // Known queries are renewed first: a new one must not displace a query that still runs, which
+        // the next scan would count again.
         let (known, new): (Vec<_>, Vec<_>) =
             slow.into_iter().partition(|(_, query)| self.last.contains_key(query));
         known.into_iter().for_each(|(_, query)| self.touch(query));
         for (key, query) in new {
             if self.make_room() {
                 self.touch(query);
-                let label = labels.get(key).unwrap_or(key);
+                let label = label(labels, key);
                 *self.totals.entry(label.clone()).or_default() += 1;
             }
         }
     }
 
-    /// How many were counted for a label set.
+    /// The count of a label set.
     pub(super) fn total(&self, label: &SessionKey) -> u64 {
         self.totals.get(label).copied().unwrap_or(0)
     }
 
-    /// Forgets the counts of label sets that are not shown, when there are too many of them.
+    /// Forgets the counts of label sets that are not shown, if there are more than `most` counts.
     pub(super) fn prune(&mut self, most: usize, is_shown: impl Fn(&SessionKey) -> bool) {
         if self.totals.len() > most {
             self.totals.retain(|key, _| is_shown(key));
         }
     }
 
-    /// Makes a query the newest.
+    /// Marks a query as seen by this scan.
     fn touch(&mut self, query: Query) {
         if let Some(before) = self.last.remove(&query) {
             self.order.remove(&before);
@@ -88,7 +93,8 @@ impl SlowQueryCounter {
         self.order.insert(turn, query);
     }
 
-    /// Whether one more fits, after the one unseen for longest was forgotten if need be.
+    /// Makes room for one query by forgetting the one that has been unseen for longest. Returns false if
+    /// this scan has seen all of them.
     fn make_room(&mut self) -> bool {
         if self.last.len() < self.capacity {
             return true;
@@ -108,7 +114,7 @@ impl SlowQueryCounter {
 /// The family of the counter.
 pub(super) const READINGS: &[Reading<Views>] = &[Reading {
     name: "db_pool_server_slow_queries_total",
-    help: "Queries seen running for longer than DB_MONITOR_SLOW_QUERY_THRESHOLD. All that last a sampling interval longer are counted, shorter ones by chance.",
+    help: "Queries seen running for longer than DB_MONITOR_SLOW_QUERY_THRESHOLD, each counted once. Complete only for queries that run for the threshold plus one sampling interval (slow_query_sampling); of shorter ones only those that a scan happens to see are counted.",
     kind: Kind::Counter,
     labels: &["database", "user", "application"],
     read: |views, out| views.slow.iter().for_each(|(key, n)| out.push(key.labels(), *n)),

@@ -1,26 +1,41 @@
 //! The statements that take the most time: pg_stat_statements.
 //!
-//! Off until asked for. A statement is what the server normalizes it to, told by its queryid; what ran at
-//! top level and what ran inside of functions is summed. One that was once among the top stays shown
-//! while the server remembers it, because counters that come and go cannot be added up.
+//! Off unless configured. The server normalizes statements and gives each a queryid. What ran at top
+//! level and what ran inside of functions has the same queryid, and is summed up. A statement that was
+//! once among the top stays shown while the server remembers it, because rate() over a counter that
+//! comes and goes is wrong.
 //! <https://www.postgresql.org/docs/current/pgstatstatements.html>
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
 use super::Views;
-use super::error::{ViewError, column};
+use super::column::{ViewError, column, count, milliseconds};
+use super::extension::Extension;
+use super::memory::Digest;
+use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
 use crate::metrics::{Kind, Reading};
 
-/// How statements are told.
+/// The row of this view.
+pub const VIEW: View = View {
+    name: ViewName::new("statements"),
+    doc: "the statements that take the most time, from the extension `pg_stat_statements`",
+    since: 0,
+    on_by_default: false,
+    is_sampled: false,
+    source: ViewSource::Extension { name: "pg_stat_statements", ask, read },
+    readings: &[READINGS],
+};
+
+/// The options of this view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementsSettings {
-    /// How many are taken in, by their total time.
+    /// The number of statements that are read, those with the most total time.
     pub top: u32,
-    /// Whether their texts are told, in `_statement_info`.
+    /// Whether their texts are shown, in `_statement_info`.
     pub show_text: bool,
 }
 
@@ -30,114 +45,98 @@ impl Default for StatementsSettings {
     }
 }
 
-/// What ran, as whom, where.
+/// A normalized statement of one role in one database.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StatementId {
     /// The database's name.
     pub database: String,
     /// The role's name.
     pub user: String,
-    /// What the server calls the normalized statement.
+    /// The server's queryid.
     pub query: i64,
 }
 
-/// What a statement has cost since the server remembers it.
+/// The totals of a statement since the server's statistics were reset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatementStats {
-    /// Which one.
+    /// The statement.
     pub id: StatementId,
-    /// How often it ran.
+    /// The number of executions.
     pub calls: u64,
-    /// How long all that took.
+    /// The execution time of all of them, without planning.
     pub time: Duration,
-    /// How many rows it returned or changed.
+    /// The number of rows that they returned or changed.
     pub rows: u64,
-    /// Its normalized text, when it is to be shown.
+    /// Its normalized text; `None` unless `show_text` is on.
     pub text: Option<String>,
     /// Whether it is among the top now.
     pub is_top: bool,
 }
 
-/// Where the extension is: it can be in any schema, and in any of its versions.
-pub const EXTENSION: &str = "\
-    SELECT pg_catalog.quote_ident(n.nspname), e.extversion FROM pg_catalog.pg_extension e \
-    JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'";
+/// The statements of one reading.
+pub(super) struct Statements(pub(super) Vec<StatementStats>);
 
-/// The extension, as it is installed in the target's database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extension {
-    schema: String,
-    total: &'static str,
-}
-
-impl Extension {
-    /// Reads the row of [`EXTENSION`]; `None` when it is not installed.
-    ///
-    /// # Errors
-    /// A column that is not as expected.
-    pub fn read(rows: &[Row]) -> Result<Option<Self>, ViewError> {
-        let Some(row) = rows.first() else { return Ok(None) };
-        Ok(Some(Self::new(column(row, 0)?, column(row, 1)?)))
-    }
-
-    /// The extension's own version decides: often it is older than the server.
-    fn new(schema: String, version: &str) -> Self {
-        let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-        let version: (u32, u32) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-        let total = if version < (1, 8) { "total_time" } else { "total_exec_time" };
-        Self { schema, total }
-    }
-
-    /// The statement: the first `$1` by time, and those of `$2`.
-    pub fn sql(&self, show_text: bool) -> String {
-        let Self { schema, total } = self;
-        // Texts are in a file that the server reads as a whole, so only when they are asked for.
-        let (texts, text) = match show_text {
-            true => ("true", "left(min(s.query), 4096)"),
-            false => ("false", "NULL::text"),
-        };
-        format!(
-            "SELECT * FROM (SELECT d.datname::text, pg_catalog.pg_get_userbyid(s.userid)::text, s.queryid, \
-             sum(s.calls)::int8, sum(s.{total})::float8, sum(s.rows)::int8, {text}, \
-             row_number() OVER (ORDER BY sum(s.{total}) DESC, s.queryid) <= $1 AS is_top \
-             FROM {schema}.pg_stat_statements({texts}) s JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
-             WHERE s.queryid IS NOT NULL GROUP BY s.dbid, d.datname, s.userid, s.queryid) t \
-             WHERE t.is_top OR t.queryid = ANY ($2)"
-        )
+impl Answer for Statements {
+    fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
+        digest.views.statements = Some(digest.memory.statements.choose(self.0));
     }
 }
 
-/// For [`Extension::sql`].
-pub fn parameters<'a>(top: &'a i64, members: &'a Vec<i64>) -> [(&'a (dyn ToSql + Sync), Type); 2] {
-    [(top, Type::INT8), (members, Type::INT8_ARRAY)]
+/// Reads the top by time, and the statements that were among the top before.
+fn ask(context: &Context<'_>, extension: &Extension) -> Query {
+    let settings = &context.settings.statements;
+    let capacity = i64::try_from(context.settings.query_cache_size).unwrap_or(i64::MAX);
+    Query::new(sql(extension, settings))
+        .with(i64::from(settings.top).min(capacity), Type::INT8)
+        .with(context.memory.statements.queries(), Type::INT8_ARRAY)
 }
 
-/// Reads the statement's rows.
-///
-/// # Errors
-/// A column that is not as expected.
-pub fn read(rows: &[Row]) -> Result<Vec<StatementStats>, ViewError> {
-    rows.iter().map(statement).collect()
+fn sql(extension: &Extension, settings: &StatementsSettings) -> String {
+    let schema = &extension.schema;
+    let total = total_column(extension.version);
+    // The server keeps the texts in a file and reads all of it, so they are left out unless shown.
+    let (with_texts, text) = if settings.show_text {
+        ("true", "left(min(s.query), 4096)")
+    } else {
+        ("false", "NULL::text")
+    };
+    format!(
+        "SELECT * FROM (SELECT d.datname::text AS database, \
+         pg_catalog.pg_get_userbyid(s.userid)::text AS role, s.queryid, \
+         sum(s.calls)::int8 AS calls, sum(s.{total})::float8 AS total_ms, sum(s.rows)::int8 AS row_count, \
+         {text} AS query_text, \
+         row_number() OVER (ORDER BY sum(s.{total}) DESC, s.queryid) <= $1 AS is_top \
+         FROM {schema}.pg_stat_statements({with_texts}) s JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
+         WHERE s.queryid IS NOT NULL GROUP BY s.dbid, d.datname, s.userid, s.queryid) t \
+         WHERE t.is_top OR t.queryid = ANY ($2)"
+    )
+}
+
+/// The column with the execution time, which version 1.8 of the extension renamed.
+fn total_column(version: (u32, u32)) -> &'static str {
+    if version < (1, 8) { "total_time" } else { "total_exec_time" }
+}
+
+fn read(_: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
+    Ok(Box::new(Statements(rows.iter().map(statement).collect::<Result<_, _>>()?)))
 }
 
 fn statement(row: &Row) -> Result<StatementStats, ViewError> {
-    let count = |n| Ok(u64::try_from(column::<i64>(row, n)?).unwrap_or(0));
-    let ms: f64 = column(row, 4)?;
     Ok(StatementStats {
         id: StatementId {
-            database: column(row, 0)?,
-            user: column(row, 1)?,
-            query: column(row, 2)?,
+            database: column(row, "database")?,
+            user: column(row, "role")?,
+            query: column(row, "queryid")?,
         },
-        calls: count(3)?,
-        time: Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default(),
-        rows: count(5)?,
-        text: column(row, 6)?,
-        is_top: column(row, 7)?,
+        calls: count(row, "calls")?,
+        time: milliseconds(row, "total_ms")?,
+        rows: count(row, "row_count")?,
+        text: column(row, "query_text")?,
+        is_top: column(row, "is_top")?,
     })
 }
 
-/// Which statements are shown: without room the oldest goes, of those that are not at the top now.
+/// The statements that are shown. When there is no room, the oldest goes that is not among the top now.
 #[derive(Debug)]
 pub struct StatementMembers {
     capacity: usize,
@@ -146,12 +145,12 @@ pub struct StatementMembers {
 }
 
 impl StatementMembers {
-    /// So many at most.
+    /// Keeps at most `capacity` statements.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, since: BTreeMap::new(), next: 0 }
     }
 
-    /// What the statement asks for beside the top.
+    /// The queryids of all members, to be read beside the top.
     pub fn queries(&self) -> Vec<i64> {
         let mut queries: Vec<i64> = self.since.keys().map(|id| id.query).collect();
         queries.sort_unstable();
@@ -159,7 +158,7 @@ impl StatementMembers {
         queries
     }
 
-    /// Takes the top in, forgets what the server has forgotten, and gives those that are shown.
+    /// Adds the top, drops what the server has forgotten, and returns the statements to show.
     pub fn choose(&mut self, statements: Vec<StatementStats>) -> Vec<StatementStats> {
         let there: BTreeMap<&StatementId, &StatementStats> =
             statements.iter().map(|s| (&s.id, s)).collect();
@@ -171,8 +170,9 @@ impl StatementMembers {
             }
         }
         while self.since.len() > self.capacity {
-            let is_top = |id: &StatementId| there.get(id).is_some_and(|statement| statement.is_top);
-            let oldest = self.since.iter().min_by_key(|(id, since)| (is_top(id), **since));
+            let oldest = self.since.iter().min_by_key(|(id, since)| {
+                (there.get(id).is_some_and(|statement| statement.is_top), **since)
+            });
             let Some(id) = oldest.map(|(id, _)| id.clone()) else { break };
             self.since.remove(&id);
         }
@@ -186,31 +186,31 @@ impl StatementMembers {
 const BY_STATEMENT: &[&str] = &["database", "user", "queryid"];
 
 /// The families of statements.
-pub(super) const READINGS: &[Reading<Views>] = &[
+const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_statement_calls_total",
-        help: "How often a statement ran, for those that took the most time.",
+        help: "Executions of a statement, for the statements with the most total time.",
         kind: Kind::Counter,
         labels: BY_STATEMENT,
         read: |views, out| each(views, |labels, s| out.push(labels, s.calls)),
     },
     Reading {
         name: "db_pool_server_statement_seconds_total",
-        help: "Time that a statement ran, without planning, for those that took the most time.",
+        help: "Execution time of a statement without planning, for the statements with the most total time.",
         kind: Kind::Counter,
         labels: BY_STATEMENT,
         read: |views, out| each(views, |labels, s| out.push(labels, s.time)),
     },
     Reading {
         name: "db_pool_server_statement_rows_total",
-        help: "Rows that a statement returned or changed, for those that took the most time.",
+        help: "Rows that a statement returned or changed, for the statements with the most total time.",
         kind: Kind::Counter,
         labels: BY_STATEMENT,
         read: |views, out| each(views, |labels, s| out.push(labels, s.rows)),
     },
     Reading {
         name: "db_pool_server_statement_info",
-        help: "1, with a statement's normalized text; only when it is asked for.",
+        help: "Always 1; the label query has the statement's normalized text. Absent unless views.statements.show_text is on.",
         kind: Kind::Gauge,
         labels: &["database", "user", "queryid", "query"],
         read: |views, out| {
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_column_depends_on_the_extensions_version() {
-        let total = |version| Extension::new("public".to_owned(), version).total;
+        let total = |version| total_column(Extension::new("public".to_owned(), version).version);
         assert_eq!(
             (total("1.7"), total("1.8"), total("1.10")),
             ("total_time", "total_exec_time", "total_exec_time")

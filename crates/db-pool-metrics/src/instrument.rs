@@ -17,9 +17,10 @@ use super::Samples;
 ///
 /// Every enum that derives `strum`'s [`VariantArray`] and `IntoStaticStr` (with
 /// `#[strum(serialize_all = "snake_case")]`) has it. Its list of values is complete by construction.
+/// A set that follows from a table implements it by hand: `all` then walks the table.
 pub trait Label: Copy + 'static {
-    /// Every value of the set.
-    const ALL: &'static [Self];
+    /// Every value of the set, in the order of declaration.
+    fn all() -> impl Iterator<Item = Self>;
     /// The text of this value in a sample.
     fn label(self) -> &'static str;
 }
@@ -28,7 +29,9 @@ impl<T: VariantArray + Into<&'static str>> Label for T
 where
     T: Copy + 'static,
 {
-    const ALL: &'static [Self] = T::VARIANTS;
+    fn all() -> impl Iterator<Item = Self> {
+        T::VARIANTS.iter().copied()
+    }
 
     fn label(self) -> &'static str {
         self.into()
@@ -130,7 +133,7 @@ impl<L: Label> Counters<L> {
     /// Counters at 0 for every value of the label `name`.
     pub fn new(name: &str) -> Self {
         let vec = IntCounterVec::new(Opts::new("counters", "counters"), &[name]).expect(VALID);
-        for value in L::ALL {
+        for value in L::all() {
             vec.with_label_values(&[value.label()]);
         }
         Self(vec, PhantomData)
@@ -148,7 +151,7 @@ impl<L: Label> Counters<L> {
 
     /// The number of events so far for all values together.
     pub fn sum(&self) -> u64 {
-        L::ALL.iter().map(|value| self.count(*value)).sum()
+        L::all().map(|value| self.count(value)).sum()
     }
 
     /// Pushes the samples.

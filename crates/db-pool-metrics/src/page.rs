@@ -60,8 +60,12 @@ pub struct Rendered(Vec<String>);
 
 impl Rendered {
     /// Reads every row of the table from the subject.
-    pub fn new<T: ?Sized>(table: &[Reading<T>], subject: &T, base: &str) -> Self {
-        let lines = table.iter().map(|reading| {
+    pub fn new<'t, T: ?Sized + 't>(
+        table: impl IntoIterator<Item = &'t Reading<T>>,
+        subject: &T,
+        base: &str,
+    ) -> Self {
+        let lines = table.into_iter().map(|reading| {
             let mut out = String::new();
             (reading.read)(subject, &mut Samples::new(&mut out, reading, base));
             out
@@ -116,11 +120,14 @@ impl<'f> Page<'f> {
     }
 
     /// Adds every family of a table, with lines that were rendered before.
-    pub fn rendered<'s, T: ?Sized, I>(&mut self, table: &[Reading<T>], subjects: I)
-    where
+    pub fn rendered<'t, 's, T: ?Sized + 't, I>(
+        &mut self,
+        table: impl IntoIterator<Item = &'t Reading<T>>,
+        subjects: I,
+    ) where
         I: IntoIterator<Item = &'s Rendered> + Clone,
     {
-        for (row, reading) in table.iter().enumerate() {
+        for (row, reading) in table.into_iter().enumerate() {
             self.family("", &reading.describe(), |body| {
                 for subject in subjects.clone() {
                     body.push_str(subject.lines(row));

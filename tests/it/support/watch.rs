@@ -150,7 +150,7 @@ impl Lines {
         let filter = Filter::default();
         let mut page = Page::new(Format::Text, &filter);
         page.rendered(SNAPSHOT_READINGS, [&published.rendered]);
-        page.rendered(view::READINGS, [&published.views]);
+        page.rendered(view::readings(), [&published.views]);
         Lines(page.finish())
     }
 

@@ -157,8 +157,9 @@ async fn statements_are_counted_and_stay(version: Option<u32>) {
     run("SELECT pg_sleep(0.05)").await;
     // The same statement at top level and inside a function.
     run("SELECT pg_sleep(0.07); DO $$ BEGIN PERFORM pg_sleep(0.01); END $$").await;
-    let statements = Some(statements::StatementsSettings { top: 2, show_text: true });
-    let views = view::ViewSettings { statements, ..view::ViewSettings::default() };
+    let options = statements::StatementsSettings { top: 2, show_text: true };
+    let views = view::ViewSettings::default().with(statements::VIEW.name);
+    let views = view::ViewSettings { statements: options, ..views };
     let watch = Watch::new(settings(&cluster, views));
     let lines = watch.lines().await;
     let sleeping = |lines: &Lines| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use db_pool_exporter::pool::Reason;
 use db_pool_exporter::probe::ProbePart;
-use db_pool_exporter::view::{self, ViewName, statements};
+use db_pool_exporter::view::{self, statements};
 
 use super::builder;
 use crate::support::watch::{Lines, Privilege, Watch, failures, monitor, settings};
@@ -17,15 +17,14 @@ on_versions! {
 }
 
 fn with_statements() -> view::ViewSettings {
-    let statements = Some(statements::StatementsSettings::default());
-    view::ViewSettings { statements, ..view::ViewSettings::default() }
+    view::ViewSettings::default().with(statements::VIEW.name)
 }
 
 async fn a_missing_extension_fails_its_view_alone(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::ReadAllStats);
     let watch = Watch::new(settings(&cluster, with_statements()));
-    let missing = (ProbePart::View(ViewName::Statements), Reason::NoExtension);
+    let missing = (ProbePart::View(statements::VIEW.name), Reason::NoExtension);
     let snapshot = watch.probe().await;
     assert_eq!(failures(&snapshot), [missing]);
     assert!(snapshot.is_up());
@@ -48,12 +47,12 @@ async fn a_view_that_hangs_leaves_the_others_their_time(version: Option<u32>) {
     let lock = "BEGIN; LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE";
     admin.batch_execute(lock).await.expect("the superuser may");
     let snapshot = watch.probe().await;
-    assert_eq!(failures(&snapshot), [(ProbePart::View(ViewName::Statements), Reason::Timeout)]);
+    assert_eq!(failures(&snapshot), [(ProbePart::View(statements::VIEW.name), Reason::Timeout)]);
     assert!(snapshot.took < Duration::from_millis(1800), "{:?}", snapshot.took);
     // The statement is cancelled on the server, too.
     admin.batch_execute("ROLLBACK").await.expect("it is its own");
     let after = failures(&watch.probe().await);
-    assert_eq!(after, [(ProbePart::View(ViewName::Statements), Reason::NoExtension)]);
+    assert_eq!(after, [(ProbePart::View(statements::VIEW.name), Reason::NoExtension)]);
 }
 
 async fn a_probe_statement_that_hangs_leaves_the_views_theirs(version: Option<u32>) {

@@ -1,0 +1,71 @@
+//! The kinds of targets: one row each says how a kind is reached, asked and read.
+//!
+//! A new kind is a row here. The other rooms ask the row for what they need, never for the kind.
+
+use strum::{IntoStaticStr, VariantArray};
+
+use crate::view::{VIEWS, View};
+
+/// The kind of a target; its label is the word in the configuration and in the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub enum TargetKind {
+    /// A PostgreSQL database.
+    Postgres,
+    /// PgBouncer's console.
+    PgBouncer,
+}
+
+impl TargetKind {
+    /// The row of this kind.
+    pub fn spec(self) -> &'static KindSpec {
+        match self {
+            Self::Postgres => &POSTGRES,
+            Self::PgBouncer => &PGBOUNCER,
+        }
+    }
+}
+
+/// What the exporter needs to know of a kind of target.
+pub struct KindSpec {
+    /// The product's name, for the status page.
+    pub product: &'static str,
+    /// The database, where the URL names none; `None` for libpq's rule, the user's name.
+    pub default_database: Option<&'static str>,
+    /// The statement of the pre-ping, in the simple protocol.
+    pub ping: &'static str,
+    /// The statement of the probe, unless the target has one of its own.
+    pub default_query: &'static str,
+    /// Whether `query` in `defaults:` is for this kind too.
+    pub takes_shared_query: bool,
+    /// Whether statements run in transactions. Without them there is no write probe either.
+    pub has_transactions: bool,
+    /// Whether its views show the sessions of applications, so that one is watched by default.
+    pub shows_applications: bool,
+    /// The views that it has, in the order in which they are read.
+    pub views: &'static [&'static View],
+}
+
+const POSTGRES: KindSpec = KindSpec {
+    product: "PostgreSQL",
+    default_database: None,
+    // The cheapest round trip: the server answers an empty statement without parsing anything.
+    ping: "",
+    default_query: "SELECT 1",
+    takes_shared_query: true,
+    has_transactions: true,
+    shows_applications: true,
+    views: VIEWS,
+};
+
+/// The console takes SHOW commands alone, in the simple protocol, and no empty statement.
+const PGBOUNCER: KindSpec = KindSpec {
+    product: "PgBouncer",
+    default_database: Some("pgbouncer"),
+    ping: "SHOW VERSION",
+    default_query: "SHOW VERSION",
+    takes_shared_query: false,
+    has_transactions: false,
+    shows_applications: false,
+    views: &[],
+};

@@ -1,0 +1,262 @@
+//! Reads the views of one probe and runs its write probe, one after the other over one check-out.
+//!
+//! Each part has a transaction of its own and a fair share of the time that is left, so that one that
+//! fails or hangs takes nothing from the others: after a failure the transaction is rolled back, and
+//! after a time-out the next part gets another connection. None of this decides whether the target is
+//! up.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::Row;
+
+use super::instruments::OwnQuery;
+use super::snapshot::{Failure, ProbePart};
+use super::target::Target;
+use super::write;
+use crate::pool::{Checkout, QueryError, Reason, TransactionMode};
+use crate::view::{
+    Answer, Context, Extension, Query, View, ViewError, ViewName, ViewSource, Views,
+};
+
+/// The parts that were tried, and their results.
+pub(super) type Extras = Vec<(ProbePart, Result<(), Failure>)>;
+
+/// Reads the enabled views, then runs the write probe if it is configured.
+///
+/// `refused`: why the probe's statement just got no connection. Then no other is tried, and every part
+/// fails with this reason.
+pub(super) async fn read(
+    target: &Target,
+    deadline: Instant,
+    refused: Option<Failure>,
+) -> (Views, Extras) {
+    let mut visit = Visit { refused, ..Visit::new(target, deadline) };
+    let mut tasks: Vec<Task> = enabled(target).map(Task::View).collect();
+    if target.settings().write.is_some() && target.settings().kind.spec().has_transactions {
+        tasks.push(Task::Write);
+    }
+    visit.run(&tasks).await;
+    let views = target.remember(|memory| memory.digest(&target.settings().views, visit.answers));
+    (views, visit.extras)
+}
+
+/// Reads the sampled views alone, between two probes.
+pub(super) async fn sample(target: &Target, deadline: Instant) {
+    let mut visit = Visit::new(target, deadline);
+    let tasks: Vec<Task> = enabled(target).filter(|v| v.is_sampled).map(Task::View).collect();
+    visit.run(&tasks).await;
+    for (part, result) in &visit.extras {
+        if let Err(failure) = result {
+            target.instruments().failures.inc(*part, failure.reason);
+            tracing::debug!(target = target.name(), error = %failure.message, "sampling failed");
+        }
+    }
+    target.remember(|memory| memory.sample(visit.answers));
+}
+
+/// The views that the target's kind has and its settings enable.
+fn enabled(target: &Target) -> impl Iterator<Item = &'static View> {
+    let settings = target.settings();
+    let views = settings.kind.spec().views.iter().copied();
+    views.filter(|view| settings.views.enabled.contains(&view.name))
+}
+
+/// A part of the probe that this file can do.
+#[derive(Clone, Copy)]
+enum Task {
+    View(&'static View),
+    Write,
+}
+
+impl Task {
+    fn part(self) -> ProbePart {
+        match self {
+            Self::View(view) => ProbePart::View(view.name),
+            Self::Write => ProbePart::Write,
+        }
+    }
+
+    fn exists_in(self, major: Option<u32>) -> bool {
+        match self {
+            Self::View(view) => view.exists_in(major),
+            Self::Write => true,
+        }
+    }
+}
+
+/// The parts that are done so far, and the connection that goes from one to the next.
+struct Visit<'t> {
+    target: &'t Target,
+    deadline: Instant,
+    connection: Option<Checkout>,
+    /// Why there is no connection: then nothing more is tried.
+    refused: Option<Failure>,
+    answers: Vec<Box<dyn Answer>>,
+    extras: Extras,
+}
+
+impl<'t> Visit<'t> {
+    fn new(target: &'t Target, deadline: Instant) -> Self {
+        Self {
+            target,
+            deadline,
+            connection: None,
+            refused: None,
+            answers: Vec::new(),
+            extras: Vec::new(),
+        }
+    }
+
+    async fn run(&mut self, tasks: &[Task]) {
+        for (n, task) in tasks.iter().enumerate() {
+            self.part(*task, tasks.len() - n).await;
+        }
+        if let Some(connection) = self.connection.take() {
+            connection.release(self.share(1)).await;
+        }
+    }
+
+    /// An equal share of the time until the deadline, for each of the parts that are left.
+    fn share(&self, left: usize) -> Duration {
+        let all = self.deadline.saturating_duration_since(Instant::now());
+        let share = all / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+        self.target.settings().command_timeout.map_or(share, |command| command.min(share))
+    }
+
+    async fn part(&mut self, task: Task, left: usize) {
+        let start = Instant::now();
+        let result = match self.connected().await {
+            Ok(connection) if !task.exists_in(major(&connection.server().version)) => {
+                self.connection = Some(connection);
+                return;
+            }
+            Ok(connection) => {
+                let limit = self.share(left);
+                // A time-out drops the check-out in the middle of its statement: it is cancelled on the
+                // server, and the connection closed.
+                let end = timeout(limit, self.attempt(task, connection, limit)).await;
+                end.unwrap_or_else(|_| Err(QueryError::Timeout { limit }.into()))
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Task::View(view) = task {
+            self.target.instruments().views.observe(view.name, start.elapsed());
+        }
+        self.extras.push((task.part(), result));
+    }
+
+    /// Does a part, and keeps the connection if it can still be used.
+    async fn attempt(
+        &mut self,
+        task: Task,
+        mut connection: Checkout,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let result = match task {
+            Task::View(view) => self.view(view, &mut connection, limit).await,
+            Task::Write => write::once(self.target, &mut connection, limit).await,
+        };
+        let has_timed_out = matches!(&result, Err(failure) if failure.reason == Reason::Timeout);
+        if !has_timed_out && connection.rollback(limit).await.is_ok() {
+            self.connection = Some(connection);
+        }
+        result
+    }
+
+    async fn connected(&mut self) -> Result<Checkout, Failure> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        if let Some(failure) = &self.refused {
+            return Err(failure.clone());
+        }
+        let limit = self.target.settings().schedule.timeout;
+        let result = match timeout_at(self.deadline, self.target.pool().check_out()).await {
+            Ok(result) => result.map_err(Failure::from),
+            Err(_) => Err(Failure::deadline(limit)),
+        };
+        result.inspect_err(|failure| self.refused = Some(failure.clone()))
+    }
+
+    async fn view(
+        &mut self,
+        view: &View,
+        connection: &mut Checkout,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        if self.target.settings().kind.spec().has_transactions {
+            connection.begin(TransactionMode::ReadOnly, limit).await?;
+        }
+        let answer = match &view.source {
+            ViewSource::Sql { ask, read } => {
+                let query = self.in_context(ask);
+                let rows = self.send(view.name, &query, connection, limit).await?;
+                self.in_context(|context| read(context, &rows))?
+            }
+            ViewSource::Extension { name, ask, read } => {
+                let find = Extension::find(name);
+                let rows = connection.query(&find.sql, &find.parameters(), limit).await?;
+                let extension = Extension::read(name, &rows)?;
+                let query = self.in_context(|context| ask(context, &extension));
+                let rows = self.send(view.name, &query, connection, limit).await;
+                let rows = rows.map_err(extension_failure)?;
+                self.in_context(|context| read(context, &rows))?
+            }
+        };
+        self.answers.push(answer);
+        Ok(())
+    }
+
+    /// Sends a view's statement, and counts it with the exporter's own statements.
+    async fn send(
+        &self,
+        name: ViewName,
+        query: &Query,
+        connection: &mut Checkout,
+        limit: Duration,
+    ) -> Result<Vec<Row>, QueryError> {
+        let sent = Instant::now();
+        let rows = connection.query(&query.sql, &query.parameters(), limit).await?;
+        let took = sent.elapsed();
+        let instruments = self.target.instruments();
+        instruments.queries.observe(OwnQuery::View(name), took);
+        if took > self.target.settings().slow_threshold {
+            instruments.slow.inc(OwnQuery::View(name));
+        }
+        Ok(rows)
+    }
+
+    fn in_context<T>(&self, with: impl FnOnce(&Context<'_>) -> T) -> T {
+        let pool = self.target.pool();
+        let own_pids = pool.connector().budget().pids();
+        let own_open = pool.state().open;
+        let settings = &self.target.settings().views;
+        self.target
+            .remember(|memory| with(&Context { settings, memory, own_pids: &own_pids, own_open }))
+    }
+}
+
+/// The server's major version, read as libpq does: from the text that the server reports at login, so
+/// that it is known before any view was read. `None` where the text does not begin with a number.
+fn major(version: &str) -> Option<u32> {
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// An extension can be installed in the database although its library was not loaded when the server
+/// started. Its functions then fail with 55000, object_not_in_prerequisite_state.
+fn extension_failure(error: QueryError) -> Failure {
+    let is_unloaded = error.sqlstate() == Some("55000");
+    let failure = Failure::from(error);
+    if is_unloaded { Failure { reason: Reason::NoExtension, ..failure } } else { failure }
+}
+
+impl From<ViewError> for Failure {
+    fn from(error: ViewError) -> Self {
+        let reason = match error {
+            ViewError::NoExtension(_) => Reason::NoExtension,
+            ViewError::NoRow | ViewError::Column { .. } => Reason::Other,
+        };
+        Self { reason, message: error.to_string(), phase: None }
+    }
+}

@@ -1,0 +1,190 @@
+//! Who is connected, and what the sessions do: one scan of pg_stat_activity.
+//!
+//! The scan costs the server 4 to 7 microseconds a session, so there is one a probe, and everything
+//! else is derived from its rows. Sessions that are alike come as one row. A session with a slow query
+//! has a row of its own, so that the query can be recognized at the next scan. The statement uses
+//! clock_timestamp() rather than now(), because now() is the start of our own transaction: a statement
+//! that began after it would have a negative age.
+//! <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW>
+
+mod sessions;
+mod state;
+mod waits;
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+pub use sessions::{Activity, RunningQuery, SessionStats};
+pub use state::SessionState;
+pub(super) use waits::Waits;
+
+use super::column::{ViewError, age, column, count};
+use super::key::SessionKey;
+use super::memory::{Digest, Memory};
+use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
+use super::slow;
+
+/// The row of this view.
+pub const VIEW: View = View {
+    name: ViewName::new("activity"),
+    doc: "client sessions by state, user and application, from `pg_stat_activity`; slow queries, the applications' pools and (with `limits`) the headroom follow from it",
+    since: 0,
+    on_by_default: true,
+    is_sampled: true,
+    source: ViewSource::Sql { ask, read },
+    readings: &[sessions::READINGS, slow::READINGS],
+};
+
+/// The `application_name` of the exporter's own connections.
+pub const EXPORTER_NAME: &str = "db_pool_exporter";
+
+/// Sessions that are alike, or one whose query is slow: a row of the scan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionGroup {
+    /// Their database, user and application_name.
+    pub key: SessionKey,
+    /// Whether they are in the database that the exporter is connected to.
+    pub own_database: bool,
+    /// Whether they have the role that the exporter has.
+    pub own_role: bool,
+    /// What they do.
+    pub state: SessionState,
+    /// The wait_event_type of active sessions; `None` for those that do not wait.
+    pub waits_for: Option<String>,
+    /// The number of sessions.
+    pub sessions: u64,
+    /// The age of the oldest transaction.
+    pub transaction: Option<Duration>,
+    /// The age of the oldest query of the active sessions.
+    pub query: Option<Duration>,
+    /// The longest time that one of them has been idle in transaction.
+    pub idle_in_transaction: Option<Duration>,
+    /// The number of sessions that are idle in transaction beyond the leak threshold.
+    pub leaked: u64,
+    /// The slow query, in a row of its own.
+    pub slow: Option<SlowQuery>,
+}
+
+/// A query that is still running and started longer ago than the threshold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowQuery {
+    /// The process id of its backend.
+    pub pid: i32,
+    /// Its start in microseconds since 1970, by the server's clock. With the pid it identifies the query.
+    pub started: i64,
+    /// The wait_event of its backend.
+    pub wait_event: Option<String>,
+    /// Its text; `None` unless `show_query_text` is on.
+    pub text: Option<String>,
+}
+
+/// The rows of one scan.
+pub(super) struct Scan {
+    pub(super) groups: Vec<SessionGroup>,
+    /// Open connections of the exporter's own pool, which the scan leaves out.
+    pub(super) own_open: u64,
+}
+
+impl Scan {
+    /// Client connections on the server, the exporter's own included.
+    pub(super) fn used(&self) -> u64 {
+        self.groups.iter().map(|group| group.sessions).sum::<u64>() + self.own_open
+    }
+}
+
+impl Answer for Scan {
+    fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
+        let Digest { settings, memory, views, scan } = digest;
+        let labels = memory.take(&self.groups);
+        memory.series.age();
+        views.activity = Some(Activity::new(&self, &labels, memory));
+        let Memory { applications, series, dropped, .. } = memory;
+        let members = series.members().collect();
+        views.applications =
+            applications.update(settings, &self.groups, &labels, &members, dropped);
+        *scan = Some(*self);
+    }
+
+    fn sample(self: Box<Self>, memory: &mut Memory) {
+        memory.take(&self.groups);
+    }
+}
+
+fn ask(context: &Context<'_>) -> Query {
+    let text = if context.settings.show_query_text {
+        "max(CASE WHEN s.slow_pid IS NOT NULL THEN left(s.query, 4096) END)"
+    } else {
+        "NULL::text"
+    };
+    // EXTRACT returns numeric since 14, hence the casts. Without pg_read_all_stats, backend_type of
+    // other roles' sessions is NULL; background workers among those have no role.
+    let sql = format!(
+        "SELECT s.database, s.role, s.application, s.own_database, s.own_role, s.state, s.waits_for, \
+         s.slow_pid, count(*)::int8 AS sessions, \
+         max(extract(epoch FROM s.clock - s.xact_start))::float8 AS transaction_age, \
+         max(CASE WHEN s.state = 'active' THEN extract(epoch FROM s.clock - s.query_start) END)::float8 AS query_age, \
+         max(CASE WHEN s.state LIKE 'idle in%' THEN extract(epoch FROM s.clock - s.state_change) END)::float8 AS idle_age, \
+         count(*) FILTER (WHERE s.state LIKE 'idle in%' AND s.state_change < s.clock - $2 * interval '1 second')::int8 AS leaked, \
+         (extract(epoch FROM max(s.query_start)) * 1000000)::int8 AS started, \
+         max(s.wait_event) AS wait_event, {text} AS query_text \
+         FROM (SELECT a.datname::text AS database, a.usename::text AS role, \
+         a.application_name::text AS application, \
+         coalesce(a.datname = pg_catalog.current_database(), false) AS own_database, \
+         coalesce(a.usename = session_user, false) AS own_role, a.state::text AS state, \
+         CASE WHEN a.state = 'active' THEN a.wait_event_type::text END AS waits_for, \
+         a.wait_event::text AS wait_event, a.query, \
+         CASE WHEN a.state = 'active' AND a.query_start < pg_catalog.clock_timestamp() - $1 * interval '1 second' \
+         THEN a.pid END AS slow_pid, a.xact_start, a.query_start, a.state_change, \
+         pg_catalog.clock_timestamp() AS clock FROM pg_catalog.pg_stat_activity a \
+         WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.pid <> ALL ($3) \
+         AND (a.backend_type = 'client backend' \
+         OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL))) s \
+         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
+    );
+    Query::new(sql)
+        .with(context.settings.slow_threshold.as_secs_f64(), Type::FLOAT8)
+        .with(context.settings.leak_threshold.as_secs_f64(), Type::FLOAT8)
+        .with(context.own_pids.to_vec(), Type::INT4_ARRAY)
+}
+
+fn read(context: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
+    let groups = rows.iter().map(group).collect::<Result<_, _>>()?;
+    Ok(Box::new(Scan { groups, own_open: context.own_open }))
+}
+
+fn group(row: &Row) -> Result<SessionGroup, ViewError> {
+    Ok(SessionGroup {
+        key: SessionKey {
+            database: name(row, "database")?,
+            user: name(row, "role")?,
+            application: name(row, "application")?,
+        },
+        own_database: column(row, "own_database")?,
+        own_role: column(row, "own_role")?,
+        state: SessionState::parse(column(row, "state")?),
+        waits_for: column(row, "waits_for")?,
+        sessions: count(row, "sessions")?,
+        transaction: age(row, "transaction_age")?,
+        query: age(row, "query_age")?,
+        idle_in_transaction: age(row, "idle_age")?,
+        leaked: count(row, "leaked")?,
+        slow: slow_query(row)?,
+    })
+}
+
+fn slow_query(row: &Row) -> Result<Option<SlowQuery>, ViewError> {
+    let Some(pid) = column(row, "slow_pid")? else { return Ok(None) };
+    Ok(Some(SlowQuery {
+        pid,
+        started: column::<Option<i64>>(row, "started")?.unwrap_or_default(),
+        wait_event: column(row, "wait_event")?,
+        text: column(row, "query_text")?,
+    }))
+}
+
+/// A name; empty where the server has none, as for a session that is still starting.
+fn name(row: &Row, column_name: &'static str) -> Result<String, ViewError> {
+    Ok(column::<Option<&str>>(row, column_name)?.unwrap_or_default().to_owned())
+}

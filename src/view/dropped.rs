@@ -1,0 +1,62 @@
+//! Counts the label sets that found no room.
+
+use std::collections::BTreeMap;
+
+use strum::{IntoStaticStr, VariantArray};
+
+use super::Views;
+use crate::metrics::{Kind, Label, Reading};
+
+/// A family whose number of label sets is limited; the label `family`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+pub enum CappedFamily {
+    /// `db_pool_server_connections`, and all that have its label sets.
+    #[strum(serialize = "db_pool_server_connections")]
+    Server,
+    /// `db_pool_app_active_connections`, and all that have its label sets.
+    #[strum(serialize = "db_pool_app_active_connections")]
+    Applications,
+    /// `db_pool_server_sessions_total`, and all that have its label sets.
+    #[strum(serialize = "db_pool_server_sessions_total")]
+    Databases,
+    /// `db_pool_server_role_connection_limit`, and all that have its label sets.
+    #[strum(serialize = "db_pool_server_role_connection_limit")]
+    Roles,
+}
+
+/// How many label sets found no room, by family, since the target was started.
+#[derive(Debug)]
+pub(super) struct Dropped(BTreeMap<CappedFamily, u64>);
+
+impl Dropped {
+    /// Every family at 0, so that `increase()` sees the first event.
+    pub(super) fn new() -> Self {
+        Self(CappedFamily::all().map(|family| (family, 0)).collect())
+    }
+
+    /// Adds the label sets that one reading left out.
+    pub(super) fn add(&mut self, family: CappedFamily, sets: u64) {
+        *self.0.entry(family).or_default() += sets;
+    }
+
+    /// Takes over a total that is counted elsewhere.
+    pub(super) fn set(&mut self, family: CappedFamily, total: u64) {
+        self.0.insert(family, total);
+    }
+
+    /// The counts, for a snapshot.
+    pub(super) fn totals(&self) -> Vec<(CappedFamily, u64)> {
+        self.0.iter().map(|(family, sets)| (*family, *sets)).collect()
+    }
+}
+
+/// The family of the counter.
+pub(super) const READINGS: &[Reading<Views>] = &[Reading {
+    name: "db_pool_exporter_series_dropped_total",
+    help: "Label sets beyond series_limit, added up reading by reading. Those of db_pool_server_connections are summed up under application=\"other\"; those of the other families are left out.",
+    kind: Kind::Counter,
+    labels: &["family"],
+    read: |views, out| {
+        views.dropped.iter().for_each(|(family, sets)| out.push([family.label()], *sets));
+    },
+}];
