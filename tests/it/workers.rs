@@ -1,8 +1,12 @@
 //! The application processes of the tests: their pools obey the commands, and the server confirms it.
 
+use std::net::Ipv4Addr;
+
 use crate::support::bouncer;
-use crate::support::pools::{ROLE, sessions};
+use crate::support::forwarder::Forwarder;
+use crate::support::pools::{ROLE, SOON, sessions};
 use crate::support::postgres::Cluster;
+use crate::support::wait_for;
 use crate::support::workers::{Library, Plan, PoolStatus, Worker, cluster};
 
 fn state(cluster: &Cluster, state: &str) -> u64 {
@@ -34,7 +38,7 @@ fn a_queue_pool_holds_waits_and_closes_what_is_above_its_size() {
         worker.wait("the waiters have theirs", |now| *now == status(7, 8, 0));
         assert_eq!(sessions(&cluster), 8, "{library:?}");
         drop(worker);
-        crate::support::wait_for("its sessions to end", crate::support::pools::SOON, || {
+        wait_for("its sessions to end", SOON, || {
             cluster
                 .psql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
             (sessions(&cluster) == 0).then_some(())
@@ -78,11 +82,22 @@ fn each_process_may_have_an_address_of_its_own() {
 }
 
 #[test]
+fn a_forwarder_leads_new_connections_elsewhere_and_leaves_the_old_ones() {
+    let [old, new] = [0, 1].map(|_| cluster(Cluster::builder()));
+    let forwarder = Forwarder::start(Ipv4Addr::LOCALHOST, old.port());
+    let mut worker = Worker::start(&old, Plan { port: Some(forwarder.port()), ..Plan::USUAL });
+    worker.tell("hold 1");
+    forwarder.turn_to(new.port());
+    worker.tell("hold 2");
+    assert_eq!((sessions(&old), sessions(&new)), (1, 2));
+}
+
+#[test]
 fn a_load_from_a_seed_leaves_a_trace_and_ends_with_an_idle_pool() {
     for library in [Library::Asyncpg, Library::Psycopg] {
         let cluster = cluster(Cluster::builder());
         let mut worker = Worker::start(&cluster, Plan { library, ..Plan::USUAL });
-        worker.tell("load 40 0.1 7");
+        worker.tell("load 39.5 0.1 7");
         worker.wait("a busy pool", |now| now.out >= 3);
         let ended = worker.tell("stop");
         assert_eq!((ended.out, ended.waiting), (0, 0), "{library:?}");
@@ -109,5 +124,7 @@ fn eight_clients_share_three_connections_behind_pgbouncer() {
     }
     // SQLAlchemy counts a connection as checked out that waits inside of PgBouncer.
     assert_eq!(in_transaction, 8);
-    assert_eq!(sessions(&cluster), 3);
+    // It opens them one after the other.
+    wait_for("three sessions", SOON, || (sessions(&cluster) == 3).then_some(()));
+    assert_eq!(state(&cluster, "idle in transaction"), 3);
 }

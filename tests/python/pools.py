@@ -204,7 +204,7 @@ class Process:
             await asyncio.sleep(STEP)
 
     async def obey(self, command, words):
-        n = int(words[0]) if words else 0
+        n = int(words[0]) if words and command != "load" else 0
         if command == "warm":
             connections = await asyncio.gather(*(self.take("SELECT 1") for _ in range(n)))
             await asyncio.gather(*(self.pool.give(connection) for connection in connections))

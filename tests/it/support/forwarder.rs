@@ -5,6 +5,8 @@
 //! sees one client address for each process, as it does with processes on several machines.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::io::copy_bidirectional;
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// A running forwarder; dropping it closes all its connections.
 pub(crate) struct Forwarder {
     port: u16,
+    server: Arc<AtomicU16>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -26,14 +29,20 @@ impl Forwarder {
         let own = listener.local_addr().expect("it is bound").port();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let server = Arc::new(AtomicU16::new(port));
+        let turned = Arc::clone(&server);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime
                 .expect("a runtime")
-                .block_on(stopped.run_until_cancelled(serve(listener, source, server)));
+                .block_on(stopped.run_until_cancelled(serve(listener, source, turned)));
         });
-        Forwarder { port: own, stop, thread: Some(thread) }
+        Forwarder { port: own, server, stop, thread: Some(thread) }
+    }
+
+    /// Leads new connections to another port of 127.0.0.1; those that are open stay where they are.
+    pub(crate) fn turn_to(&self, port: u16) {
+        self.server.store(port, Ordering::Relaxed);
     }
 
     /// The port of 127.0.0.1 on which it listens.
@@ -49,10 +58,11 @@ impl Drop for Forwarder {
     }
 }
 
-async fn serve(listener: TcpListener, source: Ipv4Addr, server: SocketAddr) {
+async fn serve(listener: TcpListener, source: Ipv4Addr, server: Arc<AtomicU16>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("it does not block");
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(forward(client, source, server));
+        let port = server.load(Ordering::Relaxed);
+        tokio::spawn(forward(client, source, (Ipv4Addr::LOCALHOST, port).into()));
     }
 }
 
