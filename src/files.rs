@@ -6,7 +6,7 @@
 //! one thread, however often it is asked for.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -72,7 +73,15 @@ impl Default for FileReader {
     }
 }
 
-type Outcome = Result<Vec<u8>, FileError>;
+/// A file's content, and what the file system says of its owner and permissions.
+pub struct Content {
+    /// The bytes, overwritten when dropped.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Of the very file that was read.
+    pub metadata: Metadata,
+}
+
+type Outcome = Result<Content, FileError>;
 
 impl FileReader {
     /// Creates a reader that waits at most `timeout` for each file.
@@ -91,21 +100,42 @@ impl FileReader {
     ///
     /// # Errors
     /// See [`FileError`].
-    pub fn read(&self, path: &Path, largest: u64) -> Outcome {
+    pub fn read(&self, path: &Path, largest: u64) -> Result<Vec<u8>, FileError> {
+        self.read_with_metadata(path, largest)
+            .map(|mut content| std::mem::take(&mut *content.bytes))
+    }
+
+    /// Reads a file and its metadata; blocks like [`Self::read`].
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub fn read_with_metadata(&self, path: &Path, largest: u64) -> Outcome {
         let (sender, receiver) = mpsc::channel();
         self.start(path, largest, move |outcome| drop(sender.send(outcome)))?;
         receiver.recv_timeout(self.timeout).unwrap_or(Err(FileError::TimedOut(self.timeout)))
+    }
+
+    /// Reports whether there is a file, whatever its size; blocks like [`Self::read`].
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub fn exists(&self, path: &Path) -> Result<bool, FileError> {
+        match self.read(path, 0) {
+            Ok(_) | Err(FileError::TooLarge(_)) => Ok(true),
+            Err(FileError::Io(std::io::ErrorKind::NotFound)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a file of at most `largest` bytes without blocking the runtime.
     ///
     /// # Errors
     /// See [`FileError`].
-    pub async fn read_async(&self, path: &Path, largest: u64) -> Outcome {
+    pub async fn read_async(&self, path: &Path, largest: u64) -> Result<Vec<u8>, FileError> {
         let (sender, receiver) = oneshot::channel();
         self.start(path, largest, move |outcome| drop(sender.send(outcome)))?;
         match tokio::time::timeout(self.timeout, receiver).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(outcome)) => outcome.map(|mut content| std::mem::take(&mut *content.bytes)),
             Ok(Err(_)) | Err(_) => Err(FileError::TimedOut(self.timeout)),
         }
     }
@@ -176,16 +206,20 @@ fn read_regular(path: &Path, largest: u64) -> Outcome {
     if !metadata.is_file() {
         return Err(FileError::NotRegular);
     }
-    let mut content = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     // One byte more than allowed, because a file of /proc has no length and others can grow meanwhile.
-    file.take(largest.saturating_add(1)).read_to_end(&mut content).map_err(io)?;
-    if u64::try_from(content.len()).unwrap_or(u64::MAX) > largest {
+    file.take(largest.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > largest {
         return Err(FileError::TooLarge(largest));
     }
-    Ok(content)
+    Ok(Content { bytes, metadata })
 }
 
-fn secret(content: Vec<u8>) -> Result<Secret, FileError> {
+/// Takes bytes for a secret, without one line break at their end.
+///
+/// # Errors
+/// [`FileError::NotText`] or [`FileError::Empty`].
+pub fn secret(content: Vec<u8>) -> Result<Secret, FileError> {
     // Kept as a secret from here on, so that the buffer is overwritten.
     let content = Secret::new(String::from_utf8(content).map_err(|_| FileError::NotText)?);
     let text = content.reveal();
@@ -239,6 +273,8 @@ mod tests {
             ("a\n", Ok("a")),
             (" a \n\n", Ok(" a \n")),
             ("a\r\n", Ok("a")),
+            ("a\r", Ok("a\r")),
+            ("", Err(FileError::Empty)),
             ("\n", Err(FileError::Empty)),
         ] {
             std::fs::write(&path, content).unwrap();
@@ -249,6 +285,11 @@ mod tests {
                 "{content:?}"
             );
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_no_secret() {
+        assert!(matches!(secret(b"\xff".to_vec()), Err(FileError::NotText)));
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
-//! A connection that was checked out, and the statements that go over it.
+//! A connection that is checked out, and its statements.
 //!
-//! Only the extended protocol without a name (`query_typed`) and the simple one are used: behind
-//! PgBouncer a named prepared statement meets another server connection. A statement that takes too
-//! long is cancelled on the server, and its connection thrown away: its answer is still under way.
+//! Only unnamed statements of the extended protocol (`query_typed`) and the simple protocol are used:
+//! behind PgBouncer, a named prepared statement can be executed on another server connection than it
+//! was prepared on. A statement over its time limit is cancelled on the server, and its connection is
+//! discarded, because its answer may still arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +16,21 @@ use tracing::{debug, info};
 
 use super::Pool;
 use super::error::QueryError;
-use super::login::Backend;
+use super::inspect::AnswerLimit;
+use super::login::{Backend, Live};
 use super::manager::Manager;
 use super::tls::{Context, Established};
-use crate::metrics::{CloseReason, GaugeGuard};
+use crate::metrics::{CloseReason, GaugeGuard, Reason};
 
 /// How long a cancel request may take.
 const CANCEL: Duration = Duration::from_secs(2);
 
-/// What a transaction may do.
+/// The mode of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionMode {
-    /// Look only.
+    /// It can only read.
     ReadOnly,
-    /// What the server lets everybody do: change as well, unless it is read-only.
+    /// The server's default: it can write, unless the server is read-only.
     ReadWrite,
 }
 
@@ -36,22 +38,22 @@ impl TransactionMode {
     fn begin(self) -> &'static str {
         match self {
             Self::ReadOnly => "BEGIN READ ONLY",
-            // READ WRITE would pass over default_transaction_read_only, and no application says it.
+            // READ WRITE would override default_transaction_read_only, and applications do not say it.
             Self::ReadWrite => "BEGIN",
         }
     }
 }
 
-/// A checked-out connection. It goes back when dropped; one that is dropped in the middle of a
-/// statement or a transaction is closed instead.
+/// A checked-out connection. It goes back to the pool when dropped; dropped in the middle of a
+/// statement or a transaction, it is closed instead.
 pub struct Checkout {
     pool: Arc<Pool>,
     slot: Option<bb8::PooledConnection<'static, Manager>>,
-    server: Backend,
+    backend: Backend,
     since: Instant,
     /// A statement has been sent, and its answer has not come.
     running: bool,
-    /// A transaction is open, or nobody knows whether one is.
+    /// A transaction may be open.
     unfinished: bool,
     _active: GaugeGuard,
     _permit: OwnedSemaphorePermit,
@@ -61,19 +63,23 @@ impl Checkout {
     pub(super) fn new(
         pool: Arc<Pool>,
         slot: bb8::PooledConnection<'static, Manager>,
-        server: Backend,
+        backend: Backend,
         permit: OwnedSemaphorePermit,
         took: Duration,
     ) -> Self {
         let active = pool.gauges.active.inc_guard();
         if pool.limits.echo {
-            info!(pid = server.pid, took_ms = took.as_secs_f64() * 1e3, "checked out a connection");
+            info!(
+                pid = backend.pid,
+                took_ms = took.as_secs_f64() * 1e3,
+                "checked out a connection"
+            );
         }
         let since = Instant::now();
         Self {
             pool,
             slot: Some(slot),
-            server,
+            backend,
             since,
             running: false,
             unfinished: false,
@@ -82,12 +88,23 @@ impl Checkout {
         }
     }
 
-    /// What the connection knows of its server.
+    /// The server's side of the connection.
     pub fn server(&self) -> &Backend {
-        &self.server
+        &self.backend
     }
 
-    /// Opens a transaction in which the server limits each statement too.
+    /// Limits the answers of the statements that follow, which is [`AnswerLimit::VIEW`] otherwise.
+    /// An answer above it closes the connection.
+    pub fn limit_answers(&mut self, limit: AnswerLimit) {
+        self.live().wire.set_limit(limit);
+    }
+
+    fn live(&mut self) -> &Live {
+        let slot = self.slot.as_mut().expect("a check-out has its slot until it is dropped");
+        &slot.open().expect("a check-out is made of an open slot").live
+    }
+
+    /// Begins a transaction in which the server enforces the limit of each statement too.
     ///
     /// # Errors
     /// As [`Checkout::query`].
@@ -106,7 +123,7 @@ impl Checkout {
         Ok(())
     }
 
-    /// Ends the transaction and keeps what it did.
+    /// Commits the transaction.
     ///
     /// # Errors
     /// As [`Checkout::query`].
@@ -116,10 +133,10 @@ impl Checkout {
         Ok(())
     }
 
-    /// Runs a statement whose parameters' types are given: nothing is prepared.
+    /// Runs a statement whose parameter types are given, so that nothing has to be prepared.
     ///
     /// # Errors
-    /// After `limit`, when the statement has been cancelled on the server; or what the server says.
+    /// After `limit`, when the statement is cancelled on the server; or the server's error.
     pub async fn query(
         &mut self,
         sql: &str,
@@ -129,7 +146,7 @@ impl Checkout {
         self.run(sql, limit, async |client| client.query_typed(sql, parameters).await).await
     }
 
-    /// Runs statements in the simple protocol.
+    /// Runs statements with the simple protocol.
     ///
     /// # Errors
     /// As [`Checkout::query`].
@@ -141,7 +158,7 @@ impl Checkout {
         self.run(sql, limit, async |client| client.simple_query(sql).await).await
     }
 
-    /// Ends the transaction, if one is open, and undoes what it did.
+    /// Rolls the transaction back, if one is open.
     ///
     /// # Errors
     /// As [`Checkout::query`].
@@ -153,10 +170,10 @@ impl Checkout {
         Ok(())
     }
 
-    /// Gives the connection back, after a ROLLBACK if a transaction is open.
+    /// Returns the connection to the pool, after a ROLLBACK if a transaction is open.
     pub async fn release(mut self, limit: Duration) {
         if !self.running {
-            // What could not be ended is closed when it is dropped.
+            // A transaction that cannot be ended closes the connection on drop.
             let _ = self.rollback(limit).await;
         }
     }
@@ -168,24 +185,28 @@ impl Checkout {
         work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
     ) -> Result<T, QueryError> {
         if self.pool.limits.echo_statements {
-            info!(pid = self.server.pid, sql, "statement");
+            info!(pid = self.backend.pid, sql, "statement");
         }
-        let slot = self.slot.as_mut().expect("a check-out has its slot until it is dropped");
-        let client = &slot.open().expect("a check-out is made of an open slot").live.client;
         self.running = true;
-        let Ok(result) = timeout(limit, work(client)).await else {
+        let live = self.live();
+        let Ok(result) = timeout(limit, work(&live.client)).await else {
             // Dropping the check-out cancels the statement and closes the connection.
             return Err(QueryError::Timeout { limit });
         };
+        let is_closed = live.client.is_closed();
+        let error = match result {
+            Ok(answer) => {
+                self.running = false;
+                return Ok(answer);
+            }
+            Err(error) => QueryError::new(&error, live.wire.refusal()),
+        };
         self.running = false;
-        if result.is_err() && client.is_closed() {
+        if is_closed {
             self.pool.manager.invalidate();
         }
-        result.map_err(|error| match error.code().map(tokio_postgres::error::SqlState::code) {
-            // statement_timeout or lock_timeout: the server was quicker than we.
-            Some("57014" | "55P03") => QueryError::Timeout { limit },
-            _ => QueryError::Server(error),
-        })
+        // statement_timeout or lock_timeout ran out before our own limit.
+        Err(if error.reason() == Reason::Timeout { QueryError::Timeout { limit } } else { error })
     }
 }
 
@@ -196,16 +217,18 @@ impl Drop for Checkout {
         self.pool.instruments.times.usage.observe(used);
         if self.pool.limits.echo {
             info!(
-                pid = self.server.pid,
+                pid = self.backend.pid,
                 used_ms = used.as_secs_f64() * 1e3,
                 "checked in a connection"
             );
         }
         if let Some(mut slot) = self.slot.take() {
-            if let (true, Ok(open)) = (self.running, slot.open()) {
+            if self.running
+                && let Ok(open) = slot.open()
+            {
                 let token = open.live.client.cancel_token();
                 let context = open.live.context.clone();
-                self.pool.connector().spawn(cancel(token, self.server.clone(), context));
+                self.pool.connector().spawn(cancel(token, self.backend.clone(), context));
             }
             if self.running || self.unfinished {
                 slot.close(CloseReason::Broken);
@@ -215,19 +238,19 @@ impl Drop for Checkout {
     }
 }
 
-/// Asks the server to end the statement that runs on this connection, encrypted if that is. A request
-/// has no answer.
-async fn cancel(token: CancelToken, server: Backend, context: Option<Arc<Context>>) {
+/// Asks the server to cancel the statement that runs on this connection, encrypted if the connection
+/// is. The server does not answer such a request.
+async fn cancel(token: CancelToken, backend: Backend, context: Option<Arc<Context>>) {
     let request = async {
-        let mut stream = server.peer.stream().await.map_err(|e| e.to_string())?;
+        let mut stream = backend.peer.stream().await.map_err(|e| e.to_string())?;
         if let Some(context) = context {
             stream = context.secure(stream).await.map_err(|e| e.to_string())?;
         }
         token.cancel_query_raw(stream, Established(None)).await.map_err(|e| e.to_string())
     };
     match timeout(CANCEL, request).await {
-        Ok(Ok(())) => debug!(pid = server.pid, "asked the server to cancel a statement"),
-        Ok(Err(error)) => debug!(pid = server.pid, error, "could not cancel a statement"),
-        Err(_) => debug!(pid = server.pid, "could not cancel a statement: no answer"),
+        Ok(Ok(())) => debug!(pid = backend.pid, "asked the server to cancel a statement"),
+        Ok(Err(error)) => debug!(pid = backend.pid, error, "could not cancel a statement"),
+        Err(_) => debug!(pid = backend.pid, "could not cancel a statement: no answer"),
     }
 }

@@ -1,8 +1,8 @@
-//! Opening a connection, host after host, phase by phase, all under one limit.
+//! Opening a connection: host after host, phase after phase, all under one limit.
 //!
-//! tokio-postgres' own `connect` limits only TCP's part, tells no phases, and forgets the address
-//! that a cancel request needs; so hosts and addresses are walked here, and its `connect_raw` does
-//! the start-up. What comes after TCP runs in a task of its own ([`super::login`]): a caller that
+//! tokio-postgres' own `connect` limits only the TCP part, reports no phases, and forgets the address
+//! that a cancel request needs. So hosts and addresses are tried here, and its `connect_raw` does
+//! the start-up. Everything after TCP runs in a task of its own ([`super::login`]): a caller that
 //! gives up does not make the server's backend go away.
 
 use std::sync::Arc;
@@ -13,16 +13,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::apart::{Resolver, on_own_thread};
 use super::budget::{Budget, Permit};
 use super::error::ConnectError;
 use super::login::{self, Failed, Live};
-use super::password::{Keychain, Proof};
+use super::password::{Keychain, Login};
 use super::policy::Warned;
 use super::reach::reach;
 use super::settings::ConnectSettings;
 use super::timings::{Progress, Timings, share};
 use super::tls::{self, Attempt};
-use crate::dsn::{Host, SessionAttrs};
+use crate::dsn::{DEFAULT_PORT, Host, SessionAttrs};
 use crate::metrics::{Gauge, Phase, PoolInstruments, Purpose, Reason};
 use crate::secret::Secret;
 
@@ -36,6 +37,9 @@ pub struct Connector {
     budget: Arc<Budget>,
     instruments: Arc<PoolInstruments>,
     keychain: Arc<Keychain>,
+    resolver: Resolver,
+    /// Held while files are read: one read of a file at a time.
+    reading: tokio::sync::Mutex<()>,
     warned: Arc<Warned>,
     connecting: Gauge,
     tasks: TaskTracker,
@@ -43,7 +47,7 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// `tasks` and `stop`: where the connections' tasks are tracked, and what ends them at once.
+    /// Opens nothing yet. `tasks` tracks the connections' tasks; `stop` ends them at once.
     pub fn new(
         settings: ConnectSettings,
         budget: Arc<Budget>,
@@ -53,6 +57,8 @@ impl Connector {
     ) -> Arc<Self> {
         Arc::new(Self {
             keychain: Arc::new(Keychain::new(settings.credentials.clone())),
+            resolver: Resolver::default(),
+            reading: tokio::sync::Mutex::new(()),
             warned: Arc::default(),
             settings,
             budget,
@@ -68,17 +74,17 @@ impl Connector {
         &self.settings
     }
 
-    /// The permits that connections take.
+    /// The permits that its connections take.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
-    /// Runs work that its starter does not wait for; it ends with the pool at the latest.
+    /// Runs work that its starter does not wait for; it ends with the daemon at the latest.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(work));
     }
 
-    /// Connections being opened for the pool now.
+    /// The number of connections being opened for the pool now.
     pub fn connecting(&self) -> u64 {
         self.connecting.value()
     }
@@ -86,11 +92,14 @@ impl Connector {
     /// Opens a connection, ready for a statement.
     ///
     /// # Errors
-    /// The last host's failure; within the settings' time-out, whatever happens.
+    /// The most telling failure of all hosts; within the settings' time-out, whatever happens.
     ///
-    /// Cancel safe: what the server already knows of is closed by its own task.
+    /// Cancel safe: a connection that the server already knows is closed by its own task.
     pub(super) async fn open(&self, purpose: Purpose) -> Result<Live, ConnectError> {
-        let _held = (purpose == Purpose::Pool).then(|| self.connecting.inc_guard());
+        let _connecting = match purpose {
+            Purpose::Pool => Some(self.connecting.inc_guard()),
+            Purpose::Fresh => None,
+        };
         let start = Instant::now();
         let deadline = start + self.settings.timeout;
         let patience = deadline.min(start + PATIENCE);
@@ -98,7 +107,7 @@ impl Connector {
             Ok(Some(permit)) => permit,
             Ok(None) | Err(_) => return Err(ConnectError::budget()),
         };
-        let result = self.with_password(permit, start, deadline).await;
+        let result = self.open_with_permit(permit, deadline).await;
         if result.as_ref().is_err_and(|error| error.reason == Reason::Auth) {
             self.keychain.refused();
         }
@@ -106,20 +115,22 @@ impl Connector {
         result
     }
 
-    async fn with_password(
+    async fn open_with_permit(
         &self,
         permit: Permit,
-        start: Instant,
         deadline: Instant,
     ) -> Result<Live, ConnectError> {
-        let proof = self.keychain.common(&self.settings.dsn, |task| self.spawn(task));
-        let proof = match timeout_at(deadline, proof).await {
-            Ok(proof) => proof?,
-            Err(_) => return Err(ConnectError::no_password(deadline - start)),
+        let login = async {
+            let _reading = self.reading.lock().await;
+            self.keychain.login(&self.settings.dsn, |task| self.spawn(task)).await
         };
-        // Waiting for a permit and a password is our own matter: it is not the server's connect time.
+        let login = match timeout_at(deadline, login).await {
+            Ok(login) => login?,
+            Err(_) => return Err(ConnectError::no_password(self.settings.timeout)),
+        };
+        // Waiting for a permit and a password is not part of the server's connect time.
         let ready = Instant::now();
-        let (mut live, mut timings) = self.hosts(&proof, &permit, deadline).await?;
+        let (mut live, mut timings) = self.try_hosts(&login, &permit, deadline).await?;
         timings.total = ready.elapsed();
         live.timings = timings;
         live.born = ready;
@@ -140,14 +151,15 @@ impl Connector {
             Err(ConnectError { phase: Some(phase), reason, .. }) => {
                 self.instruments.connect_errors.inc(*phase, *reason);
             }
+            // No attempt was made.
             Err(ConnectError { phase: None, .. }) => {}
         }
     }
 
-    /// Tries host after host; with `prefer-standby`, a second time for any.
-    async fn hosts(
+    /// Tries host after host; for `prefer-standby` a second time, then for any kind of session.
+    async fn try_hosts(
         &self,
-        proof: &Proof,
+        login: &Login,
         permit: &Permit,
         deadline: Instant,
     ) -> Result<(Live, Timings), ConnectError> {
@@ -160,25 +172,32 @@ impl Connector {
             SessionAttrs::Primary => &[SessionAttrs::Primary],
             SessionAttrs::Standby => &[SessionAttrs::Standby],
         };
-        let hosts = self.order();
+        let hosts = self.hosts_in_order();
         let mut left = hosts.len() * passes.len();
-        let mut last = ConnectError::new(Phase::Dns, Reason::Other, "no host is named");
+        let mut failures = Vec::new();
         for session in passes {
+            failures.clear();
             for host in &hosts {
                 let limit = share(deadline, left);
                 left -= 1;
-                match self.host(&Door { host, session: *session, proof, permit }, limit).await {
+                let attempt = HostAttempt { host, session: *session, login, permit };
+                let error = match self.try_host(&attempt, limit).await {
                     Ok(found) => return Ok(found),
-                    Err(error) if error.is_final() => return Err(error),
-                    Err(error) => last = error,
+                    Err(error) => error,
+                };
+                let is_final = error.is_final();
+                failures.push(error.at(&place(host), &self.login_as_shown(login)));
+                if is_final {
+                    break;
                 }
             }
         }
-        Err(last)
+        let none = || ConnectError::new(Phase::Dns, Reason::Other, "the URL has no host");
+        Err(ConnectError::most_telling(failures).unwrap_or_else(none))
     }
 
-    /// The hosts as the URL has them, or turned by chance for `load_balance_hosts=random`.
-    fn order(&self) -> Vec<&Host> {
+    /// The hosts in the URL's order, or rotated by chance for `load_balance_hosts=random`.
+    fn hosts_in_order(&self) -> Vec<&Host> {
         let mut hosts: Vec<&Host> = self.settings.dsn.hosts.iter().collect();
         if self.settings.dsn.load_balance && !hosts.is_empty() {
             let turn = fastrand::usize(..hosts.len());
@@ -187,95 +206,122 @@ impl Connector {
         hosts
     }
 
-    /// Tries a host in the ways of its sslmode, all within the same limit.
-    async fn host(
+    /// The database and the role, for error texts.
+    fn login_as_shown(&self, login: &Login) -> String {
+        let dsn = &self.settings.dsn;
+        let role = login.user.as_ref().or(dsn.user.as_ref()).map_or("", String::as_str);
+        // As the server does: without a database it is the role's.
+        let database = dsn.database.as_deref().unwrap_or(role);
+        format!("database {database}, role {role}")
+    }
+
+    /// Tries a host within a limit, and reports the phase in which that ran out.
+    async fn try_host(
         &self,
-        door: &Door<'_>,
+        attempt: &HostAttempt<'_>,
         deadline: Instant,
     ) -> Result<(Live, Timings), ConnectError> {
         let start = Instant::now();
         let progress = Progress::new();
-        match timeout_at(deadline, self.attempts(door, &progress, deadline)).await {
+        match timeout_at(deadline, self.try_each_way(attempt, &progress, deadline)).await {
             Ok(result) => result.map(|live| (live, progress.timings())),
             Err(_) => Err(ConnectError::timeout(progress.phase(), deadline - start)),
         }
     }
 
-    async fn attempts(
+    /// Tries a host with and without TLS, as its sslmode allows.
+    async fn try_each_way(
         &self,
-        door: &Door<'_>,
+        attempt: &HostAttempt<'_>,
         progress: &Progress,
         deadline: Instant,
     ) -> Result<Live, ConnectError> {
         let mut before: Option<(Attempt, ConnectError)> = None;
-        for attempt in tls::attempts(self.settings.dsn.tls.mode, door.host) {
+        for way in tls::attempts(self.settings.dsn.tls.mode, attempt.host) {
             progress.restart();
-            let error = match self.attempt(door, *attempt, progress, deadline).await {
+            let error = match self.try_once(attempt, *way, progress, deadline).await {
                 Ok(live) => return Ok(live),
+                // At most two ways, as in libpq. A third login with a wrong password could lock the
+                // role out where failed logins are counted.
                 Err(failed) if before.is_none() && failed.may_switch => failed.error,
                 Err(failed) => return Err(tls::worse(before, failed.error)),
             };
-            debug!(host = ?door.host.address, ?attempt, %error, "trying the other way of the sslmode");
-            before = Some((*attempt, error));
+            debug!(host = ?attempt.host.address, ?way, %error, "trying the other way of the sslmode");
+            before = Some((*way, error));
         }
         let nothing = || ConnectError::new(Phase::Tcp, Reason::Other, "nothing was tried");
         Err(before.map_or_else(nothing, |(_, error)| error))
     }
 
-    async fn attempt(
+    async fn try_once(
         &self,
-        door: &Door<'_>,
-        attempt: Attempt,
+        attempt: &HostAttempt<'_>,
+        way: Attempt,
         progress: &Progress,
         deadline: Instant,
     ) -> Result<Live, Failed> {
-        let (password, context) = self.prepare(door, attempt).await?;
-        let (stream, peer) = reach(door.host, &self.settings.dsn.tcp, progress, deadline).await?;
+        let (password, context) = self.read_files(attempt, way).await?;
+        let tcp = &self.settings.dsn.tcp;
+        let (stream, peer) = reach(attempt.host, tcp, &self.resolver, progress, deadline).await?;
         let job = login::Job {
             settings: self.settings.clone(),
-            user: door.proof.user.clone(),
+            user: attempt.login.user.clone(),
             password,
-            attempt,
+            attempt: way,
             context,
             peer,
-            session: door.session,
+            session: attempt.session,
             progress: progress.clone(),
-            permit: Arc::clone(door.permit),
+            permit: Arc::clone(attempt.permit),
             budget: Arc::clone(&self.budget),
             warned: Arc::clone(&self.warned),
         };
         login::start(job, stream, |task| self.spawn(task)).await
     }
 
-    /// Reads the files that an attempt needs: certificates, keys, passwords. Disks can be slow.
-    async fn prepare(
+    /// Reads the files that an attempt needs: certificates, keys, passwords.
+    ///
+    /// On a thread of its own, because file systems can hang; one at a time, so that a target has at
+    /// most one such thread.
+    async fn read_files(
         &self,
-        door: &Door<'_>,
-        attempt: Attempt,
+        attempt: &HostAttempt<'_>,
+        way: Attempt,
     ) -> Result<(Option<Secret>, Option<Arc<tls::Context>>), ConnectError> {
-        let (dsn, keychain) = (Arc::clone(&self.settings.dsn), Arc::clone(&self.keychain));
-        let (host, password) = (door.host.clone(), door.proof.password.clone());
-        let files = tokio::task::spawn_blocking(move || {
+        let dsn = Arc::clone(&self.settings.dsn);
+        let keychain = Arc::clone(&self.keychain);
+        let host = attempt.host.clone();
+        let password = attempt.login.password.clone();
+        let _reading = self.reading.lock().await;
+        let files = on_own_thread("files", move || {
             let password = password.or_else(|| keychain.for_host(&dsn, &host));
-            let context = match attempt {
+            let context = match way {
                 Attempt::Plain => None,
                 Attempt::Optional | Attempt::Encrypted => {
-                    Some(Arc::new(tls::Context::load(&dsn.tls, &host, keychain.home())?))
+                    let (home, files) = (keychain.home(), keychain.files());
+                    Some(Arc::new(tls::Context::load(&dsn.tls, &host, home, files)?))
                 }
             };
             Ok::<_, tls::Problem>((password, context))
         });
-        let stopping = |_| ConnectError::new(Phase::Tls, Reason::Other, "the exporter is stopping");
-        let problem =
-            |problem: tls::Problem| ConnectError::new(Phase::Tls, Reason::Tls, problem.to_string());
-        files.await.map_err(stopping)?.map_err(problem)
+        files
+            .await
+            .map_err(|error| ConnectError::new(Phase::Tls, Reason::Other, error.to_string()))?
+            .map_err(|problem| ConnectError::new(Phase::Tls, Reason::Tls, problem.to_string()))
     }
 }
 
 /// What one host is tried with.
-struct Door<'a> {
+struct HostAttempt<'a> {
     host: &'a Host,
     session: SessionAttrs,
-    proof: &'a Proof,
+    login: &'a Login,
     permit: &'a Permit,
+}
+
+/// A host and its port, for error texts.
+fn place(host: &Host) -> String {
+    let name = host.show();
+    let port = host.port.unwrap_or(DEFAULT_PORT);
+    if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
 }

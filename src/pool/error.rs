@@ -1,16 +1,30 @@
-//! What can go wrong with a connection, in words for people and in label values for metrics.
+//! What can go wrong with a connection: a text for people and a label value for metrics.
 //!
-//! The reason comes from the SQLSTATE where the server sent one; its text is in the server's
-//! language and never read. No message holds anything of the database URL.
+//! Texts come from others, so they are cut here, once, for the log, the page, the JSON and `check`
+//! alike. No text contains anything of the database URL but host, port, database and role.
 
 use std::error::Error as _;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
 
+use super::inspect::Refusal;
+use super::sqlstate;
 use crate::metrics::{Label, Phase, Reason};
+
+/// The longest text that is taken over from others, in bytes.
+const LONGEST: usize = 1024;
+
+/// Cuts a text that somebody else wrote.
+pub(super) fn cut(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}... ({} bytes)", &text[..end], text.len())
+}
 
 /// A connection that could not be opened.
 #[derive(Clone, Debug, Error)]
@@ -18,22 +32,22 @@ use crate::metrics::{Label, Phase, Reason};
 pub struct ConnectError {
     /// The step in which it failed; `None` before any was tried.
     pub phase: Option<Phase>,
-    /// Why, as the metrics tell it.
+    /// The label value for metrics.
     pub reason: Reason,
-    /// What the server or the system said.
+    /// The text of the server or the system, and where that was.
     pub message: String,
 }
 
 impl ConnectError {
-    /// A failure that we found ourselves.
-    pub fn new(phase: Phase, reason: Reason, message: impl Into<String>) -> Self {
-        Self { phase: Some(phase), reason, message: message.into() }
+    /// A failure with a text of our own or of others.
+    pub fn new(phase: Phase, reason: Reason, message: impl AsRef<str>) -> Self {
+        Self { phase: Some(phase), reason, message: cut(message.as_ref()) }
     }
 
-    /// No permit of our own limit of connections became free.
+    /// No permit of our own connection limit became free.
     pub fn budget() -> Self {
-        let message = "the exporter's own connections to this target are all in use, or given up \
-                       on a server that did not answer";
+        let message = "the exporter's own connections to this server are all in use, or were given \
+                       up on a server that did not answer";
         Self { phase: None, reason: Reason::Budget, message: message.to_owned() }
     }
 
@@ -45,10 +59,9 @@ impl ConnectError {
 
     /// The limit for opening a connection ran out in this phase.
     pub fn timeout(phase: Phase, limit: Duration) -> Self {
-        // Some microseconds of the limit are gone by then.
+        // Rounded, because some microseconds of the limit have passed before.
         let seconds = (limit.as_secs_f64() * 1e3).round() / 1e3;
-        let message = format!("no answer within {seconds} s");
-        Self::new(phase, Reason::Timeout, message)
+        Self::new(phase, Reason::Timeout, format!("no answer within {seconds} s"))
     }
 
     /// A failure of the network.
@@ -56,26 +69,82 @@ impl ConnectError {
         Self::new(phase, network_reason(error), error.to_string())
     }
 
-    /// A failure of TLS, or of the network while it was set up.
+    /// A failure of TLS, or of the network during the handshake.
     pub(super) fn tls(phase: Phase, error: &io::Error) -> Self {
-        let network = network_reason(error);
-        let reason = if network == Reason::Other { Reason::Tls } else { network };
+        let reason = match network_reason(error) {
+            Reason::Other => Reason::Tls,
+            reason => reason,
+        };
         Self::new(phase, reason, error.to_string())
     }
 
-    /// A failure that the start-up found.
+    /// A failure during the start-up.
     pub fn startup(error: &tokio_postgres::Error) -> Self {
         Self::new(Phase::Startup, startup_reason(error), chain(error))
     }
 
-    /// Whether the next host of the list is worth a try: a server that knows us and refuses the
-    /// role, the password or the database is the answer, as it is for libpq.
+    /// Reports whether the other hosts need not be tried: as for libpq, a server that refuses the
+    /// role, the password or the database gives the answer for all.
     pub fn is_final(&self) -> bool {
         matches!(self.reason, Reason::Auth | Reason::NoDatabase)
     }
+
+    /// Adds where the attempt was made. The start-up is about the database and the role as well.
+    pub(super) fn at(mut self, place: &str, login: &str) -> Self {
+        self.message = match self.phase {
+            Some(Phase::Startup) => format!("{} ({place}, {login})", self.message),
+            _ => format!("{} ({place})", self.message),
+        };
+        self
+    }
+
+    /// Adds which of a host's addresses it was.
+    pub(super) fn at_address(mut self, address: SocketAddr) -> Self {
+        self.message = format!("{} ({address})", self.message);
+        self
+    }
+
+    /// One error of several attempts: the one that says most, with the others behind it.
+    pub(super) fn most_telling(mut attempts: Vec<Self>) -> Option<Self> {
+        // Of equals the last one, whose host was tried when the others had failed.
+        let best = (0..attempts.len()).max_by_key(|n| attempts[*n].telling())?;
+        let mut error = attempts.remove(best);
+        for (n, other) in attempts.iter().enumerate() {
+            let separator = if n == 0 { "; also " } else { ", " };
+            error.message += &format!("{separator}{other} [{}]", other.reason.label());
+        }
+        error.message = cut(&error.message);
+        Some(error)
+    }
+
+    /// How much an error says about why there is no connection. A server that answered says more
+    /// than the network, and a host of the wrong kind says nothing about the right one.
+    fn telling(&self) -> u8 {
+        match self.reason {
+            Reason::Auth
+            | Reason::NoDatabase
+            | Reason::NoPrivilege
+            | Reason::NoRole
+            | Reason::NoTable
+            | Reason::NoExtension
+            | Reason::TooManyConnections
+            | Reason::StartupParameter
+            | Reason::StatementPooling
+            | Reason::ReadOnly
+            | Reason::DiskFull
+            | Reason::Query => 7,
+            Reason::ShuttingDown | Reason::StartingUp | Reason::NotAccepting => 6,
+            Reason::Tls | Reason::WrongKind | Reason::NotPostgres | Reason::TooLarge => 5,
+            Reason::Timeout => 4,
+            Reason::Disconnected => 3,
+            Reason::Refused => 2,
+            Reason::Unreachable | Reason::WrongSession => 1,
+            Reason::Budget | Reason::Other => 0,
+        }
+    }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the list of std is open and long")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "std's list is open and long")]
 fn network_reason(error: &io::Error) -> Reason {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Reason::Refused,
@@ -93,13 +162,13 @@ fn network_reason(error: &io::Error) -> Reason {
 }
 
 fn startup_reason(error: &tokio_postgres::Error) -> Reason {
-    if let Some(state) = error.code() {
-        return state_reason(state);
+    if let Some(db) = error.as_db_error() {
+        return sqlstate::reason_of_login(db.code().code(), db.message());
     }
-    if source_of::<super::wire::Refusal>(error).is_some() {
-        return Reason::Auth;
+    if let Some(refusal) = source_of::<Refusal>(error) {
+        return refusal_reason(refusal);
     }
-    // The server's word on our certificate comes after the handshake.
+    // The server's alert about our certificate comes after the handshake (TLS 1.3).
     if source_of::<rustls::Error>(error).is_some() {
         return Reason::Tls;
     }
@@ -109,27 +178,22 @@ fn startup_reason(error: &tokio_postgres::Error) -> Reason {
     if error.is_closed() {
         return Reason::Disconnected;
     }
-    // What is left comes from the settings or the authentication: "password missing", say.
-    let head = error.to_string();
-    match head.as_str() {
+    // The rest comes from the settings or the authentication: "password missing", for example.
+    match error.to_string().as_str() {
         "invalid configuration" | "authentication error" => Reason::Auth,
         _ => Reason::Other,
     }
 }
 
-fn state_reason(state: &SqlState) -> Reason {
-    match state.code() {
-        "28000" | "28P01" => Reason::Auth,
-        "3D000" => Reason::NoDatabase,
-        "53300" => Reason::TooManyConnections,
-        "57P03" => Reason::StartingUp,
-        "57P01" | "57P02" | "57P05" => Reason::Disconnected,
-        "57014" | "55P03" => Reason::Timeout,
-        "42501" => Reason::NoPrivilege,
-        "42P01" => Reason::NoTable,
-        "25006" => Reason::ReadOnly,
-        "53100" => Reason::DiskFull,
-        _ => Reason::Other,
+pub(super) fn refusal_reason(refusal: &Refusal) -> Reason {
+    match refusal {
+        Refusal::NotListed(_) | Refusal::InTheClear | Refusal::ManyRounds(_) => Reason::Auth,
+        Refusal::Http | Refusal::NotPostgres => Reason::NotPostgres,
+        Refusal::Unstructured(_) => Reason::Other,
+        Refusal::LongStartup(_)
+        | Refusal::LargeAnswer(_)
+        | Refusal::ManyRows(_)
+        | Refusal::ManyParameters => Reason::TooLarge,
     }
 }
 
@@ -149,10 +213,10 @@ fn source_of<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> O
     None
 }
 
-/// An error with all its causes: tokio-postgres shows the head only.
+/// An error with all its causes: tokio-postgres prints only the outermost.
 fn chain(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
-        return format!("{} (SQLSTATE {})", db.message(), db.code().code());
+        return format!("{} (SQLSTATE {})", cut(db.message()), db.code().code());
     }
     let mut text = error.to_string();
     let mut next = error.source();
@@ -161,7 +225,7 @@ fn chain(error: &tokio_postgres::Error) -> String {
         text.push_str(&error.to_string());
         next = error.source();
     }
-    text
+    cut(&text)
 }
 
 /// A check-out that gave no connection.
@@ -170,9 +234,9 @@ pub enum CheckoutError {
     /// No slot became free within `DB_POOL_TIMEOUT`.
     #[error("pool limit of size {size} overflow {overflow} reached, no connection within {} s", waited.as_secs_f64())]
     Timeout {
-        /// Connections that the pool keeps.
+        /// The number of connections that the pool keeps.
         size: u32,
-        /// Connections beyond it.
+        /// The number of connections allowed above the size.
         overflow: u32,
         /// The limit that ran out.
         waited: Duration,
@@ -186,7 +250,7 @@ pub enum CheckoutError {
 }
 
 impl CheckoutError {
-    /// Why, as the metrics tell it.
+    /// The label value for metrics.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Timeout { .. } => Reason::Timeout,
@@ -197,30 +261,50 @@ impl CheckoutError {
 }
 
 /// A statement that gave no answer.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum QueryError {
-    /// Took longer than its limit; cancelled on the server, its connection discarded.
+    /// It took longer than its limit. It was cancelled on the server, its connection discarded.
     #[error("no answer within {} s; the statement was cancelled", limit.as_secs_f64())]
     Timeout {
         /// The limit that ran out.
         limit: Duration,
     },
-    /// The server refused or broke it.
-    #[error("{}", chain(.0))]
-    Server(#[source] tokio_postgres::Error),
+    /// The server answered with an error, or the connection broke.
+    #[error("{message}")]
+    Server {
+        /// The label value for metrics.
+        reason: Reason,
+        /// The five characters of the server's error code, where it sent one.
+        sqlstate: Option<String>,
+        /// The text of the server or the client library.
+        message: String,
+    },
 }
 
 impl QueryError {
-    /// Why, as the metrics tell it.
+    /// An error of the client library. `refusal`: why we closed the connection, if we did.
+    pub(super) fn new(error: &tokio_postgres::Error, refusal: Option<&Refusal>) -> Self {
+        if let Some(refusal) = refusal {
+            let message = cut(&refusal.to_string());
+            return Self::Server { reason: refusal_reason(refusal), sqlstate: None, message };
+        }
+        let reason = match error.as_db_error() {
+            Some(db) => match sqlstate::reason(db.code().code(), db.message()) {
+                Reason::Other => Reason::Query,
+                reason => reason,
+            },
+            None if error.is_closed() => Reason::Disconnected,
+            None => Reason::Other,
+        };
+        let sqlstate = error.code().map(|code| code.code().to_owned());
+        Self::Server { reason, sqlstate, message: chain(error) }
+    }
+
+    /// The label value for metrics.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Timeout { .. } => Reason::Timeout,
-            Self::Server(error) if error.is_closed() => Reason::Disconnected,
-            Self::Server(error) => match error.code().map(state_reason) {
-                Some(Reason::Other) => Reason::Query,
-                Some(reason) => reason,
-                None => Reason::Other,
-            },
+            Self::Server { reason, .. } => *reason,
         }
     }
 
@@ -228,7 +312,40 @@ impl QueryError {
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Timeout { .. } => None,
-            Self::Server(error) => error.code().map(SqlState::code),
+            Self::Server { sqlstate, .. } => sqlstate.as_deref(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_others_is_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        let long = "é".repeat(1000);
+        let text = cut(&format!("x{long}"));
+        assert!(text.starts_with("xé") && text.ends_with("... (2001 bytes)"), "{text}");
+        assert!(text.len() < LONGEST + 32);
+    }
+
+    #[test]
+    fn of_several_attempts_the_most_telling_is_reported_with_the_others() {
+        let refused = ConnectError::new(Phase::Tcp, Reason::Refused, "refused").at("a:1", "x");
+        let full = ConnectError::new(Phase::Startup, Reason::TooManyConnections, "full");
+        let full = full.at("b:2", "database d, role r");
+        for attempts in [vec![refused.clone(), full.clone()], vec![full, refused]] {
+            let error = ConnectError::most_telling(attempts).unwrap();
+            assert_eq!(
+                (error.phase, error.reason),
+                (Some(Phase::Startup), Reason::TooManyConnections)
+            );
+            assert_eq!(
+                error.to_string(),
+                "startup failed: full (b:2, database d, role r); also tcp failed: refused (a:1) [refused]"
+            );
+        }
+        assert!(ConnectError::most_telling(Vec::new()).is_none());
     }
 }

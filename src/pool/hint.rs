@@ -1,4 +1,4 @@
-//! What to do first about a failure, for the one who reads it.
+//! What to do first about a failure, for people.
 
 use crate::metrics::{Phase, Reason};
 
@@ -10,53 +10,73 @@ pub fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
             "nobody listens there: is the server running, and are host and port right? (listen_addresses)"
         }
         Reason::Unreachable => {
-            "the host is not known or has no route: look at the name in DATABASE_URL and at the network"
+            "the host name does not resolve or has no route: check the name in DATABASE_URL and the network"
         }
         Reason::Tls => {
-            "look at sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and at the server's certificate: name, dates, issuer"
+            "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and the server's certificate: name, dates, issuer, and its key (P-521 and RSA-PSS keys are not supported)"
         }
         Reason::Auth => {
-            "look at the password (DB_PASSWORD, DATABASE_URL), the role (ALTER ROLE ... LOGIN) and pg_hba.conf; the server's log has the rule"
+            "check the password (DB_PASSWORD, DATABASE_URL), the role (does it exist, may it LOGIN?) and pg_hba.conf; the server's log names the rule"
         }
         Reason::TooManyConnections => {
-            "the server, the role or the database has no connection left: see who holds them in pg_stat_activity, then lower the pools or put PgBouncer between"
+            "the server, the role or the database has no connection left: see who holds them in pg_stat_activity, then make the pools smaller or put PgBouncer in between"
         }
         Reason::NoDatabase => {
-            "the database does not exist: look at the name at the end of DATABASE_URL"
+            "the database does not exist: check the name at the end of DATABASE_URL"
         }
-        Reason::StartingUp => {
-            "the server is starting, stopping or recovering: wait, then look at its log"
+        Reason::StartingUp => "the server is starting or recovering: wait, then check its log",
+        Reason::ShuttingDown => {
+            "the server is shutting down, and the exporter has closed its idle sessions to let it: a shutdown in smart mode still waits for every other session"
+        }
+        Reason::NotAccepting => {
+            "the database does not allow connections (ALTER DATABASE ... ALLOW_CONNECTIONS true), or the server is a standby without hot_standby"
         }
         Reason::WrongSession => {
-            "no host of the list is of the kind that target_session_attrs asks for: has there been a fail-over?"
+            "no host of the list is of the kind that target_session_attrs asks for: was there a fail-over?"
         }
         Reason::Budget => {
-            "connects that timed out before may still be there on the server, so no more are opened: the cause is their time-out"
+            "connections that timed out before may still exist on the server, so no more are opened: find the cause of their time-out"
         }
-        Reason::NoPrivilege => "the role has no right to it: GRANT it what the message names",
+        Reason::NoRole => {
+            "the session's role was dropped: create it again with deploy/sql/role.sql, or use another one"
+        }
+        Reason::NoPrivilege => "the role lacks a privilege: GRANT what the message names",
         Reason::NoTable => {
-            "the table does not exist: look at its name and schema, and at the database in DATABASE_URL"
+            "the table does not exist: check its name and schema, and the database in DATABASE_URL"
         }
         Reason::NoExtension => {
             "put pg_stat_statements into shared_preload_libraries and CREATE EXTENSION pg_stat_statements in the target's database, or switch the view off"
         }
         Reason::ReadOnly => {
-            "the server is a standby or read-only: has there been a fail-over, is the URL that of the primary?"
+            "the server is a standby or read-only: was there a fail-over, and does the URL name the primary?"
         }
-        Reason::DiskFull => "the server has no disk space left: make room there",
-        Reason::Query => "the statement itself fails: run it with psql as this role",
-        Reason::Disconnected => {
-            "the server or something between ended the connection: look at the server's log and at idle time-outs of proxies"
+        Reason::DiskFull => "the server's disk is full: make room there",
+        Reason::StatementPooling => {
+            "PgBouncer's pool_mode is statement, which allows no transactions: give the exporter's database or user pool_mode = transaction or session"
         }
-        Reason::Other => "look at the message, and at the server's log",
+        Reason::StartupParameter => {
+            "PgBouncer does not accept this start-up parameter: remove `options` from DATABASE_URL, or add the parameter to ignore_startup_parameters in pgbouncer.ini"
+        }
+        Reason::WrongKind => {
+            "the target's kind does not fit what answers: kind postgres needs a database, kind pgbouncer the database `pgbouncer` of PgBouncer's port"
+        }
+        Reason::NotPostgres => {
+            "something other than PostgreSQL answers there, perhaps an HTTP server: check host and port"
+        }
+        Reason::TooLarge => {
+            "the server sent more than the exporter accepts: check what really answers at this address"
+        }
+        Reason::Query => "the statement itself fails: run it in psql as this role",
+        Reason::Disconnected => hint_of_disconnect(phase),
+        Reason::Other => "read the message, and the server's log",
     }
 }
 
 fn hint_of_timeout(phase: Option<Phase>) -> &'static str {
     match phase {
-        Some(Phase::Dns) => "the name server does not answer: look at /etc/resolv.conf",
+        Some(Phase::Dns) => "the name server does not answer: check /etc/resolv.conf",
         Some(Phase::Tcp) => {
-            "packets are dropped on the way: look at firewalls, security groups and routes"
+            "packets are dropped on the way: check firewalls, security groups and routes"
         }
         Some(Phase::SslRequest | Phase::Tls) => {
             "the server takes the connection but says nothing: it is overloaded, frozen, or not a PostgreSQL"
@@ -66,6 +86,17 @@ fn hint_of_timeout(phase: Option<Phase>) -> &'static str {
         }
         None => {
             "the statement or the wait for a connection took too long: look for locks (pg_stat_activity, wait_event_type = 'Lock') and for load"
+        }
+    }
+}
+
+fn hint_of_disconnect(phase: Option<Phase>) -> &'static str {
+    match phase {
+        Some(Phase::Startup) => {
+            "the connection was cut during the login: check the log of the server, and of any proxy or load balancer in between (no backend behind it, or a limit of its own)"
+        }
+        Some(Phase::Dns | Phase::Tcp | Phase::SslRequest | Phase::Tls) | None => {
+            "the server or a proxy ended the connection: check the server's log, and idle time-outs of proxies"
         }
     }
 }

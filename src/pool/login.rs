@@ -1,8 +1,8 @@
-//! A connection's own task: it logs in, hands the client over, and drives it to its end.
+//! The task of one connection: it logs in, hands the client over, and drives it to its end.
 //!
-//! Whoever waits may give up; the task does not, because the server's backend does not either. It
-//! goes on until the server has answered and closed, and only then frees the permit. So an exporter
-//! that times out against a stuck server holds what it has opened, and opens no more.
+//! The caller may give up; the task does not, because the server's backend does not either. It goes
+//! on until the server has answered and closed the connection, and only then frees the permit. So an
+//! exporter that times out against a stuck server keeps what it has opened, and opens no more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,55 +15,59 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::budget::{Budget, Permit};
-use super::error::ConnectError;
+use super::error::{ConnectError, cut};
+use super::inspect::WireState;
 use super::policy::{Policy, Privacy, Warned};
 use super::reach::Peer;
 use super::settings::ConnectSettings;
 use super::timings::{Progress, Timings};
-use super::tls::{self, Attempt, Bound, Context, Established, Secured, TlsInfo};
-use super::wire::{Io, Wire};
+use super::tls::{self, Attempt, Bound, Context, Established, Secured, TlsInfo, TlsSupport};
+use super::wire::{Io, Wire, prove_elsewhere};
+use super::{rows, sqlstate};
 use crate::dsn::{ChannelBinding, SessionAttrs};
 use crate::metrics::{Phase, Reason};
 use crate::secret::Secret;
 
-/// How long a connection that was given up is waited for. Keepalives end a dead peer's far sooner.
+/// How long a connection that was given up is waited for. Keepalives end a dead peer far sooner.
 const LINGER: Duration = Duration::from_secs(600);
 
-/// How long the permit of one that did not even end then is kept.
+/// How long the permit is kept of a connection that did not end even then.
 const COOL: Duration = Duration::from_secs(60);
 
-/// A closing that takes longer than this counts as given up.
+/// A closing that takes longer than this counts as abandoned.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// An open connection, ready for a statement; closed when dropped.
 pub(super) struct Live {
     pub(super) client: Client,
-    pub(super) server: Backend,
+    pub(super) backend: Backend,
+    /// What the stream found out, and the limit for the next answer.
+    pub(super) wire: Arc<WireState>,
     pub(super) timings: Timings,
-    /// When it began to be opened: what its age is counted from, as SQLAlchemy does.
+    /// When opening it began: its age is counted from there, as in SQLAlchemy.
     pub(super) born: Instant,
-    /// How it is encrypted, for the cancel requests that belong to it.
+    /// How it is encrypted, for its cancel requests.
     pub(super) context: Option<Arc<Context>>,
     _dropped: DropGuard,
 }
 
-/// What a connection knows of its server.
+/// The server's side of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// The backend's process id; 0 behind poolers that tell none.
+    /// The backend's process id; 0 behind poolers that send none.
     pub pid: i32,
-    /// As the server reports it: `15.18 (Debian 15.18-0+deb12u1)`.
+    /// The version that the server reports: `15.18 (Debian 15.18-0+deb12u1)`.
     pub version: String,
-    /// Where it is.
+    /// Its address.
     pub peer: Peer,
-    /// What TLS came to; `None` without.
+    /// The outcome of TLS; `None` without TLS.
     pub tls: Option<TlsInfo>,
 }
 
-/// What a login needs.
+/// The input of one login.
 pub(super) struct Job {
     pub(super) settings: ConnectSettings,
-    /// The role, if it is not the URL's.
+    /// The role, where the password's source names one; otherwise it is the URL's.
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) attempt: Attempt,
@@ -76,10 +80,10 @@ pub(super) struct Job {
     pub(super) warned: Arc<Warned>,
 }
 
-/// A login that came to nothing.
+/// A login that failed.
 pub(super) struct Failed {
     pub(super) error: ConnectError,
-    /// Whether it may go better the other way: with TLS, or without.
+    /// Whether it may succeed in the other way of the sslmode: with TLS, or without.
     pub(super) may_switch: bool,
 }
 
@@ -93,6 +97,8 @@ type Connection = tokio_postgres::Connection<Wire, Bound<Wire>>;
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts the task and waits for its connection.
+///
+/// Cancel safe: the task goes on without the caller.
 pub(super) async fn start(
     job: Job,
     stream: Box<dyn Io>,
@@ -100,41 +106,42 @@ pub(super) async fn start(
 ) -> Result<Live, Failed> {
     let (sender, receiver) = oneshot::channel();
     spawn(Box::pin(run(job, stream, sender)));
-    match receiver.await {
-        Ok(result) => result,
-        Err(_) => {
-            let text = "the exporter is stopping";
-            Err(ConnectError::new(Phase::Startup, Reason::Other, text).into())
-        }
-    }
+    receiver.await.unwrap_or_else(|_| {
+        let text = "the exporter is stopping";
+        Err(ConnectError::new(Phase::Startup, Reason::Other, text).into())
+    })
 }
 
 async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<Live, Failed>>) {
-    let (permit, budget) = (Arc::clone(&job.permit), Arc::clone(&job.budget));
+    // Held to the end of this function. Freed earlier, each time-out would let one more backend
+    // start while the last one still exists: measured, a server whose logins hang was filled up to
+    // max_connections that way.
+    let permit = Arc::clone(&job.permit);
+    let budget = Arc::clone(&job.budget);
     let mut login = Box::pin(login(job, stream));
-    let (result, held) = tokio::select! {
-        result = &mut login => (result, None),
+    let mut abandoned = None;
+    let result = tokio::select! {
+        result = &mut login => result,
         () = waiter.closed() => {
-            let held = budget.abandoned.inc_guard();
-            match timeout(LINGER, &mut login).await {
-                Ok(result) => (result, Some(held)),
-                Err(_) => {
-                    drop(login);
-                    return sleep(COOL).await;
-                }
-            }
+            abandoned = Some(budget.abandoned.inc_guard());
+            let Ok(result) = timeout(LINGER, &mut login).await else {
+                // The backend may outlive even this; closing our side at least makes it notice.
+                drop(login);
+                return sleep(COOL).await;
+            };
+            result
         }
     };
     match result {
-        // Sent to nobody, the client is dropped at once, and the connection ends with it.
         Ok((live, connection, dropped)) => {
-            let _listed = budget.list(live.server.pid);
+            let _listed = budget.list(live.backend.pid);
+            // If the waiter has gone, the client is dropped here and the connection closes.
             drop(waiter.send(Ok(live)));
             drive(connection, dropped, &budget).await;
         }
         Err(error) => drop(waiter.send(Err(error))),
     }
-    drop((held, permit));
+    drop((abandoned, permit));
 }
 
 async fn login(
@@ -145,34 +152,31 @@ async fn login(
         Stream::Plain(stream) => (stream, None, None),
         Stream::Encrypted(Secured { stream, tls, end_point }) => (stream, Some(tls), end_point),
     };
-    let policy = Policy {
-        require: job.settings.dsn.require_auth.clone(),
-        privacy: match &job.context {
-            Some(context) if tls.is_some() && context.verifies() => Privacy::Verified,
-            Some(_) if tls.is_some() => Privacy::Encrypted,
-            Some(_) | None => Privacy::Open,
-        },
-        peer: job.peer.clone(),
-        warned: Arc::clone(&job.warned),
-    };
-    let config = config(&job, tls.is_some());
-    let (wire, seen) = Wire::new(stream, policy.guard());
-    let startup = config.connect_raw(wire, Established(end_point));
+    let policy = policy(&job, tls.as_ref());
+    let config = config(&job, if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+    let (stream, wire) = Wire::new(stream, policy.guard());
+    let startup = async move { config.connect_raw(stream, Established(end_point)).await };
+    let startup = prove_elsewhere(Box::pin(startup), Arc::clone(&wire));
     let startup = job.progress.time(Phase::Startup, startup).await;
-    // Without TLS although it was asked for, the other way would be this way again: a second login.
-    let is_final = job.context.is_some() && tls.is_none();
+    // TLS was wanted and the server has none: the other way is without TLS too, and would only be a
+    // second failed login in the server's log.
+    let is_last_way = job.context.is_some() && tls.is_none();
     let (client, mut connection) = startup.map_err(|error| Failed {
-        // The server's word against this kind of connection, or its authentication.
-        may_switch: !is_final && !seen.is_authenticated() && is_about_login(&error),
+        // libpq tries the other way after any early error. Here only after a refused login: an
+        // error for want of connections is not worth a second attempt.
+        may_switch: !is_last_way
+            && !wire.is_authenticated()
+            && error.code().is_some_and(|code| sqlstate::is_about_login(code.code())),
         error: ConnectError::startup(&error),
     })?;
     check_session(&client, &mut connection, job.session).await?;
-    let version = connection.parameter("server_version").unwrap_or("unknown").to_owned();
+    let version = cut(connection.parameter("server_version").unwrap_or("unknown"));
     let dropped = CancellationToken::new();
     let live = Live {
         client,
-        context: job.context.filter(|_| tls.is_some()),
-        server: Backend { pid: seen.pid(), version, peer: job.peer, tls },
+        context: if tls.is_some() { job.context } else { None },
+        backend: Backend { pid: wire.pid(), version, peer: job.peer, tls },
+        wire,
         timings: Timings::default(),
         born: Instant::now(),
         _dropped: dropped.clone().drop_guard(),
@@ -185,38 +189,48 @@ enum Stream {
     Encrypted(Secured),
 }
 
-/// Asks for TLS and shakes hands, if this attempt is for that.
+/// Asks for TLS and does the handshake, if this attempt is for TLS.
 async fn encrypt(job: &Job, mut stream: Box<dyn Io>) -> Result<Stream, Failed> {
     let Some(context) = &job.context else { return Ok(Stream::Plain(stream)) };
     let answer = context.request(&mut stream);
     let answer = job.progress.time(Phase::SslRequest, answer).await;
     match answer.map_err(|error| ConnectError::tls(Phase::SslRequest, &error))? {
-        true => {}
-        false if job.attempt == Attempt::Optional => return Ok(Stream::Plain(stream)),
-        false => {
+        TlsSupport::Yes => {}
+        TlsSupport::No if job.attempt == Attempt::Optional => return Ok(Stream::Plain(stream)),
+        TlsSupport::No => {
             return Err(ConnectError::new(Phase::SslRequest, Reason::Tls, tls::NO_TLS).into());
+        }
+        TlsSupport::NotPostgres => {
+            let text = "the answer is not that of a PostgreSQL server";
+            return Err(ConnectError::new(Phase::SslRequest, Reason::NotPostgres, text).into());
         }
     }
     let secured = job.progress.time(Phase::Tls, context.handshake(stream)).await;
-    let failed = |error| Failed { error: ConnectError::tls(Phase::Tls, &error), may_switch: true };
-    secured.map(Stream::Encrypted).map_err(failed)
+    secured
+        .map(Stream::Encrypted)
+        .map_err(|error| Failed { error: ConnectError::tls(Phase::Tls, &error), may_switch: true })
 }
 
-/// Whether the server refused the login: libpq tries the other way after any error so early, but one
-/// for want of connections is not worth a second knock.
-fn is_about_login(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|state| state.code().starts_with("28"))
+fn policy(job: &Job, tls: Option<&TlsInfo>) -> Policy {
+    Policy {
+        require: job.settings.dsn.require_auth.clone(),
+        privacy: match (&job.context, tls) {
+            (Some(context), Some(_)) if context.verifies() => Privacy::Verified,
+            (Some(_), Some(_)) => Privacy::Encrypted,
+            (Some(_) | None, _) => Privacy::Open,
+        },
+        peer: job.peer.clone(),
+        warned: Arc::clone(&job.warned),
+    }
 }
 
-/// The start-up packet's settings. Never `options` for our own wishes: PgBouncer refuses them.
-fn config(job: &Job, is_encrypted: bool) -> Config {
+/// The settings of the start-up packet. None of our own wishes go into `options`: PgBouncer refuses
+/// them.
+fn config(job: &Job, mode: SslMode) -> Config {
     let dsn = &job.settings.dsn;
     let mut config = Config::new();
-    // The handshake is done: tokio-postgres only takes over what it came to.
-    config.ssl_negotiation(SslNegotiation::Direct).ssl_mode(match is_encrypted {
-        true => SslMode::Require,
-        false => SslMode::Disable,
-    });
+    // The handshake is done; with these two tokio-postgres only takes its outcome over.
+    config.ssl_negotiation(SslNegotiation::Direct).ssl_mode(mode);
     config.channel_binding(match dsn.tls.channel_binding.unwrap_or(ChannelBinding::Prefer) {
         ChannelBinding::Disable => Binding::Disable,
         ChannelBinding::Prefer => Binding::Prefer,
@@ -228,7 +242,7 @@ fn config(job: &Job, is_encrypted: bool) -> Config {
         config.user(user);
     }
     if let Some(password) = &job.password {
-        // A copy that nobody overwrites: it is dropped as soon as the login has come to its end.
+        // A copy that is not overwritten. It is dropped at the end of the login.
         config.password(password.reveal());
     }
     if let Some(database) = &dsn.database {
@@ -253,17 +267,16 @@ async fn check_session(
         }
         SessionAttrs::Primary | SessionAttrs::Standby => "SELECT pg_catalog.pg_is_in_recovery()",
     };
-    let question = client.simple_query(sql);
     let answer = tokio::select! {
-        answer = question => answer.map_err(|e| ConnectError::startup(&e))?,
+        answer = client.simple_query(sql) => answer.map_err(|e| ConnectError::startup(&e))?,
         end = connection => {
             let text = end.err().map_or_else(|| "closed".to_owned(), |e| e.to_string());
             return Err(ConnectError::new(Phase::Startup, Reason::Disconnected, text));
         }
     };
-    let truth = super::rows(&answer).next().map(|row| row.get(0) == Some("t"));
+    let answer = rows(&answer).next().map(|row| row.get(0) == Some("t"));
     let wants = matches!(wanted, SessionAttrs::ReadOnly | SessionAttrs::Standby);
-    if truth == Some(wants) {
+    if answer == Some(wants) {
         return Ok(());
     }
     let message = "the server is not of the kind that target_session_attrs asks for";
@@ -280,7 +293,7 @@ async fn drive(connection: Connection, dropped: CancellationToken, budget: &Budg
     if let Ok(end) = timeout(CLOSING, &mut connection).await {
         return log_end(end);
     }
-    let _held = budget.abandoned.inc_guard();
+    let _abandoned = budget.abandoned.inc_guard();
     match timeout(LINGER, connection).await {
         Ok(end) => log_end(end),
         Err(_) => sleep(COOL).await,

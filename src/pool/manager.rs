@@ -1,9 +1,9 @@
 //! bb8's side of the pool: a slot, and what happens to it at check-out and check-in.
 //!
-//! bb8 makes empty slots at once, and a connection is opened, recycled, pinged and replaced inside
-//! of them at check-out, as SQLAlchemy does with its records: so a connect error reaches the one
-//! who asked, at once and with its cause (bb8 by itself retries until its time-out and tells only
-//! that). A failure stays in the slot, and the slot is thrown away at check-in.
+//! bb8 makes empty slots at once. A connection is opened, recycled, pinged and replaced inside of its
+//! slot at check-out, as SQLAlchemy does with its records. So a connect error reaches the caller at
+//! once and with its cause; bb8 by itself retries until its time-out and reports only that. A failure
+//! stays in the slot, and the slot is discarded at check-in.
 //!
 //! Rules: SQLAlchemy's `lib/sqlalchemy/pool/base.py`, `_ConnectionRecord.get_connection` and
 //! `_ConnectionFairy._checkout`.
@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use super::connect::Connector;
 use super::error::ConnectError;
+use super::inspect::AnswerLimit;
 use super::login::Live;
 use super::settings::PoolLimits;
 use crate::metrics::{CloseReason, Gauge, GaugeGuard, Phase, PoolInstruments, Purpose, Reason};
@@ -24,20 +25,20 @@ use crate::metrics::{CloseReason, Gauge, GaugeGuard, Phase, PoolInstruments, Pur
 /// How often a check-out pings before its last reconnect, as in SQLAlchemy.
 const PINGS: u32 = 2;
 
-/// A place in the pool: with a connection, without one yet, or with the reason why not.
+/// A place in the pool: with a connection, without one yet, or with the reason why there is none.
 pub(super) struct Slot {
-    state: State,
-    /// A ping is under way: if its future is dropped, nobody knows the connection's state.
+    content: Content,
+    /// A ping is running: if its future is dropped, the connection's state is unknown.
     checking: bool,
 }
 
-enum State {
+enum Content {
     Empty,
     Open(Box<Open>),
     Failed(ConnectError),
 }
 
-/// A pooled connection; its end is counted when it is dropped.
+/// A pooled connection. Its end is counted when it is dropped.
 pub(super) struct Open {
     pub(super) live: Live,
     pub(super) end: CloseReason,
@@ -52,12 +53,15 @@ impl Drop for Open {
 }
 
 impl Slot {
-    /// The connection, or the error that there is none.
+    /// The connection.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
     pub(super) fn open(&mut self) -> Result<&mut Open, ConnectError> {
-        match &mut self.state {
-            State::Open(open) => Ok(open),
-            State::Failed(error) => Err(error.clone()),
-            State::Empty => {
+        match &mut self.content {
+            Content::Open(open) => Ok(open),
+            Content::Failed(error) => Err(error.clone()),
+            Content::Empty => {
                 Err(ConnectError::new(Phase::Startup, Reason::Other, "the slot is empty"))
             }
         }
@@ -65,23 +69,25 @@ impl Slot {
 
     /// Closes the connection, if there is one.
     pub(super) fn close(&mut self, end: CloseReason) {
-        if let State::Open(open) = &mut self.state {
+        if let Content::Open(open) = &mut self.content {
             open.end = end;
         }
-        self.state = State::Empty;
+        self.content = Content::Empty;
     }
 }
 
-/// Makes, checks and judges the slots.
+/// Creates, checks and judges the slots.
 #[derive(Clone)]
-pub(super) struct Manager(Arc<Rules>);
+pub(super) struct Manager(Arc<Shared>);
 
-struct Rules {
+struct Shared {
     connector: Arc<Connector>,
     limits: PoolLimits,
     instruments: Arc<PoolInstruments>,
     open: Gauge,
     invalidated: Mutex<Option<Instant>>,
+    /// While the pool closes its idle connections: the error that its slots get instead.
+    leaving: Mutex<Option<ConnectError>>,
 }
 
 impl Manager {
@@ -90,90 +96,125 @@ impl Manager {
         limits: PoolLimits,
         instruments: Arc<PoolInstruments>,
     ) -> Self {
-        let (open, invalidated) = (Gauge::new(), Mutex::new(None));
-        Self(Arc::new(Rules { connector, limits, instruments, open, invalidated }))
+        Self(Arc::new(Shared {
+            connector,
+            limits,
+            instruments,
+            open: Gauge::new(),
+            invalidated: Mutex::new(None),
+            leaving: Mutex::new(None),
+        }))
     }
 
     pub(super) fn connector(&self) -> &Arc<Connector> {
         &self.0.connector
     }
 
-    /// Open connections, in use or not.
+    /// The number of open connections, in use or not.
     pub(super) fn opened(&self) -> u64 {
         self.0.open.value()
     }
 
-    /// Every connection opened before now is replaced at its next check-out.
+    /// Marks every connection opened before now to be replaced at its next check-out.
     pub(super) fn invalidate(&self) {
         self.0.invalidate();
     }
+
+    /// Until the guard is dropped, idle slots are closed with this error instead of being prepared.
+    pub(super) fn leave(&self, error: ConnectError) -> Leaving<'_> {
+        *self.0.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        Leaving(self)
+    }
 }
 
-impl Rules {
+/// Ends [`Manager::leave`] when it is dropped.
+pub(super) struct Leaving<'a>(&'a Manager);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        *self.0.0.leaving.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Shared {
     fn invalidate(&self) {
         *self.invalidated.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Why a connection must be replaced before it goes out, if it must.
+    /// Why a connection must be replaced before it is handed out, if it must.
     fn outdated(&self, live: &Live) -> Option<CloseReason> {
         if self.limits.recycle.is_some_and(|recycle| live.born.elapsed() > recycle) {
             return Some(CloseReason::Recycled);
         }
         let invalidated = *self.invalidated.lock().unwrap_or_else(PoisonError::into_inner);
-        invalidated.filter(|at| *at > live.born).map(|_| CloseReason::Invalidated)
+        if invalidated.is_some_and(|at| at > live.born) {
+            Some(CloseReason::Invalidated)
+        } else {
+            None
+        }
     }
 
-    /// Gives the slot a connection that may go out, or the reason why it has none.
+    /// Gives the slot a connection that can be handed out, or the reason why it has none.
     async fn prepare(&self, slot: &mut Slot) {
-        if let State::Open(open) = &slot.state {
-            let (born, outdated) = (open.live.born, self.outdated(&open.live));
-            if let Some(end) = outdated {
-                if self.limits.echo {
-                    info!(reason = ?end, age_s = born.elapsed().as_secs_f64(), "replacing a pooled connection");
-                }
-                slot.close(end);
-            }
+        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(error) = leaving {
+            let is_dead = slot.open().is_ok_and(|open| open.live.client.is_closed());
+            slot.close(if is_dead { CloseReason::Broken } else { CloseReason::Shutdown });
+            slot.content = Content::Failed(error);
+            return;
         }
+        self.close_outdated(slot);
         for _ in 0..PINGS {
-            match &slot.state {
-                State::Open(open) if self.limits.pre_ping => {
+            match &slot.content {
+                Content::Open(open) if self.limits.pre_ping => {
                     if self.ping(&open.live).await {
                         return;
                     }
                     slot.close(CloseReason::PingFailed);
                     self.invalidate();
                 }
-                State::Open(_) => return,
-                State::Empty | State::Failed(_) => break,
+                Content::Open(_) => return,
+                Content::Empty | Content::Failed(_) => break,
             }
         }
-        if !matches!(slot.state, State::Open(_)) {
-            slot.state = self.connect().await;
-        }
+        slot.content = self.connect().await;
     }
 
-    async fn connect(&self) -> State {
+    fn close_outdated(&self, slot: &mut Slot) {
+        let Content::Open(open) = &slot.content else { return };
+        let Some(end) = self.outdated(&open.live) else { return };
+        if self.limits.echo {
+            let age_s = open.live.born.elapsed().as_secs_f64();
+            info!(reason = ?end, age_s, "replacing a pooled connection");
+        }
+        slot.close(end);
+    }
+
+    async fn connect(&self) -> Content {
         match self.connector.open(Purpose::Pool).await {
             Ok(live) => {
                 self.instruments.opened.inc();
-                let instruments = Arc::clone(&self.instruments);
-                let _counted = self.open.inc_guard();
-                let end = CloseReason::Shutdown;
-                State::Open(Box::new(Open { live, end, instruments, _counted }))
+                Content::Open(Box::new(Open {
+                    live,
+                    end: CloseReason::Shutdown,
+                    instruments: Arc::clone(&self.instruments),
+                    _counted: self.open.inc_guard(),
+                }))
             }
-            Err(error) => State::Failed(error),
+            Err(error) => Content::Failed(error),
         }
     }
 
-    /// Whether the server still answers on this connection, within the ping's limit.
+    /// Reports whether the server still answers on this connection, within the ping's limit.
     async fn ping(&self, live: &Live) -> bool {
         let start = Instant::now();
         let sql = self.connector.settings().ping;
+        live.wire.set_limit(AnswerLimit::SMALL);
         let answer = timeout(self.limits.ping_timeout, live.client.simple_query(sql)).await;
         self.instruments.times.ping.observe(start.elapsed());
         let alive = matches!(answer, Ok(Ok(_)));
         if !alive {
-            debug!(pid = live.server.pid, "a pooled connection does not answer the pre-ping");
+            debug!(pid = live.backend.pid, "a pooled connection does not answer the pre-ping");
         }
         alive
     }
@@ -184,7 +225,7 @@ impl ManageConnection for Manager {
     type Error = Infallible;
 
     async fn connect(&self) -> Result<Slot, Infallible> {
-        Ok(Slot { state: State::Empty, checking: false })
+        Ok(Slot { content: Content::Empty, checking: false })
     }
 
     async fn is_valid(&self, slot: &mut Slot) -> Result<(), Infallible> {
@@ -194,15 +235,15 @@ impl ManageConnection for Manager {
         Ok(())
     }
 
-    /// Asked at check-in: such a slot is thrown away.
+    /// Called at check-in: such a slot is discarded.
     fn has_broken(&self, slot: &mut Slot) -> bool {
-        match &mut slot.state {
-            State::Open(open) if slot.checking || open.live.client.is_closed() => {
+        match &mut slot.content {
+            Content::Open(open) if slot.checking || open.live.client.is_closed() => {
                 open.end = CloseReason::Broken;
                 true
             }
-            State::Open(_) => false,
-            State::Empty | State::Failed(_) => true,
+            Content::Open(_) => false,
+            Content::Empty | Content::Failed(_) => true,
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Our own pool to a target: bb8 under SQLAlchemy QueuePool's rules.
+//! Our own pool to a target: bb8 under the rules of SQLAlchemy's QueuePool.
 //!
-//! Wait for a slot (only this is what `DB_POOL_TIMEOUT` limits), then let bb8 give a slot whose
-//! connection `manager` has opened, recycled or pinged. The wait is a fair semaphore of our own,
-//! because bb8 counts connecting as waiting and lets newcomers pass. This is the only room that
-//! knows bb8; bb8's own lifetime, idle time-out and retries are switched off.
+//! A check-out waits for a slot (`DB_POOL_TIMEOUT` limits only this), then bb8 hands out a slot in
+//! which `manager` has opened, recycled or pinged a connection. The wait is a fair semaphore of our
+//! own, because bb8 counts connecting as waiting and lets newcomers pass. No other room knows bb8;
+//! its own lifetime, idle time-out and retries are switched off.
 
+mod apart;
 mod budget;
 mod checkout;
 mod connect;
@@ -12,12 +13,14 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod fixture;
 mod hint;
+mod inspect;
 mod login;
 mod manager;
 mod password;
 mod policy;
 mod reach;
 mod settings;
+mod sqlstate;
 mod state;
 mod timings;
 mod tls;
@@ -34,10 +37,12 @@ pub use checkout::{Checkout, TransactionMode};
 pub use connect::Connector;
 pub use error::{CheckoutError, ConnectError, QueryError};
 pub use hint::hint;
+pub use inspect::AnswerLimit;
 pub use login::Backend;
 pub use password::{Credentials, PasswordCommand, PasswordSource};
 pub use reach::Peer;
 pub use settings::{ConnectSettings, PoolLimits};
+pub use sqlstate::NOT_IN_PREREQUISITE_STATE;
 pub use timings::Timings;
 pub use tls::TlsInfo;
 
@@ -53,7 +58,7 @@ use manager::Manager;
 /// about any pool, and an application's pool is never meant here.
 pub const ABOUT: &str = "The exporter's own probe pool: ";
 
-/// A pool of connections to one target. Lazy: nothing is opened before the first check-out.
+/// A pool of connections to one target. Nothing is opened before the first check-out.
 pub struct Pool {
     bb8: bb8::Pool<Manager>,
     manager: Manager,
@@ -61,7 +66,7 @@ pub struct Pool {
     limits: PoolLimits,
     instruments: Arc<PoolInstruments>,
     gauges: Gauges,
-    /// Whether a connection is one too many is decided and done by one check-in at a time.
+    /// Held by one check-in at a time: two would both find the pool one below its size.
     check_in: Mutex<()>,
 }
 
@@ -72,23 +77,21 @@ struct Gauges {
 }
 
 impl Pool {
-    /// A pool that opens its connections with `connector`. Must be called within a tokio runtime.
+    /// Creates a pool that opens its connections with `connector`. Call it within a tokio runtime.
     pub fn new(
         connector: Arc<Connector>,
         limits: PoolLimits,
         instruments: Arc<PoolInstruments>,
     ) -> Arc<Self> {
         let max = limits.max().unwrap_or(u32::MAX).max(1);
-        // bb8's own limit covers waiting, opening and pinging: a net that nothing should reach.
+        // bb8's own limit covers waiting, opening and pinging; it should never be reached.
         let net = connector.settings().timeout * 3 + limits.ping_timeout * 2;
-        // Who could not open a connection anyway waits for one to come back instead.
+        // Without a permit no connection could be opened, so a check-out waits for one to come back.
         let allowed = connector.budget().pool_size();
         let slots = usize::try_from(max).unwrap_or(usize::MAX).min(allowed);
         let manager = Manager::new(connector, limits.clone(), Arc::clone(&instruments));
-        let strategy = match limits.use_lifo {
-            true => bb8::QueueStrategy::Lifo,
-            false => bb8::QueueStrategy::Fifo,
-        };
+        let strategy =
+            if limits.use_lifo { bb8::QueueStrategy::Lifo } else { bb8::QueueStrategy::Fifo };
         let bb8 = bb8::Pool::builder()
             .max_size(max)
             .min_idle(None)
@@ -110,37 +113,64 @@ impl Pool {
         })
     }
 
-    /// The limits that it obeys.
+    /// The limits of the pool.
     pub fn limits(&self) -> &PoolLimits {
         &self.limits
     }
 
-    /// What opens its connections.
+    /// Opens the pool's connections.
     pub fn connector(&self) -> &Arc<Connector> {
         self.manager.connector()
     }
 
-    /// What it counts and times.
+    /// The pool's counters and histograms.
     pub fn instruments(&self) -> &Arc<PoolInstruments> {
         &self.instruments
     }
 
-    /// Opens a connection that is not of the pool, and closes it: whether that can be done now,
-    /// and how long each phase takes.
+    /// Opens a connection outside of the pool and closes it: a test that it can be done now, and how
+    /// long each phase takes.
     ///
     /// # Errors
-    /// The connect's failure, within the connect time-out.
+    /// The failure, within the connect time-out. When the server is shutting down, the pool closes
+    /// its idle connections first.
     pub async fn try_connect(&self) -> Result<(Timings, Backend), ConnectError> {
-        let live = self.connector().open(Purpose::Fresh).await?;
-        Ok((live.timings, live.server.clone()))
+        match self.connector().open(Purpose::Fresh).await {
+            Ok(live) => Ok((live.timings, live.backend.clone())),
+            Err(error) => Err(self.heed(error).await),
+        }
     }
 
-    /// Takes a connection out.
+    /// Closes the idle connections of a server that accepts no new ones.
+    ///
+    /// A smart shutdown waits for every session to end, so an idle one of ours would hold it up for
+    /// ever. It is also how the shutdown is told from a start in any language: only a server that is
+    /// shutting down refuses new sessions and keeps old ones.
+    async fn heed(&self, error: ConnectError) -> ConnectError {
+        if !matches!(error.reason, Reason::ShuttingDown | Reason::StartingUp) {
+            return error;
+        }
+        let before = self.instruments.closed.count(CloseReason::Shutdown);
+        let leaving = self.manager.leave(error.clone());
+        while self.bb8.state().idle_connections > 0 {
+            // The slot comes back closed, and is discarded when it is dropped.
+            drop(self.bb8.get_owned().await);
+        }
+        drop(leaving);
+        // Those in use are closed when they come back.
+        self.manager.invalidate();
+        if self.instruments.closed.count(CloseReason::Shutdown) > before {
+            return ConnectError { reason: Reason::ShuttingDown, ..error };
+        }
+        error
+    }
+
+    /// Checks a connection out.
     ///
     /// # Errors
-    /// After the limits' time-out without a free slot; at once when opening a connection fails.
+    /// After the pool's time-out without a free slot; at once when opening a connection fails.
     ///
-    /// Cancel safe: nothing is lost, and a connection whose ping was under way is closed.
+    /// Cancel safe: nothing is lost, and a connection whose ping is running is closed.
     pub async fn check_out(self: &Arc<Self>) -> Result<Checkout, CheckoutError> {
         let mut counted =
             Counted { instruments: &self.instruments, outcome: CheckOutOutcome::Cancelled };
@@ -167,10 +197,19 @@ impl Pool {
             Ok(Err(_)) => return Err(CheckoutError::Closed),
             Err(_) => return Err(self.exhausted()),
         };
-        // Behind the semaphore a slot is free; bb8's own limit is a net that is never reached.
+        // With the semaphore's permit a slot is free, so bb8's own limit is not reached.
         let mut slot = self.bb8.get_owned().await.map_err(|_| CheckoutError::Closed)?;
-        let server = slot.open()?.live.server.clone();
-        Ok(Checkout::new(Arc::clone(self), slot, server, permit, start.elapsed()))
+        let backend = match slot.open() {
+            Ok(open) => {
+                open.live.wire.set_limit(AnswerLimit::VIEW);
+                open.live.backend.clone()
+            }
+            Err(error) => {
+                drop(slot);
+                return Err(self.heed(error).await.into());
+            }
+        };
+        Ok(Checkout::new(Arc::clone(self), slot, backend, permit, start.elapsed()))
     }
 
     fn exhausted(&self) -> CheckoutError {
@@ -181,7 +220,8 @@ impl Pool {
         }
     }
 
-    /// Gives a slot back, or closes it: an overflow connection goes when the pool keeps its size.
+    /// Gives a slot back to bb8. The connection is closed if the pool already keeps as many idle ones
+    /// as its size.
     fn give_back(&self, mut slot: bb8::PooledConnection<'static, Manager>) {
         let _one_at_a_time = self.check_in.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = self.bb8.state().idle_connections;
@@ -192,7 +232,7 @@ impl Pool {
     }
 }
 
-/// Counts a check-out's end, also when its future is dropped.
+/// Counts the outcome of a check-out, also when its future is dropped.
 struct Counted<'a> {
     instruments: &'a PoolInstruments,
     outcome: CheckOutOutcome,
@@ -204,7 +244,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// The rows among the messages of a simple query.
+/// The rows of a simple query's answer.
 pub fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &SimpleQueryRow> {
     messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
 
+use super::inspect::{Guard, Method, Refusal};
 use super::reach::Peer;
-use super::wire::{Guard, Method, Refusal};
 use crate::dsn::{AuthMethod, RequireAuth};
 
 /// What was warned of once, and need not be again.

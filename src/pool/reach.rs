@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
+use super::apart::Resolver;
 use super::error::ConnectError;
 use super::timings::{Progress, share};
 use super::wire::Io;
 use crate::dsn::{Address, DEFAULT_PORT, Host, Tcp, is_loopback};
 use crate::metrics::{Phase, Reason};
 
-/// Where a connection ended up: what a cancel request needs.
+/// The address of a connection's server, which its cancel requests need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// Over TCP.
@@ -24,7 +25,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Whether it is on this machine, so that what we send does not leave it.
+    /// Reports whether the server is on this machine, so that nothing crosses a network.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => is_loopback(address.ip()),
@@ -32,7 +33,7 @@ impl Peer {
         }
     }
 
-    /// Opens another stream to the same place.
+    /// Opens another stream to the same address.
     pub(super) async fn stream(&self) -> std::io::Result<Box<dyn Io>> {
         Ok(match self {
             Self::Tcp(address) => Box::new(TcpStream::connect(address).await?),
@@ -50,10 +51,11 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A stream to the first of the host's addresses that takes one.
+/// Opens a stream to the first of the host's addresses that accepts one.
 pub(super) async fn reach(
     host: &Host,
     tcp: &Tcp,
+    resolver: &Resolver,
     progress: &Progress,
     deadline: Instant,
 ) -> Result<(Box<dyn Io>, Peer), ConnectError> {
@@ -64,25 +66,29 @@ pub(super) async fn reach(
         let stream = stream.map_err(|e| ConnectError::network(Phase::Tcp, &e))?;
         return Ok((Box::new(stream), Peer::Unix(path)));
     }
-    let addresses = lookup(host, port, progress).await?;
-    let mut last = ConnectError::new(Phase::Dns, Reason::Unreachable, "the host has no address");
+    let addresses = look_up(host, port, resolver, progress).await?;
+    let mut failures = Vec::new();
     for (n, address) in addresses.iter().enumerate() {
         let started = Instant::now();
         let limit = share(deadline, addresses.len() - n);
         let connect = timeout_at(limit, TcpStream::connect(address));
-        match progress.time(Phase::Tcp, connect).await {
+        let failure = match progress.time(Phase::Tcp, connect).await {
             Ok(Ok(stream)) => {
                 tune(&stream, tcp).map_err(|e| ConnectError::network(Phase::Tcp, &e))?;
                 return Ok((Box::new(stream), Peer::Tcp(*address)));
             }
-            Ok(Err(error)) => last = ConnectError::network(Phase::Tcp, &error),
-            Err(_) => last = ConnectError::timeout(Phase::Tcp, limit - started),
-        }
+            Ok(Err(error)) => ConnectError::network(Phase::Tcp, &error),
+            Err(_) => ConnectError::timeout(Phase::Tcp, limit - started),
+        };
+        // One address alone is the host itself, which the caller adds to the error.
+        failures.push(if addresses.len() > 1 { failure.at_address(*address) } else { failure });
     }
-    Err(last)
+    let none = || ConnectError::new(Phase::Dns, Reason::Unreachable, "the host has no address");
+    Err(ConnectError::most_telling(failures).unwrap_or_else(none))
 }
 
-/// Sets what finds a dead peer while nothing or something is under way.
+/// Sets the options that find a dead peer, while nothing is sent (keepalives) and while something
+/// is (the user time-out).
 fn tune(stream: &TcpStream, tcp: &Tcp) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = socket2::SockRef::from(stream);
@@ -98,7 +104,8 @@ fn tune(stream: &TcpStream, tcp: &Tcp) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The socket in a folder; `@` begins one in Linux' abstract namespace, which is a NUL to the system.
+/// The socket's path in its folder. A folder that begins with `@` is in Linux' abstract namespace,
+/// where the first byte is NUL.
 fn socket(folder: &Path, port: u16) -> PathBuf {
     let path = folder.join(format!(".s.PGSQL.{port}"));
     match path.to_str().and_then(|text| text.strip_prefix('@')) {
@@ -107,9 +114,10 @@ fn socket(folder: &Path, port: u16) -> PathBuf {
     }
 }
 
-async fn lookup(
+async fn look_up(
     host: &Host,
     port: u16,
+    resolver: &Resolver,
     progress: &Progress,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
     if let Some(address) = host.hostaddr {
@@ -122,9 +130,7 @@ async fn lookup(
     if let Ok(address) = name.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let found = progress.time(Phase::Dns, lookup_host((name, port))).await;
-    // A name that does not exist is no host that we could reach, whatever the resolver calls it.
-    found
-        .map(Iterator::collect)
-        .map_err(|error| ConnectError::new(Phase::Dns, Reason::Unreachable, error.to_string()))
+    // Whatever the resolver's error is called, the host cannot be reached by this name.
+    let found = progress.time(Phase::Dns, resolver.look_up(name, port)).await;
+    found.map_err(|error| ConnectError::new(Phase::Dns, Reason::Unreachable, error))
 }

@@ -1,194 +1,73 @@
-//! The stream between us and the server, above TLS: it watches the server's side of the start-up
-//! and closes politely.
+//! The stream between us and the server, above TLS: inspected on the way in, closed politely.
 //!
-//! tokio-postgres tells neither the backend's pid nor which authentication the server asks for, and
-//! answers a demand for the cleartext password by itself; so the messages are read here on their way
-//! (their layout: <https://www.postgresql.org/docs/current/protocol-message-formats.html>). And it
-//! drops the socket right after Terminate, when the backend still counts among the server's
-//! connections: here the end of a stream waits for the server's own end.
+//! tokio-postgres drops the socket right after Terminate, when the backend still counts among the
+//! server's connections. Here the end of a stream waits for the server's own end, so that a permit
+//! is not freed while its backend exists.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// How long the end of a stream waits for the server's end of it.
+use super::inspect::{Guard, Inspector, WireState};
+
+/// How long the end of a stream waits for the server to close its side.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How many bytes are read meanwhile. A server that sends more is cut off: reading on would only
+/// serve the server.
+const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// What a stream must be able to do.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// An authentication that the server asks for, by its protocol number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    /// Nothing is asked.
-    None,
-    /// The password as it is.
-    Cleartext,
-    /// The password in an MD5 hash.
-    Md5,
-    /// SCRAM-SHA-256, with or without channel binding.
-    Scram,
-    /// Kerberos or the like, which we do not speak.
-    Gss,
-    /// A newer one that we do not know.
-    Unknown,
-}
-
-impl Method {
-    /// As `require_auth` calls it.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Cleartext => "password",
-            Self::Md5 => "md5",
-            Self::Scram => "scram-sha-256",
-            Self::Gss => "gss",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// Why we ended a start-up ourselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum Refusal {
-    /// The user allows others only.
-    #[error("the server asks for the authentication `{}`, which require_auth does not allow", .0.label())]
-    NotListed(Method),
-    /// Anybody on the way could read it.
-    #[error(
-        "the server asks for the password in clear text over a connection that is neither encrypted nor local; it was not sent (require_auth=password would allow it)"
-    )]
-    InTheClear,
-}
-
-/// What the server told during the start-up; shared with the connection's owner.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    pid: AtomicI32,
-    authenticated: AtomicBool,
-}
-
-impl Seen {
-    /// The backend's process id; 0 before the server told it.
-    pub(super) fn pid(&self) -> i32 {
-        self.pid.load(Ordering::Relaxed)
-    }
-
-    /// Whether the server has let us in.
-    pub(super) fn is_authenticated(&self) -> bool {
-        self.authenticated.load(Ordering::Relaxed)
-    }
-}
-
-/// Decides about an authentication that the server asks for.
-pub(super) type Guard = Box<dyn FnMut(Method) -> Result<(), Refusal> + Send>;
-
-/// The stream. It is watched until the server is ready for the first query.
+/// The stream.
 pub(super) struct Wire {
     inner: Box<dyn Io>,
-    watch: Option<Watch>,
-    farewell: Option<Pin<Box<Sleep>>>,
+    state: Arc<WireState>,
+    inspector: Inspector,
+    /// A SCRAM challenge that waits for a thread that may compute.
+    held: Vec<u8>,
+    farewell: Option<Farewell>,
+}
+
+/// The end of a stream under way.
+struct Farewell {
+    limit: Pin<Box<Sleep>>,
+    bytes: usize,
 }
 
 impl Wire {
-    pub(super) fn new(inner: Box<dyn Io>, guard: Guard) -> (Self, Arc<Seen>) {
-        let seen = Arc::new(Seen::default());
-        let watch = Watch { seen: Arc::clone(&seen), guard, head: Vec::new(), skip: 0 };
-        (Self { inner, watch: Some(watch), farewell: None }, seen)
+    pub(super) fn new(inner: Box<dyn Io>, guard: Guard) -> (Self, Arc<WireState>) {
+        let state = Arc::new(WireState::default());
+        let inspector = Inspector::new(Arc::clone(&state), guard);
+        let wire =
+            Self { inner, state: Arc::clone(&state), inspector, held: Vec::new(), farewell: None };
+        (wire, state)
     }
-}
 
-/// Reads the server's messages on their way: a letter, a length, a body.
-struct Watch {
-    seen: Arc<Seen>,
-    guard: Guard,
-    /// The start of a message that is not whole yet.
-    head: Vec<u8>,
-    /// How much of a message's body is still to come and of no interest.
-    skip: usize,
-}
-
-/// A message is looked at with so much of its body.
-const LOOK: usize = 9;
-
-impl Watch {
-    /// Takes bytes from the server; `Ok(true)` once it is ready for a query.
-    fn take(&mut self, mut bytes: &[u8]) -> Result<bool, Refusal> {
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            if bytes.is_empty() {
-                return Ok(false);
-            }
-            let wanted = self.wanted().saturating_sub(self.head.len()).min(bytes.len());
-            self.head.extend_from_slice(&bytes[..wanted]);
-            bytes = &bytes[wanted..];
-            if self.head.len() < self.wanted() {
-                continue;
-            }
-            let rest = self.length().saturating_sub(self.head.len());
-            let ready = self.look()?;
-            if ready {
-                return Ok(true);
-            }
-            self.skip = rest;
-            self.head.clear();
+    /// Inspects what was read into `buf` behind `before`.
+    fn inspect(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let bytes = &buf.filled()[before..];
+        if bytes.is_empty() && self.inspector.is_starting() {
+            // tokio-postgres would report the end of a cut message as an error of another kind.
+            let text = "the server closed the connection during the start-up";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
-    }
-
-    /// The whole message's length; at least its head's.
-    fn length(&self) -> usize {
-        match self.head.get(1..5) {
-            Some(&[a, b, c, d]) => 1 + u32::from_be_bytes([a, b, c, d]).max(4) as usize,
-            _ => 5,
+        if let Err(refusal) = self.inspector.take(bytes) {
+            return Err(io::Error::other(self.state.refuse(refusal)));
         }
-    }
-
-    /// How many bytes of the message must be there before it is looked at.
-    fn wanted(&self) -> usize {
-        self.length().min(LOOK)
-    }
-
-    fn look(&mut self) -> Result<bool, Refusal> {
-        let number = match self.head.get(5..9) {
-            Some(&[a, b, c, d]) => i32::from_be_bytes([a, b, c, d]),
-            _ => 0,
-        };
-        match self.head.first() {
-            Some(b'R') => {
-                if let Some(method) = method(number) {
-                    (self.guard)(method)?;
-                    self.seen.authenticated.store(method == Method::None, Ordering::Relaxed);
-                }
-            }
-            Some(b'K') => self.seen.pid.store(number, Ordering::Relaxed),
-            Some(b'Z') => return Ok(true),
-            _ => {}
+        if self.state.is_challenged() {
+            self.held = bytes.to_vec();
+            buf.set_filled(before);
         }
-        Ok(false)
-    }
-}
-
-/// The method behind an authentication request's number; `None` for a step of one.
-fn method(number: i32) -> Option<Method> {
-    match number {
-        0 => Some(Method::None),
-        3 => Some(Method::Cleartext),
-        5 => Some(Method::Md5),
-        7 | 9 => Some(Method::Gss),
-        8 | 11 | 12 => None,
-        10 => Some(Method::Scram),
-        _ => Some(Method::Unknown),
+        Ok(())
     }
 }
 
@@ -198,15 +77,22 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        if let Some(watch) = &mut self.watch {
-            match watch.take(&buf.filled()[before..]) {
-                Ok(false) => {}
-                Ok(true) => self.watch = None,
-                Err(refusal) => return Poll::Ready(Err(io::Error::other(refusal))),
-            }
+        let this = &mut *self;
+        if this.held.is_empty() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+            this.inspect(buf, before)?;
         }
+        if this.held.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if this.state.is_challenged() {
+            // No waker: the owner sees the challenge after this very poll and polls again itself.
+            return Poll::Pending;
+        }
+        let part = this.held.len().min(buf.remaining());
+        buf.put_slice(&this.held[..part]);
+        this.held.drain(..part);
         Poll::Ready(Ok(()))
     }
 }
@@ -224,67 +110,62 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    /// Ends our side, then reads until the server has ended its own, for at most [`FAREWELL`].
+    /// Closes our side, then reads until the server has closed its own, for at most [`FAREWELL`].
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.farewell.is_none() {
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
         }
-        let limit = this.farewell.get_or_insert_with(|| Box::pin(tokio::time::sleep(FAREWELL)));
-        let mut rest = [0; 256];
-        loop {
+        let farewell = this.farewell.get_or_insert_with(|| Farewell {
+            limit: Box::pin(tokio::time::sleep(FAREWELL)),
+            bytes: 0,
+        });
+        let mut rest = [0; 1024];
+        while farewell.bytes < FAREWELL_BYTES {
             let mut buf = ReadBuf::new(&mut rest);
             match Pin::new(&mut this.inner).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    farewell.bytes += buf.filled().len();
+                }
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => return limit.as_mut().poll(cx).map(Ok),
+                Poll::Pending => return farewell.limit.as_mut().poll(cx).map(Ok),
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![kind];
-        bytes.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
-        bytes.extend_from_slice(body);
-        bytes
-    }
-
-    /// Feeds a start-up in pieces of `size` bytes; tells pid, methods seen, and whether it ended.
-    fn watch(size: usize, refuse: Option<Method>) -> (i32, bool, Result<(), Refusal>) {
-        let mut bytes = message(b'R', &10_i32.to_be_bytes());
-        bytes.extend(message(b'R', &[0, 0, 0, 11, b'r', b'=', 1, 2, 3, 4, 5, 6, 7]));
-        bytes.extend(message(b'R', &0_i32.to_be_bytes()));
-        bytes.extend(message(b'S', b"server_version\x0015.18\0"));
-        bytes.extend(message(b'K', &[0, 0, 4, 210, 9, 9, 9, 9]));
-        bytes.extend(message(b'Z', b"I"));
-        let seen = Arc::new(Seen::default());
-        let guard: Guard =
-            Box::new(move |m| if Some(m) == refuse { Err(Refusal::NotListed(m)) } else { Ok(()) });
-        let mut watch = Watch { seen: Arc::clone(&seen), guard, head: Vec::new(), skip: 0 };
-        let mut ready = false;
-        for piece in bytes.chunks(size) {
-            match watch.take(piece) {
-                Ok(end) => ready |= end,
-                Err(refusal) => return (seen.pid(), ready, Err(refusal)),
-            }
+/// Runs a login whose SCRAM proof is computed on a thread for blocking work: it takes milliseconds
+/// with the usual number of rounds and up to a second with the largest that is accepted, and the
+/// runtime's one thread answers scrapes.
+pub(super) async fn prove_elsewhere<T: Send + 'static>(
+    mut login: Pin<Box<dyn Future<Output = T> + Send>>,
+    state: Arc<WireState>,
+) -> T {
+    loop {
+        let outcome = std::future::poll_fn(|cx| match login.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if state.is_challenged() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Some(outcome) = outcome.await {
+            return outcome;
         }
-        (seen.pid(), ready, Ok(()))
-    }
-
-    #[test]
-    fn pid_and_methods_are_read_however_the_bytes_are_cut() {
-        for size in [1, 2, 3, 5, 7, 64, 1024] {
-            assert_eq!(watch(size, None), (1234, true, Ok(())), "pieces of {size}");
-            assert_eq!(
-                watch(size, Some(Method::Scram)),
-                (0, false, Err(Refusal::NotListed(Method::Scram)))
-            );
-            assert_eq!(watch(size, Some(Method::Cleartext)), (1234, true, Ok(())));
+        let releasing = Arc::clone(&state);
+        let computing = tokio::task::spawn_blocking(move || {
+            releasing.release_challenge();
+            // One poll computes the proof and sends it. Its waker is of no use: the next poll, back
+            // on the runtime, registers the right one.
+            let poll = login.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+            (login, poll)
+        });
+        let Ok((back, poll)) = computing.await else {
+            // The runtime is shutting down; the login's own limit ends this wait.
+            return std::future::pending().await;
+        };
+        login = back;
+        if let Poll::Ready(outcome) = poll {
+            return outcome;
         }
     }
 }

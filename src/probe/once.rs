@@ -10,9 +10,10 @@ use tokio::time::{Instant, timeout_at};
 use super::history::History;
 use super::instruments::OwnQuery;
 use super::read;
+use super::settings::TargetSettings;
 use super::snapshot::{Connected, Failure, ProbePart, Queried, Snapshot};
 use super::target::Target;
-use crate::pool::TransactionMode;
+use crate::pool::{AnswerLimit, Reason, TransactionMode};
 use crate::view::Usage;
 
 /// Probes a target once.
@@ -144,7 +145,10 @@ async fn ask(
         connection.begin(TransactionMode::ReadOnly, limit).await?;
     }
     let sent = Instant::now();
-    connection.simple(&settings.query, limit).await?;
+    // Nobody reads the answer, so a large one is a mistake in the configuration.
+    connection.limit_answers(AnswerLimit::SMALL);
+    let answer = connection.simple(&settings.query, limit).await.map_err(Failure::from);
+    answer.map_err(|failure| of_kind(failure, settings))?;
     let query = sent.elapsed();
     target.instruments().queries.observe(OwnQuery::Probe, query);
     if query > settings.slow_threshold {
@@ -153,4 +157,14 @@ async fn ask(
     let server = connection.server().clone();
     connection.release(limit).await;
     Ok(Queried { checkout, query, server })
+}
+
+/// A server that does not know its kind's own statement is of another kind.
+fn of_kind(failure: Failure, settings: &TargetSettings) -> Failure {
+    let is_own = settings.query == settings.kind.spec().default_query;
+    if is_own && failure.reason == Reason::Query {
+        Failure { reason: Reason::WrongKind, ..failure }
+    } else {
+        failure
+    }
 }

@@ -39,13 +39,20 @@ pub enum Reason {
     TooManyConnections,
     /// The database does not exist.
     NoDatabase,
-    /// The server is starting up, shutting down or recovering.
+    /// The server is starting up or recovering from a crash.
     StartingUp,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// The server or the database does not accept connections: a standby without hot_standby, or
+    /// `ALLOW_CONNECTIONS false`.
+    NotAccepting,
     /// No host of the list matches `target_session_attrs`.
     WrongSession,
     /// The client's own connection limit for the server is used up, by connections that were
     /// given up but may still exist on the server.
     Budget,
+    /// The session's role was dropped.
+    NoRole,
     /// The role lacks a privilege.
     NoPrivilege,
     /// The table does not exist.
@@ -56,6 +63,16 @@ pub enum Reason {
     ReadOnly,
     /// The server's disk is full.
     DiskFull,
+    /// PgBouncer pools by statement, which allows no transactions.
+    StatementPooling,
+    /// PgBouncer does not accept a parameter of the start-up packet.
+    StartupParameter,
+    /// PgBouncer's console where a database is expected, or the other way round.
+    WrongKind,
+    /// What answers at the address is not a PostgreSQL server.
+    NotPostgres,
+    /// The server sent more than the client accepts.
+    TooLarge,
     /// The statement itself failed.
     Query,
     /// The server closed the connection.

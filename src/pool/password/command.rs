@@ -114,7 +114,8 @@ impl Group {
         if !status.success() {
             return Err(format!("ended with {status}"));
         }
-        super::secret(&bytes).ok_or_else(|| "printed nothing, or no text".to_owned())
+        let printed = std::mem::take(&mut *bytes);
+        crate::files::secret(printed).map_err(|_| "printed nothing, or no text".to_owned())
     }
 }
 

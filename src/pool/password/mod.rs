@@ -1,7 +1,7 @@
-//! Where a connect's password comes from, asked anew each time: a rotated one needs no restart.
+//! The password of a connection, found anew for each connect, so that a rotated one needs no restart.
 //!
 //! A source of its own (a file, a command) comes first, then the URL's password, then libpq's
-//! password file, in which each host has its own line.
+//! password file, which has a line for each host.
 
 mod command;
 mod passfile;
@@ -11,89 +11,100 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
-use zeroize::Zeroizing;
 
 pub use self::command::PasswordCommand;
 use self::command::Tokens;
 use super::error::ConnectError;
 use crate::dsn::{self, Dsn, Host};
+use crate::files::FileReader;
 use crate::metrics::{Phase, Reason};
 use crate::secret::Secret;
 
-/// Who we are to the server, and where to find the proof.
+/// How a target's login and password are found.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Credentials {
-    /// Where the password is; without one it is the URL's, then the password file's.
+    /// The password's source; `None` means the URL, then the password file.
     pub source: Option<PasswordSource>,
-    /// The user's own folder, which may hold `.pgpass` and `.postgresql`; `None`: neither is looked for.
+    /// The user's home folder, which may hold `.pgpass` and `.postgresql`; `None` means that neither
+    /// is used.
     pub home: Option<PathBuf>,
 }
 
-/// Where a password is kept.
+/// A source of passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub enum PasswordSource {
-    /// The content of a file, less one newline at its end.
+    /// The content of a file, without one line break at its end.
     File(PathBuf),
-    /// The password of the database URL in a file, and its role: short-lived ones change together.
+    /// A file that holds a database URL: its password and its role, because short-lived ones change
+    /// together.
     UrlFile(PathBuf),
-    /// What a command prints.
+    /// The output of a command.
     Command(PasswordCommand),
 }
 
-/// Who we are to all hosts of a target.
+/// The login for every host of a target.
 #[derive(Clone, Default)]
-pub(super) struct Proof {
-    /// The role, where its source names one; otherwise it is the URL's.
+pub(super) struct Login {
+    /// The role, where the source names one; otherwise it is the URL's.
     pub(super) user: Option<String>,
-    /// The password, if it is not the hosts' own.
+    /// The password; `None` where each host may have its own, in the password file.
     pub(super) password: Option<Secret>,
 }
 
 /// The passwords of one target.
 pub(super) struct Keychain {
     credentials: Credentials,
+    files: FileReader,
     tokens: Arc<Tokens>,
+    /// Whether a password file was reported as ignored. Once is enough.
     warned: AtomicBool,
 }
 
 impl Keychain {
     pub(super) fn new(credentials: Credentials) -> Self {
-        Self { credentials, tokens: Arc::default(), warned: AtomicBool::new(false) }
+        let files = FileReader::default();
+        Self { credentials, files, tokens: Arc::default(), warned: AtomicBool::new(false) }
     }
 
-    /// The user's own folder.
+    /// The user's home folder.
     pub(super) fn home(&self) -> Option<&Path> {
         self.credentials.home.as_deref()
     }
 
-    /// The role and the password for all hosts. `spawn`: for work that goes on when this is given up.
+    /// Reads this target's files. The caller sees to it that no file is read twice at a time: the
+    /// reader takes the second read for one of a file system that hangs.
+    pub(super) fn files(&self) -> &FileReader {
+        &self.files
+    }
+
+    /// Finds the login for all hosts. `spawn` starts work that goes on when this is cancelled.
     ///
     /// # Errors
-    /// With the reason `auth`, when the source gives none; never with anything of its content.
-    pub(super) async fn common(
+    /// With the reason `auth` when the source gives no password. The text holds nothing of the
+    /// source's content.
+    pub(super) async fn login(
         &self,
         dsn: &Dsn,
         spawn: impl FnOnce(command::Task),
-    ) -> Result<Proof, ConnectError> {
-        let alone = |password| Proof { user: None, password: Some(password) };
+    ) -> Result<Login, ConnectError> {
         let found = match &self.credentials.source {
-            None => return Ok(Proof { user: None, password: dsn.password.clone() }),
-            Some(PasswordSource::File(path)) => read(path).await.map(alone),
+            None => return Ok(Login { user: None, password: dsn.password.clone() }),
+            Some(PasswordSource::File(path)) => self.read(path).await.map(Login::from),
             Some(PasswordSource::UrlFile(path)) => {
-                read(path).await.and_then(|url| proof_of(&url, path))
+                self.read(path).await.and_then(|url| login_of(&url, path))
             }
             Some(PasswordSource::Command(command)) => {
-                self.tokens.get(command, spawn).await.map(alone)
+                self.tokens.get(command, spawn).await.map(Login::from)
             }
         };
         found.map_err(|text| ConnectError::new(Phase::Startup, Reason::Auth, text))
     }
 
-    /// The password for a host, from libpq's password file.
+    /// Finds the password for a host in libpq's password file. Blocks.
     pub(super) fn for_host(&self, dsn: &Dsn, host: &Host) -> Option<Secret> {
-        let usual = || self.home().map(|home| home.join(".pgpass"));
-        let path = dsn.passfile.clone().or_else(usual)?;
-        match passfile::find(&path, dsn, host) {
+        let in_home = || self.home().map(|home| home.join(".pgpass"));
+        let path = dsn.passfile.clone().or_else(in_home)?;
+        match passfile::find(&self.files, &path, dsn, host) {
             Ok(password) => password,
             Err(why) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
@@ -104,54 +115,28 @@ impl Keychain {
         }
     }
 
-    /// The server refused the password: a token that was kept is not used again.
+    /// The server refused the password: a cached token is not used again.
     pub(super) fn refused(&self) {
         self.tokens.forget();
     }
-}
 
-async fn read(path: &Path) -> Result<Secret, String> {
-    let bytes = tokio::fs::read(path).await.map(Zeroizing::new);
-    let bytes = bytes
-        .map_err(|error| format!("the password file {} cannot be read: {error}", path.display()))?;
-    secret(&bytes)
-        .ok_or_else(|| format!("the password file {} is empty or no text", path.display()))
-}
-
-/// A text less one newline at its end; `None` for nothing.
-fn secret(bytes: &[u8]) -> Option<Secret> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let text = text.strip_suffix("\r\n").or(text.strip_suffix('\n')).unwrap_or(text);
-    (!text.is_empty()).then(|| Secret::new(text))
-}
-
-fn proof_of(url: &Secret, path: &Path) -> Result<Proof, String> {
-    let dsn = dsn::parse(url.reveal())
-        .map_err(|_| format!("the file {} holds no valid database URL", path.display()))?;
-    match dsn.password {
-        Some(password) => Ok(Proof { user: dsn.user, password: Some(password) }),
-        None => Err(format!("the database URL in {} has no password", path.display())),
+    async fn read(&self, path: &Path) -> Result<Secret, String> {
+        let secret = self.files.read_secret_async(path).await;
+        secret.map_err(|error| format!("the password file {} {error}", path.display()))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl From<Secret> for Login {
+    fn from(password: Secret) -> Self {
+        Self { user: None, password: Some(password) }
+    }
+}
 
-    #[test]
-    fn one_newline_is_dropped_and_no_more() {
-        for (bytes, expected) in [
-            (&b"secret"[..], Some("secret")),
-            (b"secret\n", Some("secret")),
-            (b"secret\r\n", Some("secret")),
-            (b"secret\r", Some("secret\r")),
-            (b"secret\n\n", Some("secret\n")),
-            (b" secret ", Some(" secret ")),
-            (b"\n", None),
-            (b"", None),
-            (b"\xff", None),
-        ] {
-            assert_eq!(secret(bytes).as_ref().map(Secret::reveal), expected, "{bytes:?}");
-        }
+fn login_of(url: &Secret, path: &Path) -> Result<Login, String> {
+    let dsn = dsn::parse(url.reveal())
+        .map_err(|_| format!("the file {} holds no valid database URL", path.display()))?;
+    match dsn.password {
+        Some(password) => Ok(Login { user: dsn.user, password: Some(password) }),
+        None => Err(format!("the database URL in {} has no password", path.display())),
     }
 }

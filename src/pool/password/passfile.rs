@@ -1,34 +1,38 @@
 //! libpq's password file: `host:port:database:user:password`, a line each
 //! (<https://www.postgresql.org/docs/current/libpq-pgpass.html>; `passwordFromFile` in fe-connect.c).
 
-use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
 use crate::dsn::{Address, DEFAULT_PORT, Dsn, Host};
+use crate::files::{FileError, FileReader, LARGEST_SECRET};
 use crate::secret::Secret;
 
-/// The password of the first line that fits; `Err` tells why the whole file is ignored.
-pub(super) fn find(path: &Path, dsn: &Dsn, host: &Host) -> Result<Option<Secret>, String> {
-    let found = match fs::metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+/// Returns the password of the first line that matches.
+///
+/// # Errors
+/// The reason why the whole file is ignored, as libpq ignores it.
+pub(super) fn find(
+    files: &FileReader,
+    path: &Path,
+    dsn: &Dsn,
+    host: &Host,
+) -> Result<Option<Secret>, String> {
+    let content = match files.read_with_metadata(path, LARGEST_SECRET) {
+        Ok(content) => content,
+        Err(FileError::Io(ErrorKind::NotFound)) => return Ok(None),
+        Err(error) => return Err(format!("it {error}")),
     };
-    if !found.is_file() {
-        return Err("it is not a plain file".to_owned());
-    }
-    if found.mode() & 0o077 != 0 {
+    if content.metadata.mode() & 0o077 != 0 {
         return Err("others can read it; its permissions should be 0600 or less".to_owned());
     }
-    let content = fs::read_to_string(path).map(Zeroizing::new).map_err(|e| e.to_string())?;
-    Ok(look_up(&content, &wanted(dsn, host)))
+    let text =
+        std::str::from_utf8(&content.bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
+    Ok(look_up(text, &wanted(dsn, host)))
 }
 
-/// Host, port, database and user, as the file calls them.
+/// Host, port, database and user, in the file's order and spelling.
 type Wanted = [String; 4];
 
 fn wanted(dsn: &Dsn, host: &Host) -> Wanted {
@@ -41,7 +45,7 @@ fn wanted(dsn: &Dsn, host: &Host) -> Wanted {
     ]
 }
 
-/// A host as the file calls it: the socket's usual folder is `localhost`.
+/// The file's name for a host: the default folder of the socket is `localhost`.
 fn host_name(host: &Host) -> String {
     match &host.address {
         Address::Unix(folder) if USUAL.iter().any(|usual| folder == Path::new(usual)) => {
@@ -52,15 +56,15 @@ fn host_name(host: &Host) -> String {
 }
 
 fn look_up(content: &str, wanted: &Wanted) -> Option<Secret> {
-    let lines = content.lines().filter(|line| !line.starts_with('#'));
-    let password = |line| wanted.iter().try_fold(line, |line, word| skip(line, word));
-    let found = lines.filter_map(password).next()?;
-    // An empty password is none.
-    let found = field(found);
-    (!found.is_empty()).then(|| Secret::new(found))
+    let mut lines = content.lines().filter(|line| !line.starts_with('#'));
+    let rest =
+        lines.find_map(|line| wanted.iter().try_fold(line, |line, word| skip(line, word)))?;
+    let password = field(rest);
+    // libpq takes an empty password for none.
+    if password.is_empty() { None } else { Some(Secret::new(password)) }
 }
 
-/// What comes after a line's first field, if that is this word or a star.
+/// Returns what follows a line's first field, if that field is this word or a star.
 fn skip<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix("*:") {
         return Some(rest);
@@ -78,7 +82,7 @@ fn skip<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     }
 }
 
-/// A line's first field, with its escapes undone.
+/// A line's first field, unescaped.
 fn field(line: &str) -> String {
     let mut field = String::with_capacity(line.len());
     let mut line = line.chars();
@@ -97,12 +101,13 @@ const USUAL: [&str; 3] = ["/tmp", "/var/run/postgresql", "/run/postgresql"];
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;
 
-    /// What a file's content gives for `app` in `orders` on port 5432 of a host.
+    /// Looks up the password of `app` for `orders` on port 5432 of a host.
     fn check(content: &str, host: &str, expected: Option<&str>) {
         let wanted = [host, "5432", "orders", "app"].map(str::to_owned);
         let found = look_up(content, &wanted);
@@ -154,14 +159,15 @@ mod tests {
         let path = folder.path().join("pgpass");
         let dsn = crate::dsn::parse("postgresql://app@").unwrap_or_default();
         let host = Host { address: Address::Unset, hostaddr: None, port: None };
-        assert!(matches!(find(&path, &dsn, &host), Ok(None)), "there is none");
+        let files = FileReader::default();
+        assert!(matches!(find(&files, &path, &dsn, &host), Ok(None)), "there is none");
         fs::write(&path, "localhost:5432:app:app:secret").unwrap();
         for (mode, is_read) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let found = find(&path, &dsn, &host);
+            let found = find(&files, &path, &dsn, &host);
             assert_eq!(matches!(found, Ok(Some(_))), is_read, "{mode:o}");
             assert_eq!(found.is_err(), !is_read, "{mode:o}");
         }
-        assert!(find(folder.path(), &dsn, &host).is_err(), "a folder");
+        assert!(find(&files, folder.path(), &dsn, &host).is_err(), "a folder");
     }
 }

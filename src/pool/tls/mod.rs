@@ -36,6 +36,7 @@ use self::trust::Verifier;
 use super::error::ConnectError;
 use super::wire::Io;
 use crate::dsn::{self, Address, CertMode, Host, SslMode, TlsVersion};
+use crate::files::FileReader;
 use crate::metrics::Reason;
 
 /// What TLS came to on a connection.
@@ -106,6 +107,14 @@ pub(super) struct Context {
     direct: bool,
 }
 
+/// A server's answer to the request for TLS.
+pub(super) enum TlsSupport {
+    Yes,
+    No,
+    /// An answer that no PostgreSQL server gives, such as the first letter of an HTTP response.
+    NotPostgres,
+}
+
 /// An encrypted stream.
 pub(super) struct Secured {
     pub(super) stream: Box<dyn Io>,
@@ -115,12 +124,17 @@ pub(super) struct Secured {
 }
 
 impl Context {
-    /// Reads the files. `home`: the user's own folder, with `.postgresql` in it.
-    pub(super) fn load(tls: &dsn::Tls, host: &Host, home: Option<&Path>) -> Result<Self, Problem> {
+    /// Reads the files; blocks. `home` is the user's home folder, with `.postgresql` in it.
+    pub(super) fn load(
+        tls: &dsn::Tls,
+        host: &Host,
+        home: Option<&Path>,
+        files: &FileReader,
+    ) -> Result<Self, Problem> {
         let folder = home.map(|home| home.join(".postgresql"));
         let provider = Arc::new(ring::default_provider());
-        let identity = Arc::new(Identity::load(tls, folder.as_deref(), &provider)?);
-        let verifier = verifier(tls, host, folder.as_deref(), Arc::clone(&provider))?;
+        let identity = Arc::new(Identity::load(tls, folder.as_deref(), &provider, files)?);
+        let verifier = verifier(tls, host, folder.as_deref(), Arc::clone(&provider), files)?;
         let verifies = verifier.has_roots();
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(tls))
@@ -149,19 +163,20 @@ impl Context {
         self.verifies
     }
 
-    /// Asks the server for TLS; whether it has some.
-    pub(super) async fn request(&self, stream: &mut Box<dyn Io>) -> io::Result<bool> {
+    /// Asks the server for TLS.
+    pub(super) async fn request(&self, stream: &mut Box<dyn Io>) -> io::Result<TlsSupport> {
         if self.direct {
-            return Ok(true);
+            return Ok(TlsSupport::Yes);
         }
         stream.write_all(&SSL_REQUEST).await?;
         stream.flush().await?;
-        // One byte and no more: what came before the handshake could be anybody's.
+        // One byte and no more: what is received before the handshake was sent by anybody, and must
+        // not be taken for the server's words afterwards (CVE-2021-23222).
         match stream.read_u8().await? {
-            b'S' => Ok(true),
-            b'N' => Ok(false),
+            b'S' => Ok(TlsSupport::Yes),
+            b'N' => Ok(TlsSupport::No),
             b'E' => Err(io::Error::other("the server answers the request for TLS with an error")),
-            _ => Err(io::Error::other("this is no PostgreSQL server")),
+            _ => Ok(TlsSupport::NotPostgres),
         }
     }
 
@@ -187,11 +202,11 @@ impl Context {
         Ok(Secured { stream: Box::new(stream), tls, end_point })
     }
 
-    /// Both, for a stream that is worth nothing without.
+    /// Asks for TLS and does the handshake; fails if the server has no TLS.
     pub(super) async fn secure(&self, mut stream: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
         match self.request(&mut stream).await? {
-            true => Ok(self.handshake(stream).await?.stream),
-            false => Err(io::Error::other(NO_TLS)),
+            TlsSupport::Yes => Ok(self.handshake(stream).await?.stream),
+            TlsSupport::No | TlsSupport::NotPostgres => Err(io::Error::other(NO_TLS)),
         }
     }
 }
@@ -212,9 +227,10 @@ fn verifier(
     host: &Host,
     folder: Option<&Path>,
     provider: Arc<CryptoProvider>,
+    files: &FileReader,
 ) -> Result<Verifier, Problem> {
     let mode = tls.mode.unwrap_or(SslMode::Prefer);
-    let roots = Roots::load(tls, folder)?;
+    let roots = Roots::load(tls, folder, files)?;
     if roots.is_none() && matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull) {
         return Err(problem(format!(
             "sslmode={} needs sslrootcert (a file, or `system`), or ~/.postgresql/root.crt",

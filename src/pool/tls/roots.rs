@@ -1,6 +1,5 @@
 //! Whom we trust: the certificates of `sslrootcert`, of `~/.postgresql/root.crt`, or the system's.
 
-use std::fs;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -9,8 +8,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::certificate::Certificate;
+use super::identity::existing;
 use super::{Problem, problem};
 use crate::dsn;
+use crate::files::FileReader;
 
 /// The certificates that we trust.
 #[derive(Debug)]
@@ -22,20 +23,42 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// What the URL names, or `root.crt` in the user's folder if there is one.
-    pub(super) fn load(tls: &dsn::Tls, folder: Option<&Path>) -> Result<Option<Self>, Problem> {
-        match &tls.root {
-            Some(dsn::Root::System) => system().map(Some),
-            Some(dsn::Root::File(path)) => file(path).map(Some),
-            None => match folder.map(|folder| folder.join("root.crt")) {
-                Some(path) if path.exists() => file(&path).map(Some),
-                Some(_) | None => Ok(None),
+    /// Loads the roots that the URL names, or `root.crt` in the user's folder if there is one.
+    pub(super) fn load(
+        tls: &dsn::Tls,
+        folder: Option<&Path>,
+        files: &FileReader,
+    ) -> Result<Option<Self>, Problem> {
+        let roots = match &tls.root {
+            Some(dsn::Root::System) => Some(system()?),
+            Some(dsn::Root::File(path)) => Some(file(path, files)?),
+            None => match existing(folder.map(|folder| folder.join("root.crt")), files)? {
+                Some(path) => Some(file(&path, files)?),
+                None => None,
             },
+        };
+        if let Some(roots) = &roots {
+            roots.refuse_revocations(folder, files)?;
         }
-        .and_then(|roots| refuse_revocations(roots, folder))
+        Ok(roots)
     }
 
-    /// Whether not one of them is good any more.
+    /// libpq reads `root.crl` beside any file of roots. Revocation lists are not read here, and to
+    /// ignore one would be to trust what was revoked.
+    fn refuse_revocations(&self, folder: Option<&Path>, files: &FileReader) -> Result<(), Problem> {
+        if self.chosen.is_empty() {
+            return Ok(());
+        }
+        match existing(folder.map(|folder| folder.join("root.crl")), files)? {
+            None => Ok(()),
+            Some(path) => Err(problem(format!(
+                "{} cannot be honoured: no revocation list is read, and psql would read this one",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Reports whether every certificate of the file has expired.
     pub(super) fn have_expired(&self) -> bool {
         self.store.is_empty() && self.chosen.is_empty()
     }
@@ -70,26 +93,12 @@ impl Roots {
     }
 }
 
-/// libpq reads `root.crl` beside any file of roots; ignoring it would trust what was revoked.
-fn refuse_revocations(
-    roots: Option<Roots>,
-    folder: Option<&Path>,
-) -> Result<Option<Roots>, Problem> {
-    let is_of_a_file = roots.as_ref().is_some_and(|roots| !roots.chosen.is_empty());
-    match folder.map(|folder| folder.join("root.crl")) {
-        Some(path) if is_of_a_file && path.exists() => Err(problem(format!(
-            "{} cannot be honoured: no revocation list is read, and psql would read this one",
-            path.display()
-        ))),
-        Some(_) | None => Ok(roots),
-    }
-}
-
 /// The certificates of a file. One that has ended is left out: webpki would not look at its dates.
-fn file(path: &Path) -> Result<Roots, Problem> {
+fn file(path: &Path, files: &FileReader) -> Result<Roots, Problem> {
     let shown = path.display();
-    let text = fs::read(path)
-        .map_err(|error| problem(format!("sslrootcert {shown} cannot be read: {error}")))?;
+    let text = files
+        .read(path, LARGEST)
+        .map_err(|error| problem(format!("sslrootcert {shown} {error}")))?;
     let all: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| problem(format!("sslrootcert {shown} is no PEM file: {error}")))?;
@@ -120,3 +129,6 @@ fn system() -> Result<Roots, Problem> {
     }
     Ok(Roots { store, chosen: Vec::new() })
 }
+
+/// The largest file of roots that is read, in bytes. All roots of Mozilla take a quarter of it.
+const LARGEST: u64 = 1024 * 1024;

@@ -1,0 +1,96 @@
+//! Blocking work on a thread of its own.
+//!
+//! Not tokio's pool of threads: work that hangs there (a name server, a network file system) would
+//! leave none for the work of healthy targets.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+
+/// Runs `work` on a new thread and waits for it; the thread goes on if this is dropped.
+///
+/// # Errors
+/// When the system cannot start a thread.
+pub(super) async fn on_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || drop(sender.send(work())))?;
+    receiver.await.map_err(|_| io::Error::other("the thread ended early"))
+}
+
+/// Looks host names up. A lookup that hangs is joined by those who ask for the same name meanwhile,
+/// so that it costs one thread, however often it is asked for.
+#[derive(Default)]
+pub(super) struct Resolver {
+    running: Arc<Mutex<HashMap<String, watch::Receiver<Answer>>>>,
+}
+
+/// `None` until the lookup has ended; texts, because errors cannot be copied.
+type Answer = Option<Result<Vec<SocketAddr>, String>>;
+
+impl Resolver {
+    /// The addresses of a name.
+    ///
+    /// # Errors
+    /// The system's text.
+    pub(super) async fn look_up(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let mut answer = self.join(name).map_err(|error| error.to_string())?;
+        let addresses = match answer.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| Ok(Vec::new()))?,
+            Err(_) => return Err("the lookup ended early".to_owned()),
+        };
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address.ip(), port)).collect())
+    }
+
+    fn join(&self, name: &str) -> io::Result<watch::Receiver<Answer>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = running.get(name) {
+            return Ok(answer.clone());
+        }
+        let (sender, answer) = watch::channel(None);
+        let all = Arc::clone(&self.running);
+        let name = name.to_owned();
+        let asked = name.clone();
+        std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+            let found = (asked.as_str(), 0).to_socket_addrs();
+            all.lock().unwrap_or_else(PoisonError::into_inner).remove(&asked);
+            sender.send_replace(Some(found.map(Iterator::collect).map_err(|e| e.to_string())));
+        })?;
+        running.insert(name, answer.clone());
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lookup_that_is_running_is_joined() {
+        let resolver = Resolver::default();
+        let (sender, answer) = watch::channel(None);
+        resolver.running.lock().unwrap().insert("db".to_owned(), answer);
+        let asking = resolver.look_up("db", 5432);
+        let answering = async {
+            tokio::task::yield_now().await;
+            sender.send_replace(Some(Ok(vec!["10.0.0.1:0".parse().unwrap()])));
+        };
+        let (found, ()) = tokio::join!(asking, answering);
+        assert_eq!(found, Ok(vec!["10.0.0.1:5432".parse().unwrap()]));
+    }
+
+    #[tokio::test]
+    async fn localhost_is_found_and_its_lookup_is_forgotten() {
+        let resolver = Resolver::default();
+        let found = resolver.look_up("localhost", 5432).await.unwrap();
+        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 5432));
+        assert!(!found.is_empty() && resolver.running.lock().unwrap().is_empty());
+        assert!(resolver.look_up("no.such.name.invalid", 5432).await.is_err());
+    }
+}
