@@ -58,8 +58,8 @@ pub fn reference() -> Vec<OptionDoc> {
     let defaults = defaults();
     let mut docs = Vec::new();
     for group in GROUPS {
-        for row in group.rows {
-            docs.push(describe(*row, group.place, default(*row, group, &defaults)));
+        for row in group.rows() {
+            docs.push(describe(row, group.place, default(row, group, &defaults)));
         }
     }
     docs

@@ -53,7 +53,7 @@ fn patterns() -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for group in GROUPS {
         for (section, row) in
-            group.sections.iter().flat_map(|s| group.rows.iter().map(move |r| (s, r)))
+            group.sections.iter().flat_map(|s| group.rows().into_iter().map(move |r| (s, r)))
         {
             patterns.push(Pattern { path: join(section, row.key()), is_section: row.is_section() });
         }

@@ -7,23 +7,18 @@ use super::listing::Origin;
 use super::options;
 use crate::probe::write::{DEFAULT_TABLE, Table, WriteProbeSettings};
 use crate::view::statements::StatementsSettings;
-use crate::view::{ViewSettings, activity, databases, limits, statements};
+use crate::view::{VIEWS, ViewSettings, statements};
 
 /// Reads which views are on, and the settings that all of them share.
 pub(super) fn read(layers: &Layers<'_>) -> ViewSettings {
     let default = ViewSettings::default();
-    let switches = [
-        (options::VIEWS_ACTIVITY, &activity::VIEW),
-        (options::VIEWS_LIMITS, &limits::VIEW),
-        (options::VIEWS_DATABASES, &databases::VIEW),
-    ];
     let mut enabled = BTreeSet::new();
-    for (row, view) in switches {
-        if layers.get_or(&row, view.on_by_default) {
+    for view in VIEWS.iter().filter(|view| view.name != statements::VIEW.name) {
+        if layers.get_or(&options::view_switch(view), view.on_by_default) {
             enabled.insert(view.name);
         }
     }
-    let statements = statements(layers, statements::VIEW.on_by_default);
+    let statements = statements(layers);
     if statements.is_some() {
         enabled.insert(statements::VIEW.name);
     }
@@ -48,22 +43,26 @@ fn size(
     usize::try_from(layers.get_or(row, default)).unwrap_or(usize::MAX)
 }
 
-fn statements(layers: &Layers<'_>, default: bool) -> Option<StatementsSettings> {
-    let switch = layers.switch(&options::VIEWS_STATEMENTS, default);
-    let read = |layers: &Layers<'_>| {
-        let default = StatementsSettings::default();
-        StatementsSettings {
-            top: layers.get_or(&options::STATEMENTS_TOP, default.top),
-            show_text: layers.get_or(&options::STATEMENTS_SHOW_TEXT, default.show_text),
-        }
-    };
+/// Reads the one view that has options of its own: its switch can also be a table of them. `None` if the
+/// view is off.
+fn statements(layers: &Layers<'_>) -> Option<StatementsSettings> {
+    let row = options::view_switch(&statements::VIEW);
+    let switch = layers.switch(&row, statements::VIEW.on_by_default);
     if switch.value {
-        return Some(read(layers));
+        return Some(statement_options(layers));
     }
-    layers.list(options::VIEWS_STATEMENTS.key, "false".to_owned(), switch.origin);
+    layers.list(row.key, "false".to_owned(), switch.origin);
     // A bad value is reported, although the view is off.
-    read(&layers.unlisted());
+    statement_options(&layers.unlisted());
     None
+}
+
+fn statement_options(layers: &Layers<'_>) -> StatementsSettings {
+    let default = StatementsSettings::default();
+    StatementsSettings {
+        top: layers.get_or(&options::STATEMENTS_TOP, default.top),
+        show_text: layers.get_or(&options::STATEMENTS_SHOW_TEXT, default.show_text),
+    }
 }
 
 /// Reads the settings of the write probe; `None` if it is off.

@@ -14,12 +14,12 @@ use super::Views;
 use super::column::{ViewError, column, count, milliseconds};
 use super::dropped::CappedFamily;
 use super::memory::Digest;
-use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
+use super::row::{Answer, Context, Query, View, ViewSource, view_name};
 use crate::metrics::{Kind, Reading, Samples};
 
 /// The row of this view.
 pub const VIEW: View = View {
-    name: ViewName::new("databases"),
+    name: view_name!("databases"),
     doc: "sessions over time by database, from `pg_stat_database` (PostgreSQL 14 and later)",
     since: 14,
     on_by_default: true,

@@ -10,13 +10,13 @@ use tokio_postgres::types::Type;
 use super::column::{ViewError, column, count};
 use super::dropped::CappedFamily;
 use super::memory::Digest;
-use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
+use super::row::{Answer, Context, Query, View, ViewSource, view_name};
 use super::{Views, headroom};
 use crate::metrics::{Kind, Reading};
 
 /// The row of this view.
 pub const VIEW: View = View {
-    name: ViewName::new("limits"),
+    name: view_name!("limits"),
     doc: "`max_connections`, reserved connections, the CONNECTION LIMIT of roles and databases, and the server's version; with `activity` the headroom",
     since: 0,
     on_by_default: true,

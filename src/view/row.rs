@@ -44,14 +44,19 @@ impl View {
 
 /// The name of a view; a value of the labels `view`, `query` and `probe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ViewName(&'static str);
-
-impl ViewName {
-    /// Only rows of this room are named.
-    pub(super) const fn new(name: &'static str) -> Self {
-        Self(name)
-    }
+pub struct ViewName {
+    pub(super) label: &'static str,
+    /// The key that switches the view on or off.
+    pub key: &'static str,
 }
+
+/// Names a view. A macro, because the key is made at compile time.
+macro_rules! view_name {
+    ($name:literal) => {
+        $crate::view::ViewName { label: $name, key: concat!("views.", $name) }
+    };
+}
+pub(super) use view_name;
 
 impl Label for ViewName {
     fn all() -> impl Iterator<Item = Self> {
@@ -59,7 +64,7 @@ impl Label for ViewName {
     }
 
     fn label(self) -> &'static str {
-        self.0
+        self.label
     }
 }
 

@@ -16,13 +16,13 @@ use super::Views;
 use super::column::{ViewError, column, count, milliseconds};
 use super::extension::Extension;
 use super::memory::Digest;
-use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
+use super::row::{Answer, Context, Query, View, ViewSource, view_name};
 use crate::metrics::{Kind, Reading};
 
 /// The row of this view.
 pub const VIEW: View = View {
-    name: ViewName::new("statements"),
-    doc: "the statements that take the most time, from the extension `pg_stat_statements`",
+    name: view_name!("statements"),
+    doc: "the statements that take the most time, from the extension `pg_stat_statements`; `true`, or a table with the next two",
     since: 0,
     on_by_default: false,
     is_sampled: false,

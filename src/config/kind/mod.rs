@@ -7,6 +7,7 @@
 mod tests;
 mod time;
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use config::{Value, ValueKind};
 pub(super) use self::time::{Time, TimeOr};
 
 use crate::duration;
+use crate::metrics::Label;
 use crate::secret::Secret;
 use crate::switch;
 
@@ -326,31 +328,38 @@ impl OptionType for Hidden {
     }
 }
 
-/// One of a few words, each with its value.
+/// One word of a closed set: the labels of an enum.
 #[derive(Clone, Copy)]
-pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
+pub(super) struct Choice<L>(PhantomData<L>);
 
-impl<T: Copy + PartialEq> OptionType for Choice<T> {
-    type Value = T;
+impl<L: Label> Choice<L> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
 
-    fn parse(&self, raw: &RawValue<'_>) -> Option<T> {
+    fn words() -> Vec<String> {
+        L::all().map(|value| format!("`{}`", value.label())).collect()
+    }
+}
+
+impl<L: Label> OptionType for Choice<L> {
+    type Value = L;
+
+    fn parse(&self, raw: &RawValue<'_>) -> Option<L> {
         let text = raw.text()?;
-        self.0.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+        L::all().find(|value| value.label() == text)
     }
 
     fn allowed(&self, _: Grammar) -> String {
-        let words: Vec<_> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
-        format!("one of: {}", words.join(", "))
+        format!("one of: {}", Self::words().join(", "))
     }
 
-    fn show(&self, value: &T) -> String {
-        let word = self.0.iter().find(|(_, known)| known == value);
-        word.map_or_else(String::new, |(word, _)| (*word).to_owned())
+    fn show(&self, value: &L) -> String {
+        value.label().to_owned()
     }
 
     fn range(&self, _: Grammar) -> String {
-        let words: Vec<_> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
-        words.join(" or ")
+        Self::words().join(" or ")
     }
 }
 

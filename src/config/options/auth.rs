@@ -2,16 +2,26 @@
 
 use std::net::IpAddr;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::{options, row};
 use crate::config::kind::{
     Choice, Grammar, List, OptionType, RawValue, Section, Text, Time, quote,
 };
 
+/// The ways to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum AuthType {
+    /// With a role and its password.
+    Userpass,
+}
+
 options! {
     /// Options of each of `auth_modules`.
     AUTH_MODULE:
 
-    AUTH_TYPE: Choice<()> = row("type", Choice(&[("userpass", ())]), "how to log in").example("userpass");
+    AUTH_TYPE: Choice<AuthType> = row("type", Choice::new(), "how to log in").example("userpass");
     AUTH_USERNAME: Text = row(
         "userpass.username",
         Text("a role"),

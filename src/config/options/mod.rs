@@ -8,13 +8,16 @@
 mod application;
 mod auth;
 mod target;
+mod view;
 
 pub(super) use application::*;
 pub use auth::Allowed;
 pub(super) use auth::*;
 pub(super) use target::*;
+pub(super) use view::switch as view_switch;
 
 use super::kind::{Checked, Grammar, OptionType, Switch};
+use crate::view::{VIEWS, View};
 
 /// One option.
 #[derive(Clone, Copy)]
@@ -184,41 +187,69 @@ pub(super) struct Group {
     pub(super) sections: &'static [&'static str],
     /// The section that variables describe.
     pub(super) variables: &'static str,
-    pub(super) rows: &'static [&'static dyn Row],
+    rows: Rows,
+}
+
+/// The options of a group.
+enum Rows {
+    Options(&'static [&'static dyn Row]),
+    /// The switches of these views.
+    Views(&'static [&'static View]),
+}
+
+impl Group {
+    pub(super) fn rows(&self) -> Vec<&'static dyn Row> {
+        match self.rows {
+            Rows::Options(rows) => rows.to_vec(),
+            Rows::Views(views) => views.iter().map(|view| *view as &dyn Row).collect(),
+        }
+    }
 }
 
 /// All options, in the order of the reference.
 pub(super) const GROUPS: &[Group] = &[
-    Group { place: Place::Top, sections: &[""], variables: "", rows: GENERAL },
+    Group { place: Place::Top, sections: &[""], variables: "", rows: Rows::Options(GENERAL) },
     Group {
         place: Place::Targets,
         sections: &["targets.*"],
         variables: "targets.default",
-        rows: TARGET,
+        rows: Rows::Options(TARGET),
     },
     Group {
         place: Place::Targets,
         sections: &["targets.*", "auth_modules.*.userpass"],
         variables: "targets.default",
-        rows: PASSWORD,
+        rows: Rows::Options(PASSWORD),
     },
     Group {
         place: Place::DefaultsAndTargets,
         sections: &["defaults", "targets.*"],
         variables: "targets.default",
-        rows: COMMON,
+        rows: Rows::Options(COMMON),
+    },
+    Group {
+        place: Place::DefaultsAndTargets,
+        sections: &["defaults", "targets.*"],
+        variables: "targets.default",
+        rows: Rows::Views(VIEWS),
+    },
+    Group {
+        place: Place::DefaultsAndTargets,
+        sections: &["defaults", "targets.*"],
+        variables: "targets.default",
+        rows: Rows::Options(VIEW_DETAILS),
     },
     Group {
         place: Place::Applications,
         sections: &["targets.*.applications.*"],
         variables: "targets.default.applications.default",
-        rows: APPLICATION,
+        rows: Rows::Options(APPLICATION),
     },
     Group {
         place: Place::AuthModules,
         sections: &["auth_modules.*"],
         variables: "",
-        rows: AUTH_MODULE,
+        rows: Rows::Options(AUTH_MODULE),
     },
 ];
 
@@ -231,7 +262,7 @@ pub(super) struct VariableRow {
 /// Every variable, in the order of the reference.
 pub(super) fn variables() -> impl Iterator<Item = VariableRow> {
     GROUPS.iter().flat_map(|group| {
-        group.rows.iter().flat_map(|row| {
+        group.rows().into_iter().flat_map(|row| {
             let path = super::names::join(group.variables, row.key());
             row.variables()
                 .into_iter()

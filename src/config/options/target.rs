@@ -129,27 +129,12 @@ options! {
         Whole(1, 10_000, ""),
         "the maximum number of label sets of database, user and application; the rest is added up as `other`",
     );
+}
 
-    VIEWS_ACTIVITY: Switch = row(
-        "views.activity",
-        Switch,
-        "sessions: states, slow queries, the application's pool",
-    );
-    VIEWS_LIMITS: Switch = row(
-        "views.limits",
-        Switch,
-        "what the server allows, and with `activity` what is left",
-    );
-    VIEWS_DATABASES: Switch = row(
-        "views.databases",
-        Switch,
-        "sessions of each database over time; from PostgreSQL 14 on",
-    );
-    VIEWS_STATEMENTS: Switch = row(
-        "views.statements",
-        Switch,
-        "the statements that take the most time, by pg_stat_statements; `true`, or a table with the next two",
-    );
+options! {
+    /// Options of single views, and of the write probe; beside those of [`COMMON`].
+    VIEW_DETAILS:
+
     STATEMENTS_TOP: Whole = row("views.statements.top", Whole(1, 500, ""), "how many statements");
     STATEMENTS_SHOW_TEXT: Switch = row(
         "views.statements.show_text",
@@ -176,7 +161,7 @@ options! {
 
     KIND: Choice<TargetKind> = row(
         "kind",
-        Choice(&[("postgres", TargetKind::Postgres), ("pgbouncer", TargetKind::PgBouncer)]),
+        Choice::new(),
         "a database, or the console of a [PgBouncer](pgbouncer.md)",
     );
     URL: Hidden = row(

@@ -23,12 +23,12 @@ pub(super) use waits::Waits;
 use super::column::{ViewError, age, column, count};
 use super::key::SessionKey;
 use super::memory::{Digest, Memory};
-use super::row::{Answer, Context, Query, View, ViewName, ViewSource};
+use super::row::{Answer, Context, Query, View, ViewSource, view_name};
 use super::slow;
 
 /// The row of this view.
 pub const VIEW: View = View {
-    name: ViewName::new("activity"),
+    name: view_name!("activity"),
     doc: "client sessions by state, user and application, from `pg_stat_activity`; slow queries, the applications' pools and (with `limits`) the headroom follow from it",
     since: 0,
     on_by_default: true,
