@@ -13,6 +13,8 @@ pub mod secret;
 
 mod switch;
 
+pub mod text;
+
 pub mod watch;
 
 pub use db_pool_metrics as metrics;

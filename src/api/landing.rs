@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::request::ApiRequest;
 use super::targets::{TargetJson, UsageJson, all};
+use crate::text;
 use crate::web::{self, Answer, Request};
 
 const STYLE: &str = "
@@ -165,10 +166,10 @@ const LINKS: &[(&str, &str)] = &[
     ("/-/ready", "whether every target was probed once"),
 ];
 
-/// Text inside HTML and its attributes.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+/// Returns text for use inside of HTML and its attributes.
+fn escape(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    for c in text::printable(raw).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

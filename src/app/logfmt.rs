@@ -12,6 +12,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::text::is_unsafe;
+
 /// The field that is the text of an event.
 const MESSAGE: &str = "message";
 
@@ -71,9 +73,8 @@ impl Visit for Pairs {
 
 /// A value as it is, or in quotes where it could be misread.
 fn write_value(out: &mut String, value: &str) {
-    let is_plain =
-        |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\');
-    if !value.is_empty() && value.chars().all(is_plain) {
+    let needs_quotes = |c: char| c.is_whitespace() || is_unsafe(c) || matches!(c, '"' | '=' | '\\');
+    if !value.is_empty() && !value.contains(needs_quotes) {
         out.push_str(value);
         return;
     }
@@ -86,8 +87,9 @@ fn write_value(out: &mut String, value: &str) {
             '\n' => out.write_str("\\n"),
             '\r' => out.write_str("\\r"),
             '\t' => out.write_str("\\t"),
-            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)),
-            c => out.write_char(c),
+            c if !is_unsafe(c) => out.write_char(c),
+            c if c <= '\u{ffff}' => write!(out, "\\u{:04x}", u32::from(c)),
+            c => write!(out, "\\U{:08x}", u32::from(c)),
         };
     }
     out.push('"');
@@ -113,5 +115,7 @@ mod tests {
         check("role \"app\"", "\"role \\\"app\\\"\"");
         check("one\ntwo\\", "\"one\\ntwo\\\\\"");
         check("\u{1b}[31m", "\"\\u001b[31m\"");
+        check("\u{202e}\u{2028}", "\"\\u202e\\u2028\"");
+        check("\u{e0041}", "\"\\U000e0041\"");
     }
 }

@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::json_writer::PrintableJson;
 use super::logfmt::Logfmt;
 
 /// How it is logged.
@@ -62,7 +63,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,
 {
-    fmt::layer().json().flatten_event(true).with_target(false).with_writer(writer)
+    fmt::layer().json().flatten_event(true).with_target(false).with_writer(PrintableJson(writer))
 }
 
 #[cfg(test)]
@@ -96,6 +97,25 @@ mod tests {
         tracing::debug!("not told");
         tracing::info!(target: "tokio_postgres", "not told");
         tracing::warn!(target: "tokio_postgres", "a warning");
+    }
+
+    #[test]
+    fn neither_format_lets_a_server_drive_or_deceive_a_terminal() {
+        let attack = "\u{1b}[2J\u{9b}31m\rHEALTHY\u{202e}x\u{2066}\u{2028}\u{2029}\u{7}\u{7f}";
+        let kept = Kept::default();
+        let speak = || tracing::info!(error = attack, role = %attack, debug = ?attack, "{attack}");
+        let writer = kept.clone();
+        let layer = logfmt(move || writer.clone()).with_filter(filter(INFO));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+        let writer = kept.clone();
+        let layer = json(move || writer.clone()).with_filter(filter(INFO));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+        let text = kept.text();
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!(lines.len(), 3, "{text:?}");
+        assert!(!lines.concat().contains(crate::text::is_unsafe), "{text:?}");
+        let line: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
+        assert_eq!((&line["message"], &line["error"]), (&attack.into(), &attack.into()));
     }
 
     const INFO: LogSettings = LogSettings { level: LevelFilter::INFO, format: Format::Logfmt };

@@ -5,6 +5,7 @@ mod daemon;
 mod exposition;
 #[cfg(test)]
 mod golden;
+mod json_writer;
 mod logfmt;
 pub mod logging;
 mod notify;

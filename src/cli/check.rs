@@ -14,6 +14,7 @@ use crate::health::HealthStatus;
 use crate::metrics::Label;
 use crate::pool::{Phase, Timings};
 use crate::probe::{ProbePart, hint};
+use crate::text::{printable, printable_json};
 
 /// The exit code when the targets could not be probed.
 const UNKNOWN: u8 = 3;
@@ -49,7 +50,7 @@ pub(super) fn run(
     };
     match format {
         Format::Table => print(&table(&checked.findings)),
-        Format::Json => print(&checked.json),
+        Format::Json => print(&printable_json(&checked.json)),
     };
     ExitCode::from(code(worst(&checked.findings)))
 }
@@ -115,7 +116,7 @@ fn row(finding: &Finding) -> Vec<String> {
     let phase = |phase| show(timings.and_then(|timings| phase_time(&timings, phase)));
     let queried = snapshot.query.as_ref().ok();
     vec![
-        finding.target.clone(),
+        printable(&finding.target).into_owned(),
         finding.verdict.status.label().to_owned(),
         show(timings.map(|timings| timings.total)),
         phase(Phase::Dns),
@@ -157,13 +158,13 @@ fn advice(text: &mut String, finding: &Finding) {
         let _ = write!(
             text,
             "\n{}: {what} failed: {}\n  hint: {}\n",
-            finding.target,
-            failure.message,
-            hint(part, failure)
+            printable(&finding.target),
+            printable(&failure.message),
+            printable(hint(part, failure))
         );
     }
     let warnings = finding.verdict.checks.iter().filter_map(|check| check.message.as_ref());
     for warning in warnings.filter(|_| reported.is_empty()) {
-        let _ = write!(text, "\n{}: {warning}\n", finding.target);
+        let _ = write!(text, "\n{}: {}\n", printable(&finding.target), printable(warning));
     }
 }

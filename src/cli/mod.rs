@@ -21,6 +21,7 @@ use clap::{CommandFactory, Parser};
 use self::arguments::{Arguments, Subcommand};
 use crate::app;
 use crate::config::Problems;
+use crate::text::printable;
 
 /// The exit code for bad flags and bad configuration (EX_USAGE).
 const USAGE: u8 = 64;
@@ -85,7 +86,9 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Prints problems to standard error.
 fn report(problems: &Problems) -> ExitCode {
-    eprintln!("{problems}");
+    for line in problems.to_string().lines() {
+        eprintln!("{}", printable(line));
+    }
     ExitCode::from(USAGE)
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use db_pool_exporter::text::is_unsafe;
 use rustix::process::Signal;
 
 use crate::support::pools::{ROLE, cluster};
 use crate::support::postgres::Cluster;
 use crate::support::process::{Builder, Program};
+use crate::support::scripted::Script;
 use crate::support::wait_for;
 use crate::support::web::{get, scrape_until};
 
@@ -67,6 +69,24 @@ fn check_as_json_has_the_shape_of_the_targets() {
         (0, &"healthy".into(), &"default".into())
     );
     assert!(target["probe"]["connect"]["phases"]["startup"].is_number(), "{printed}");
+}
+
+#[test]
+fn a_hostile_server_cannot_drive_or_deceive_the_terminal() {
+    let attack = "\u{1b}[2J\u{1b}]0;owned\u{7}\rHEALTHY: 1 of 1\u{9b}31m\u{202e}\u{2028}";
+    let fields = format!("SFATAL\0VFATAL\0C28P01\0M{attack}\0\0");
+    let length = u32::try_from(fields.len() + 4).expect("a short message");
+    let message = [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat();
+    let server = Script::new().read_startup().send(message).serve();
+    let url = format!("postgresql://app@{}/orders?sslmode=disable", server.address());
+    for (format, printed) in [("table", "\\u{1b}[2J"), ("json", "\\u001b[2J")] {
+        let command = program("check").env("DATABASE_URL", &url).arg("--format").arg(format);
+        let ended = command.run();
+        let text = ended.output + &ended.log;
+        let raw: Vec<char> = text.chars().filter(|c| *c != '\n' && is_unsafe(*c)).collect();
+        assert_eq!((ended.code, raw), (2, Vec::new()), "{text:?}");
+        assert!(text.contains(printed), "{text}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use self::server::Server;
 use super::{Command, flags};
 use crate::app::{self, Daemon, Notifier, logging};
 use crate::config;
+use crate::text::printable;
 use crate::web::{self, Listener};
 
 /// Runs until Ctrl-C.
@@ -29,7 +30,7 @@ pub(super) fn run(mut command: Command) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demo: {error:#}");
+            eprintln!("demo: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
