@@ -34,7 +34,7 @@ fn roster(names: &[&str]) -> Roster {
 }
 
 fn roster_that(names: &[&str], is_probing: bool) -> Roster {
-    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), is_probing);
+    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), is_probing.into());
     roster.apply(names.iter().map(|name| fixture::settings(name)).collect());
     roster
 }
@@ -182,7 +182,7 @@ async fn limits_that_are_not_there_read_as_in_the_variables() {
     settings.limits.size = 0;
     settings.limits.max_overflow = None;
     settings.limits.recycle = None;
-    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), true);
+    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), true.into());
     roster.apply(vec![settings]);
     let (_, answer) = ask(&roster, None, pool_status);
     let expected = json!({"size": 0, "max_overflow": -1, "timeout": 30.0, "recycle": -1});

@@ -194,7 +194,7 @@ mod tests {
 
     /// The table for targets that are not probed by themselves.
     fn table(targets: &[(&str, Option<Snapshot>)], is_probing: bool) -> String {
-        let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), is_probing);
+        let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), is_probing.into());
         roster.apply(targets.iter().map(|(name, _)| fixture::settings(name)).collect());
         for (name, snapshot) in targets {
             if let Some(snapshot) = snapshot.clone() {

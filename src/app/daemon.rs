@@ -79,7 +79,7 @@ pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationTok
     let Daemon { settings, environment, config, notifier } = daemon;
     let notifier = Arc::new(notifier);
     let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
-    let roster = Arc::new(Roster::new(tasks.clone(), kill.clone(), config.enabled));
+    let roster = Arc::new(Roster::new(tasks.clone(), kill.clone(), config.enabled.into()));
     let status = Status::new();
     let (asks, asked) = mpsc::channel(1);
     let service = service(&settings, &roster, &status, asks)?;

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::exposition::Exporter;
 use super::reload::Status;
 use crate::metrics::{Filter, Format, Page};
-use crate::probe::{Roster, fixture};
+use crate::probe::{Probing, Roster, fixture};
 use crate::web::HttpInstruments;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/metrics-golden.txt");
@@ -23,7 +23,7 @@ const VARYING: &[&str] = &[
 
 /// The page of two targets: one that was probed, and one that was not.
 fn page() -> String {
-    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), false);
+    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), Probing::Off);
     roster.apply(vec![fixture::settings("orders"), fixture::settings("unprobed")]);
     let orders = roster.target("orders").expect("it was applied");
     fixture::publish(&orders, fixture::rich_snapshot());

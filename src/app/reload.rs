@@ -132,7 +132,7 @@ impl Reloader {
                 if config.production != self.production {
                     warn!("app_env: the rules of production change only at a restart");
                 }
-                self.roster.set_probing(config.enabled);
+                self.roster.set_probing(config.enabled.into());
                 self.roster.apply(config.targets);
                 self.status.succeeded();
                 info!(cause, targets = self.roster.targets().len(), "configuration reloaded");

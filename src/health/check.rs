@@ -1,4 +1,4 @@
-//! The checks: what each looks at, when it warns and when it fails.
+//! The checks: what each judges, when it warns, and when it fails.
 
 use std::time::Duration;
 
@@ -6,87 +6,90 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
-use crate::probe::{Failure, ProbePart, SPAN, STALE, Snapshot};
+use crate::probe::{SPAN, STALE, Snapshot};
 
-/// So many probes in a row that found every slot in use are a failure.
+/// Consecutive saturated probes after which the check fails. One or two can be a peak.
 const SATURATED: usize = 3;
 
 /// One check of a verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// What was looked at.
+    /// The name of the check.
     pub kind: CheckName,
-    /// What came out.
+    /// Its result.
     pub outcome: CheckOutcome,
-    /// The number behind it.
+    /// The number that was judged.
     pub measured: Measured,
-    /// Why it did not pass, for people.
+    /// Why it did not pass; `None` if it passed.
     pub message: Option<String>,
 }
 
-/// What a check looks at; the label `check`.
+/// The name of a check; the label `check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CheckName {
     /// Whether the last probe succeeded.
     Connection,
-    /// How near the judged pool is to its limits.
+    /// Whether the judged pool is close to its limits.
     PoolSaturation,
-    /// How many of the window's statements were slow.
+    /// Whether too many of the probe's statements were slow.
     SlowQueries,
 }
 
-/// How a check came out, from best to worst; the label `status`.
+/// The result of a check, from best to worst; the label `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CheckOutcome {
-    /// Good.
+    /// Nothing to complain of.
     Pass,
-    /// Still works.
+    /// Works, but needs attention.
     Warn,
     /// Does not work.
     Fail,
 }
 
-/// The number behind a check; `None` when there is none to tell.
+/// The number that a check judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Measured {
-    /// The last probe's check-out and statement together.
+    /// The time of the last probe's check-out and statement together; `None` if it was not answered.
     Time(Option<Duration>),
-    /// Checked-out connections, in percent of the pool size; `None` without a limit.
+    /// Checked-out connections in percent of the pool size; `None` without a limit.
     Utilization(Option<f64>),
-    /// Slow statements, in percent of the window's.
+    /// Slow statements in percent of the window's answered ones.
     Rate(f64),
 }
 
-/// Whether the last probe succeeded, and not too long ago.
+/// Judges whether the last probe succeeded and is recent.
 pub(super) fn connection(snapshot: Option<&Snapshot>, clock: &Clock) -> Check {
-    let time = snapshot.and_then(|s| s.query.as_ref().ok()).map(|q| q.checkout + q.query);
-    let (outcome, message) = match snapshot {
-        None => (CheckOutcome::Fail, Some("not probed yet".to_owned())),
-        Some(old) if old.is_stale(clock.now, clock.interval) => {
-            (CheckOutcome::Fail, Some(stale(old, clock)))
-        }
-        Some(good) if good.is_up() => (CheckOutcome::Pass, None),
-        Some(failed) => {
-            let tell = |(part, failure): (ProbePart, &Failure)| {
-                format!("{}: {}", part.label(), failure.message)
-            };
-            (CheckOutcome::Fail, failed.failure().map(tell))
-        }
+    let queried = snapshot.and_then(|snapshot| snapshot.query.as_ref().ok());
+    let time = queried.map(|queried| queried.checkout + queried.query);
+    let problem = match snapshot {
+        None => Some("not probed yet".to_owned()),
+        Some(old) if old.is_stale(clock.now, clock.interval) => Some(stale(old, clock)),
+        Some(snapshot) => snapshot
+            .failure()
+            .map(|(part, failure)| format!("{}: {}", part.label(), failure.message)),
     };
-    Check { kind: CheckName::Connection, outcome, measured: Measured::Time(time), message }
+    Check {
+        kind: CheckName::Connection,
+        outcome: if problem.is_some() { CheckOutcome::Fail } else { CheckOutcome::Pass },
+        measured: Measured::Time(time),
+        message: problem,
+    }
 }
 
 fn stale(snapshot: &Snapshot, clock: &Clock) -> String {
-    let (age, interval) = (snapshot.age(clock.now).as_secs(), clock.interval.as_secs_f64());
+    let age = snapshot.age(clock.now).as_secs();
+    let interval = clock.interval.as_secs_f64();
     format!("the last probe ended {age} s ago, more than {STALE} intervals of {interval} s")
 }
 
-/// How near the judged pool is to its limits.
+/// Judges how close the judged pool is to its limits.
+///
+/// A check-out that timed out is a failure by itself: whatever the numbers say, somebody waited in vain.
 pub(super) fn pool_saturation(snapshot: Option<&Snapshot>, thresholds: &Thresholds) -> Check {
     let utilization = snapshot.and_then(|s| s.usage.utilization_percent());
-    let row = snapshot.map_or(0, |s| s.window.saturated_in_a_row());
+    let saturated = snapshot.map_or(0, |s| s.window.saturated_in_a_row());
     let timeouts = snapshot.map_or(0, |s| s.window.checkout_timeouts());
     let limit = thresholds.saturation_percent;
     let (outcome, message) = match utilization {
@@ -95,8 +98,9 @@ pub(super) fn pool_saturation(snapshot: Option<&Snapshot>, thresholds: &Threshol
             let message = format!("{timeouts} check-outs timed out in the last {minutes} minutes");
             (CheckOutcome::Fail, Some(message))
         }
-        _ if row >= SATURATED => {
-            let message = format!("size and overflow were all in use at the last {row} probes");
+        _ if saturated >= SATURATED => {
+            let message =
+                format!("size and overflow were all in use at the last {saturated} probes");
             (CheckOutcome::Fail, Some(message))
         }
         Some(percent) if percent >= limit => {
@@ -109,12 +113,12 @@ pub(super) fn pool_saturation(snapshot: Option<&Snapshot>, thresholds: &Threshol
     Check { kind: CheckName::PoolSaturation, outcome, measured, message }
 }
 
-/// How many of the window's statements were slow.
+/// Judges how many of the window's statements were slow.
 pub(super) fn slow_queries(snapshot: Option<&Snapshot>, thresholds: &Thresholds) -> Check {
     let rate = snapshot.and_then(|s| s.window.slow_percent());
     let limit = thresholds.slow_rate_percent;
     let (outcome, message) = match rate {
-        // A limit of 0 does not mean that fast queries are too slow.
+        // With a limit of 0, one slow query is too many, but none is fine.
         Some(rate) if rate > 0.0 && rate >= limit => {
             let message = format!("{rate:.1} % of the queries were slow, {limit} % is the limit");
             (CheckOutcome::Warn, Some(message))
@@ -133,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::pool::Reason;
-    use crate::probe::{ProbeSample, fixture};
+    use crate::probe::{Failure, ProbeSample, fixture};
 
     const INTERVAL: Duration = Duration::from_secs(10);
 

@@ -1,7 +1,7 @@
-//! What we think of a target: pure functions of its last snapshot.
+//! Judges a target by its last snapshot, in pure functions.
 //!
-//! Each [`Check`] looks at one thing; the worst decides the [`HealthStatus`]. The thresholds and the names
-//! are the specification's own. A snapshot that is too old fails the connection check by itself.
+//! Each [`Check`] judges one thing; the worst decides the [`HealthStatus`]. The specification gives the
+//! names and the thresholds. A snapshot that is too old fails the connection check, whatever it holds.
 
 mod check;
 mod readings;
@@ -12,11 +12,11 @@ pub use check::{Check, CheckName, CheckOutcome, Measured};
 pub use readings::READINGS;
 pub use verdict::{HealthStatus, Verdict, judge, of};
 
-/// When a snapshot is judged.
+/// The time at which a snapshot is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// Now.
+    /// The time now.
     pub now: tokio::time::Instant,
-    /// From one probe to the next.
+    /// The interval of the target's probes.
     pub interval: std::time::Duration,
 }

@@ -1,22 +1,22 @@
-//! The verdict as metrics: one of each set of samples is 1, the others 0.
+//! The verdict as metrics: a sample for each possible status, of which one is 1.
 
 use super::check::CheckOutcome;
 use super::verdict::{HealthStatus, Verdict};
 use crate::metrics::{Kind, Label, Reading, Samples};
 
-/// The families of [`Verdict`]; read at each scrape, because a snapshot grows old by itself. Absent
-/// before the first probe.
+/// The families of [`Verdict`]. Read at each scrape, because a snapshot becomes too old without any
+/// event. Absent before the first probe.
 pub const READINGS: &[Reading<Verdict>] = &[
     Reading {
         name: "db_pool_health",
-        help: "1 at the status of each health check of the target, 0 at the others.",
+        help: "1 for the status of a health check, 0 for its other statuses. Judged at the scrape: a last probe older than three intervals fails the check connection.",
         kind: Kind::Gauge,
         labels: &["check", "status"],
         read: checks,
     },
     Reading {
         name: "db_pool_health_status",
-        help: "1 at the target's health, as its worst check decides, 0 at the others.",
+        help: "1 for the status of the target, which its worst check decides, 0 for the other statuses.",
         kind: Kind::Gauge,
         labels: &["status"],
         read: status,
@@ -24,7 +24,10 @@ pub const READINGS: &[Reading<Verdict>] = &[
 ];
 
 fn checks(verdict: &Verdict, out: &mut Samples<'_>) {
-    for check in verdict.checks.iter().filter(|_| verdict.age.is_some()) {
+    if verdict.age.is_none() {
+        return;
+    }
+    for check in &verdict.checks {
         for outcome in CheckOutcome::all() {
             out.push([check.kind.label(), outcome.label()], check.outcome == outcome);
         }

@@ -1,4 +1,4 @@
-//! The verdict: all checks of a snapshot, and the worst of them.
+//! The verdict on a target: its checks, and the status that the worst of them decides.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use super::{Clock, Thresholds};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
 
-/// What we think of a target, from best to worst; the label `status`.
+/// The status of a target, from best to worst; the label `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum HealthStatus {
     /// Every check passes.
     Healthy,
-    /// It works, with a warning.
+    /// A check warns, and none fails.
     Degraded,
     /// A check fails.
     Unhealthy,
 }
 
-/// What we think of a target, and why.
+/// The status of a target, with its reasons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// As the worst check decides.
+    /// The status that the worst check decides.
     pub status: HealthStatus,
-    /// For people: `Database is healthy`, or why it is not.
+    /// `Database is healthy`, or the status with the messages of the checks that did not pass.
     pub message: String,
     /// Every check, in the order of [`CheckName`](super::CheckName).
     pub checks: [Check; 3],
-    /// How old the snapshot is; `None` before the first.
+    /// The age of the snapshot; `None` before the first probe.
     pub age: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ pub fn of(target: &Target, now: Instant) -> Verdict {
     judge(snapshot, &Clock { now, interval: settings.schedule.interval }, &settings.thresholds)
 }
 
-/// Judges a snapshot. Without one, before the first probe, nothing is known to work.
+/// Judges a snapshot. Without one, before the first probe, the target is unhealthy.
 pub fn judge(snapshot: Option<&Snapshot>, clock: &Clock, thresholds: &Thresholds) -> Verdict {
     let checks = [
         connection(snapshot, clock),

@@ -1,4 +1,4 @@
-//! From where on events and averages are told where they can be reset: the JSON, never a metric.
+//! The reset point for the counters in the JSON. Prometheus counters are never reset.
 
 use std::time::Duration;
 
@@ -7,34 +7,35 @@ use tokio::time::Instant;
 use super::snapshot::Snapshot;
 use crate::pool::Totals;
 
-/// What had happened at the last reset; all zero before the first.
+/// The counters at the last reset; all zero before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Baseline {
-    /// When it was set.
+    /// The time of the reset; `None` before the first.
     pub at: Option<Instant>,
-    /// The events of our own pool until then.
-    pub totals: Totals,
-    /// The slow probe statements until then.
-    pub slow: u64,
-}
-
-/// What happened since a baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Since {
-    /// The events of our own pool.
+    /// The events in the exporter's own pool.
     pub totals: Totals,
     /// The slow probe statements.
     pub slow: u64,
-    /// The mean time of the window's fresh connects; `None` without any.
+}
+
+/// The counters since a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The events in the exporter's own pool.
+    pub totals: Totals,
+    /// The slow probe statements.
+    pub slow: u64,
+    /// The mean time of the window's fresh connects; `None` if there are none.
     pub mean_connect: Option<Duration>,
-    /// The mean time of the window's statements; `None` without any.
+    /// The mean time of the window's statements; `None` if there are none.
     pub mean_query: Option<Duration>,
 }
 
 impl Snapshot {
-    /// What happened since a baseline; nothing, when the snapshot is older than it.
+    /// Subtracts a baseline. All counters are 0 when the snapshot is older than the baseline.
     pub fn since(&self, baseline: &Baseline) -> Since {
-        let (now, then) = (&self.totals, &baseline.totals);
+        let now = &self.totals;
+        let then = &baseline.totals;
         Since {
             totals: Totals {
                 checkouts: now.checkouts.saturating_sub(then.checkouts),

@@ -1,7 +1,7 @@
-//! What the probes of the last minutes learned: what averages, rates and rows of failures are made of.
+//! The results of the last minutes' probes, for averages, rates, and failures in a row.
 //!
-//! [`History`] belongs to the loop that probes and is written by nobody else; each snapshot takes a
-//! whole [`Window`] of it along, so that a verdict never mixes two probes.
+//! Only the loop that probes a target writes its [`History`]. Each snapshot holds a copy of it, a
+//! [`Window`], so that a verdict never mixes two probes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,39 +9,40 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::once::FreshConnect;
 use super::snapshot::Snapshot;
 use crate::pool::Totals;
 
-/// How far back a window reaches.
+/// The time that a window covers.
 pub const SPAN: Duration = Duration::from_secs(300);
 
-/// No window has more samples, so that a short interval costs no memory.
+/// The maximum number of samples in a window: it bounds the memory where the interval is short.
 pub const CAPACITY: usize = 1_000;
 
-/// What one probe adds to the window.
+/// What a window keeps of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSample {
     /// When the probe ended.
     pub at: Instant,
-    /// Whether every part of it succeeded.
+    /// Whether the target was up: connect and statement succeeded.
     pub ok: bool,
-    /// The statement's time, when it was answered.
+    /// The statement's time; `None` if it was not answered.
     pub query: Option<Duration>,
-    /// Whether that was above the threshold.
+    /// Whether that was above the slow threshold.
     pub slow: bool,
-    /// The fresh connect's time, when there was one and it worked.
+    /// The time of the probe's own fresh connect; `None` if there was none, or it failed.
     pub connect: Option<Duration>,
-    /// Whether every slot of the judged pool was in use.
+    /// Whether the judged pool was used up to its limit.
     pub saturated: bool,
-    /// The applications with settings of which every slot was in use.
+    /// The applications whose pools were used up to their limits.
     pub saturated_applications: Vec<String>,
-    /// Check-outs that timed out since the probe before.
+    /// Check-outs that timed out since the previous probe.
     pub checkout_timeouts: u64,
-    /// Connects that failed since the probe before.
+    /// Connects that failed since the previous probe.
     pub failed_connects: u64,
 }
 
-/// The samples of the last [`SPAN`], oldest first; immutable.
+/// The samples of the last [`SPAN`], the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     samples: Vec<ProbeSample>,
@@ -53,52 +54,52 @@ impl Window {
         &self.samples
     }
 
-    /// Probes of which a part failed.
+    /// The number of probes that found the target down.
     pub fn failed(&self) -> usize {
         self.samples.iter().filter(|sample| !sample.ok).count()
     }
 
-    /// Statements above the threshold.
+    /// The number of slow statements.
     pub fn slow(&self) -> usize {
         self.samples.iter().filter(|sample| sample.slow).count()
     }
 
-    /// Slow statements in percent of those that were answered; `None` without any.
+    /// Slow statements in percent of the answered ones; `None` if none was answered.
     pub fn slow_percent(&self) -> Option<f64> {
         let answered = self.samples.iter().filter(|sample| sample.query.is_some()).count();
         (answered > 0).then(|| self.slow() as f64 / answered as f64 * 100.0)
     }
 
-    /// How many probes in a row, up to the last, found every slot in use.
+    /// The number of probes in a row, up to the last, that found the judged pool used up to its limit.
     pub fn saturated_in_a_row(&self) -> usize {
         self.samples.iter().rev().take_while(|sample| sample.saturated).count()
     }
 
     /// The same samples, with an application's pool as the judged one.
     pub(super) fn of_application(&self, name: &str) -> Self {
-        let judged = |sample: &ProbeSample| {
-            let saturated = sample.saturated_applications.iter().any(|other| other == name);
-            ProbeSample { saturated, ..sample.clone() }
-        };
-        self.samples.iter().map(judged).collect()
+        let samples = self.samples.iter().map(|sample| ProbeSample {
+            saturated: sample.saturated_applications.iter().any(|other| other == name),
+            ..sample.clone()
+        });
+        samples.collect()
     }
 
-    /// Check-outs that timed out.
+    /// The number of check-outs that timed out.
     pub fn checkout_timeouts(&self) -> u64 {
         self.samples.iter().map(|sample| sample.checkout_timeouts).sum()
     }
 
-    /// Connects that failed.
+    /// The number of connects that failed.
     pub fn failed_connects(&self) -> u64 {
         self.samples.iter().map(|sample| sample.failed_connects).sum()
     }
 
-    /// The statements' mean time; `None` without any. `since`: only of later probes.
+    /// The statements' mean time; `None` if there are none. `since`: looks only at later probes.
     pub fn mean_query(&self, since: Option<Instant>) -> Option<Duration> {
         mean(self.later(since).filter_map(|sample| sample.query))
     }
 
-    /// The fresh connects' mean time; `None` without any. `since`: only of later probes.
+    /// The fresh connects' mean time; `None` if there are none. `since`: looks only at later probes.
     pub fn mean_connect(&self, since: Option<Instant>) -> Option<Duration> {
         mean(self.later(since).filter_map(|sample| sample.connect))
     }
@@ -114,7 +115,7 @@ impl FromIterator<ProbeSample> for Window {
     }
 }
 
-/// The samples of a target, kept from one probe to the next.
+/// The samples of a target, with what is needed to make the next one.
 #[derive(Debug, Default)]
 pub struct History {
     samples: VecDeque<ProbeSample>,
@@ -122,24 +123,27 @@ pub struct History {
 }
 
 impl History {
-    /// Adds what a probe learned, forgets what is too old, and shows what is left.
+    /// Adds a probe, drops what is too old, and returns the window.
     ///
-    /// `with_connect`: whether the snapshot's connect is of this probe. `slow`: the threshold.
+    /// `fresh`: whether the snapshot's connect is of this probe. `slow`: the threshold.
     pub(super) fn add(
         &mut self,
         new: &Snapshot,
-        with_connect: bool,
+        fresh: FreshConnect,
         slow: Duration,
     ) -> Arc<Window> {
         let before = std::mem::replace(&mut self.totals, new.totals);
         let query = new.query.as_ref().ok().map(|queried| queried.query);
-        let connect = new.connect.as_ref().filter(|_| with_connect).and_then(|c| c.as_ref().ok());
+        let connect = match (fresh, &new.connect) {
+            (FreshConnect::Try, Some(Ok(connected))) => Some(connected.timings.total),
+            (FreshConnect::Try | FreshConnect::Skip, _) => None,
+        };
         self.samples.push_back(ProbeSample {
             at: new.taken,
             ok: new.is_up(),
             query,
             slow: query.is_some_and(|took| took > slow),
-            connect: connect.map(|connected| connected.timings.total),
+            connect,
             saturated: new.usage.is_saturated(),
             saturated_applications: new.views.saturated().map(str::to_owned).collect(),
             checkout_timeouts: new.totals.timeouts.saturating_sub(before.timeouts),
@@ -150,8 +154,11 @@ impl History {
     }
 
     fn prune(&mut self, now: Instant) {
-        let is_old = |sample: &ProbeSample| now.saturating_duration_since(sample.at) > SPAN;
-        while self.samples.len() > CAPACITY || self.samples.front().is_some_and(is_old) {
+        while let Some(oldest) = self.samples.front() {
+            let is_old = now.saturating_duration_since(oldest.at) > SPAN;
+            if !is_old && self.samples.len() <= CAPACITY {
+                return;
+            }
             self.samples.pop_front();
         }
     }
@@ -183,11 +190,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_window_reaches_back_five_minutes() {
         let mut history = History::default();
-        history.add(&queried(100), true, SLOW);
+        history.add(&queried(100), FreshConnect::Try, SLOW);
         advance(SPAN).await;
-        assert_eq!(history.add(&queried(300), true, SLOW).samples().len(), 2);
+        assert_eq!(history.add(&queried(300), FreshConnect::Try, SLOW).samples().len(), 2);
         advance(Duration::from_millis(1)).await;
-        let window = history.add(&queried(500), true, SLOW);
+        let window = history.add(&queried(500), FreshConnect::Try, SLOW);
         assert_eq!(window.samples().len(), 2);
         assert_eq!(window.mean_query(None), Some(Duration::from_millis(400)));
     }
@@ -196,9 +203,9 @@ mod tests {
     async fn a_window_has_at_most_its_capacity() {
         let mut history = History::default();
         for _ in 0..CAPACITY {
-            history.add(&queried(1), true, SLOW);
+            history.add(&queried(1), FreshConnect::Try, SLOW);
         }
-        let window = history.add(&queried(2), true, SLOW);
+        let window = history.add(&queried(2), FreshConnect::Try, SLOW);
         assert_eq!(window.samples().len(), CAPACITY);
         assert_eq!(window.samples().last().and_then(|s| s.query), Some(Duration::from_millis(2)));
     }
@@ -206,8 +213,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_earlier_window_does_not_change() {
         let mut history = History::default();
-        let first = history.add(&queried(1), true, SLOW);
-        history.add(&queried(2), true, SLOW);
+        let first = history.add(&queried(1), FreshConnect::Try, SLOW);
+        history.add(&queried(2), FreshConnect::Try, SLOW);
         assert_eq!(first.samples().len(), 1);
     }
 
@@ -215,11 +222,11 @@ mod tests {
     async fn slow_is_above_the_threshold_and_its_rate_of_the_answered() {
         let mut history = History::default();
         assert_eq!(Window::default().slow_percent(), None);
-        history.add(&queried(1_000), true, SLOW);
-        history.add(&queried(1_001), true, SLOW);
+        history.add(&queried(1_000), FreshConnect::Try, SLOW);
+        history.add(&queried(1_001), FreshConnect::Try, SLOW);
         let mut failed = queried(1);
         failed.query = Err(Failure::deadline(SLOW));
-        let window = history.add(&failed, true, SLOW);
+        let window = history.add(&failed, FreshConnect::Try, SLOW);
         assert_eq!((window.slow(), window.failed()), (1, 1));
         assert_eq!(window.slow_percent(), Some(50.0));
     }
@@ -227,8 +234,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connect_that_was_not_tried_again_counts_once() {
         let mut history = History::default();
-        history.add(&fixture::snapshot(), true, SLOW);
-        let window = history.add(&fixture::snapshot(), false, SLOW);
+        history.add(&fixture::snapshot(), FreshConnect::Try, SLOW);
+        let window = history.add(&fixture::snapshot(), FreshConnect::Skip, SLOW);
         assert_eq!(window.samples().iter().filter(|s| s.connect.is_some()).count(), 1);
         assert_eq!(window.mean_connect(None), Some(fixture::CONNECT));
     }
@@ -236,11 +243,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn means_begin_anew_after_a_reset() {
         let mut history = History::default();
-        history.add(&queried(100), true, SLOW);
+        history.add(&queried(100), FreshConnect::Try, SLOW);
         let reset = Instant::now();
-        assert_eq!(history.add(&queried(1), true, SLOW).mean_query(Some(reset)), None);
+        assert_eq!(history.add(&queried(1), FreshConnect::Try, SLOW).mean_query(Some(reset)), None);
         advance(SLOW).await;
-        let window = history.add(&queried(500), true, SLOW);
+        let window = history.add(&queried(500), FreshConnect::Try, SLOW);
         assert_eq!(window.mean_query(Some(reset)), Some(Duration::from_millis(500)));
     }
 
@@ -250,7 +257,7 @@ mod tests {
         let row = |history: &mut History, active| {
             let mut snapshot = fixture::snapshot();
             snapshot.usage.active = active;
-            history.add(&snapshot, true, SLOW).saturated_in_a_row()
+            history.add(&snapshot, FreshConnect::Try, SLOW).saturated_in_a_row()
         };
         let counted = [30, 29, 30, 31, 30, 5].map(|active| row(&mut history, active));
         assert_eq!(counted, [1, 0, 1, 2, 3, 0]);
@@ -264,11 +271,11 @@ mod tests {
             snapshot.totals = Totals { timeouts, failed, ..Totals::default() };
             snapshot
         };
-        history.add(&at(1, 0), true, SLOW);
-        let window = history.add(&at(3, 4), true, SLOW);
+        history.add(&at(1, 0), FreshConnect::Try, SLOW);
+        let window = history.add(&at(3, 4), FreshConnect::Try, SLOW);
         assert_eq!((window.checkout_timeouts(), window.failed_connects()), (3, 4));
         advance(SPAN + SLOW).await;
-        let window = history.add(&at(3, 5), true, SLOW);
+        let window = history.add(&at(3, 5), FreshConnect::Try, SLOW);
         assert_eq!((window.checkout_timeouts(), window.failed_connects()), (0, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! What a target's probes count and time, event by event.
+//! The counters and histograms of a target's probes.
 
 use std::iter;
 
@@ -16,7 +16,7 @@ use crate::view::ViewName;
 pub enum OwnQuery {
     /// `DB_MONITOR_QUERY`.
     Probe,
-    /// A view's.
+    /// The statement of a view.
     View(ViewName),
 }
 
@@ -37,13 +37,13 @@ impl Label for OwnQuery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum WriteStep {
-    /// The rows are put in.
+    /// Inserts the rows.
     Insert,
-    /// They are counted.
+    /// Counts them.
     Read,
-    /// They are taken out again.
+    /// Deletes them.
     Delete,
-    /// The transaction ends: the server's disk, and its synchronous standbys, have it.
+    /// Ends the transaction: the server's disk, and its synchronous standbys, have it.
     Commit,
 }
 
@@ -59,7 +59,7 @@ pub struct ProbeInstruments {
 }
 
 impl ProbeInstruments {
-    /// All at zero.
+    /// Counters at 0 for the failures that alerts look for, so that `increase()` sees the first one.
     pub fn new() -> Self {
         let failures = PairCounters::new(["probe", "reason"]);
         for part in ProbePart::all() {
@@ -92,49 +92,49 @@ impl Default for ProbeInstruments {
 pub const READINGS: &[Reading<ProbeInstruments>] = &[
     Reading {
         name: "db_pool_probe_duration_seconds",
-        help: "Time of whole probes.",
+        help: "Time of a whole probe: connect, statement, views and write probe. It ends at DB_MONITOR_TIMEOUT at the latest.",
         kind: Kind::Histogram,
         labels: &[],
         read: |i, out| i.duration.show(out),
     },
     Reading {
         name: "db_pool_probe_failures_total",
-        help: "Parts of probes that failed, by reason.",
+        help: "Parts of probes that failed, by part and reason. A fresh connect counts only in the probe that tried it.",
         kind: Kind::Counter,
         labels: &["probe", "reason"],
         read: |i, out| i.failures.show(out),
     },
     Reading {
         name: "db_pool_probes_missed_total",
-        help: "Probes left out because the one before was still running.",
+        help: "Probes that were skipped because the previous one was still running.",
         kind: Kind::Counter,
         labels: &[],
         read: |i, out| i.missed.show(out),
     },
     Reading {
         name: "db_pool_query_duration_seconds",
-        help: "Time of the exporter's own statements that were answered, without the check-out.",
+        help: "Time of the exporter's own statements that were answered, without the check-out. Failed and cancelled ones are missing.",
         kind: Kind::Histogram,
         labels: &["query"],
         read: |i, out| i.queries.show(out),
     },
     Reading {
         name: "db_pool_slow_queries_total",
-        help: "The exporter's own statements that took longer than DB_MONITOR_SLOW_QUERY_THRESHOLD.",
+        help: "The exporter's own statements that were answered after DB_MONITOR_SLOW_QUERY_THRESHOLD. Failed and cancelled ones are missing.",
         kind: Kind::Counter,
         labels: &["query"],
         read: |i, out| i.slow.show(out),
     },
     Reading {
         name: "db_pool_exporter_view_duration_seconds",
-        help: "Time that a view took in all: check-out, transaction, statement, reading the answer; failed ones included.",
+        help: "Time to read a view: check-out, transaction, statement and reading of the answer. Failed ones are included.",
         kind: Kind::Histogram,
         labels: &["view"],
         read: |i, out| i.views.show(out),
     },
     Reading {
         name: "db_pool_write_duration_seconds",
-        help: "Time of the steps of the write probe; all rows together.",
+        help: "Time of a step of the write probe, for all rows together. Failed steps are missing.",
         kind: Kind::Histogram,
         labels: &["step"],
         read: |i, out| i.writes.show(out),

@@ -1,17 +1,18 @@
-//! One pass over one target, again and again, and what it learned.
+//! Probes targets, and publishes what each probe learned.
 //!
-//! A [`Target`] owns our pool to a database. [`once`] probes it: a fresh connect, because pooled
-//! connections stay good while new ones fail, and a statement through the pool. `run` does that at
-//! the interval and publishes each [`Snapshot`] whole; whoever reads takes the last one and never
-//! waits. A snapshot takes the [`Window`] of the last minutes along. [`Roster`] holds the targets that
-//! run.
+//! A [`Target`] owns the exporter's pool to a database. [`once`] probes it: a fresh connect, because
+//! pooled connections stay good while new ones fail, a statement through the pool, and the views. `run`
+//! does that at the interval and publishes each [`Snapshot`] as a whole; readers take the last one and
+//! never wait. A snapshot holds the [`Window`] of the last minutes. [`Roster`] holds the running targets.
 
 mod baseline;
 #[cfg(any(test, feature = "testing"))]
 pub mod fixture;
+mod hint;
 mod history;
 mod instruments;
 mod kind;
+mod log;
 mod once;
 mod read;
 mod roster;
@@ -19,15 +20,15 @@ mod run;
 mod settings;
 mod snapshot;
 mod target;
-mod tell;
 pub mod write;
 
 pub use baseline::{Baseline, Since};
+pub use hint::hint;
 pub use history::{CAPACITY, History, ProbeSample, SPAN, Window};
 pub use instruments::{OwnQuery, ProbeInstruments, READINGS as INSTRUMENT_READINGS, WriteStep};
 pub use kind::{KindSpec, TargetKind};
-pub use once::once;
-pub use roster::Roster;
+pub use once::{FreshConnect, once};
+pub use roster::{Probing, Roster};
 pub use run::publish_once;
 pub use settings::{DEFAULT_TARGET, Schedule, TargetSettings, Thresholds};
 pub use snapshot::{
@@ -35,4 +36,3 @@ pub use snapshot::{
     Snapshot,
 };
 pub use target::{READINGS as TARGET_READINGS, Target};
-pub use tell::hint;

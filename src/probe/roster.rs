@@ -1,4 +1,4 @@
-//! The targets that run now, and how that changes.
+//! The targets that run, and how a reload changes them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,27 @@ use super::settings::TargetSettings;
 use super::target::Target;
 use crate::pool::Budget;
 
-/// The targets that run. Readers take the list as it is; a change replaces it whole.
+/// The targets that run. Readers see one list; a change replaces it as a whole.
 pub struct Roster {
     targets: ArcSwap<Vec<Entry>>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    probing: AtomicBool,
+    is_probing: AtomicBool,
+}
+
+/// Whether the targets of a roster are probed: `DB_MONITOR_ENABLED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probing {
+    /// Each at its interval.
+    On,
+    /// Not at all.
+    Off,
+}
+
+impl From<bool> for Probing {
+    fn from(is_on: bool) -> Self {
+        if is_on { Self::On } else { Self::Off }
+    }
 }
 
 #[derive(Clone)]
@@ -28,23 +43,23 @@ struct Entry {
 }
 
 impl Roster {
-    /// An empty one. `tasks` and `stop`: for all that is spawned; `probing`: whether its targets are
-    /// probed at all.
-    pub fn new(tasks: TaskTracker, stop: CancellationToken, probing: bool) -> Self {
-        Self { targets: ArcSwap::default(), tasks, stop, probing: AtomicBool::new(probing) }
+    /// An empty roster. `tasks` and `stop` track and end everything that it spawns.
+    pub fn new(tasks: TaskTracker, stop: CancellationToken, probing: Probing) -> Self {
+        let is_probing = AtomicBool::new(probing == Probing::On);
+        Self { targets: ArcSwap::default(), tasks, stop, is_probing }
     }
 
-    /// Whether targets are probed at all.
+    /// Reports whether the targets are probed.
     pub fn is_probing(&self) -> bool {
-        self.probing.load(Ordering::Relaxed)
+        self.is_probing.load(Ordering::Relaxed)
     }
 
-    /// Whether targets are probed at all, from the next [`Roster::apply`] on.
-    pub fn set_probing(&self, probing: bool) {
-        self.probing.store(probing, Ordering::Relaxed);
+    /// Switches probing on or off; takes effect at the next [`Roster::apply`].
+    pub fn set_probing(&self, probing: Probing) {
+        self.is_probing.store(probing == Probing::On, Ordering::Relaxed);
     }
 
-    /// The targets that run, in their order.
+    /// The targets that run, in the order of the configuration.
     pub fn targets(&self) -> Vec<Arc<Target>> {
         self.targets.load().iter().map(|entry| Arc::clone(&entry.target)).collect()
     }
@@ -55,29 +70,40 @@ impl Roster {
         targets.iter().find(|e| e.target.name() == name).map(|e| Arc::clone(&e.target))
     }
 
-    /// Whether every target was probed once, whatever came out.
+    /// Reports whether every target was probed at least once, with or without success.
     pub fn is_ready(&self) -> bool {
         !self.is_probing() || self.targets.load().iter().all(|e| e.target.published().is_some())
     }
 
-    /// Makes the targets be these. Equal ones go on with their pools and counters; the others end,
-    /// with their connections, or begin.
+    /// Replaces the targets. A target with equal settings goes on, with its pool and its counters. The
+    /// others end, and close their connections; new ones start.
     pub fn apply(&self, settings: Vec<TargetSettings>) {
-        let (before, probing) = (self.targets.load_full(), self.is_probing());
-        let is_same =
-            |e: &Entry, s: &TargetSettings| e.is_probed == probing && e.target.settings() == s;
-        let kept = |s: &TargetSettings| before.iter().find(|e| is_same(e, s)).cloned();
+        let before = self.targets.load_full();
         let after: Vec<Entry> = settings
             .into_iter()
-            .map(|s| kept(&s).unwrap_or_else(|| self.start(s, &before)))
+            .map(|settings| match self.running(&before, &settings) {
+                Some(entry) => entry.clone(),
+                None => self.start(settings, &before),
+            })
             .collect();
-        let lives = |entry: &Entry| after.iter().any(|e| Arc::ptr_eq(&e.target, &entry.target));
-        before.iter().filter(|entry| !lives(entry)).for_each(|entry| entry.stop.cancel());
+        for entry in before.iter() {
+            if !after.iter().any(|kept| Arc::ptr_eq(&kept.target, &entry.target)) {
+                entry.stop.cancel();
+            }
+        }
         self.targets.store(Arc::new(after));
+    }
+
+    fn running<'e>(&self, entries: &'e [Entry], settings: &TargetSettings) -> Option<&'e Entry> {
+        let is_probing = self.is_probing();
+        let mut entries = entries.iter();
+        entries.find(|e| e.is_probed == is_probing && e.target.settings() == settings)
     }
 
     fn start(&self, settings: TargetSettings, before: &[Entry]) -> Entry {
         let stop = self.stop.child_token();
+        // A changed target takes over the permits of its predecessor, whose connections may be open
+        // for a while: together they stay within the limit.
         let predecessor = before.iter().find(|entry| entry.target.name() == settings.name);
         let budget = predecessor.map(|entry| Arc::clone(entry.target.pool().connector().budget()));
         let budget = budget.unwrap_or_else(Budget::daemon);

@@ -1,4 +1,4 @@
-//! The loop that probes a target at its interval and publishes what each probe learned.
+//! The loop that probes a target at its interval and publishes each snapshot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::history::History;
-use super::once::{once, pass};
+use super::log;
+use super::once::{FreshConnect, once, pass};
 use super::read;
 use super::snapshot::{Published, Snapshot};
 use super::target::Target;
-use super::tell::tell;
 
-/// The first probe comes within this time, so that many exporters started at once do not knock at
-/// once; short, so that a user sees numbers soon.
+/// The longest delay of the first probe. It is random, so that exporters that start together do not
+/// connect together; it is short, so that the first numbers come soon.
 const JITTER: Duration = Duration::from_millis(500);
 
-/// Probes, and samples between the probes, until it is dropped.
+/// Probes a target, and samples it between the probes, until the future is dropped.
 pub(super) async fn run(target: Arc<Target>) {
     tokio::join!(probe(&target), sample(&target));
 }
@@ -28,11 +28,12 @@ async fn probe(target: &Target) {
     let mut history = History::default();
     loop {
         sleep_until(due).await;
-        let with_connect = connects.are_due(Instant::now());
-        let snapshot = pass(target, with_connect, &mut history).await;
+        let snapshot = pass(target, connects.next(Instant::now()), &mut history).await;
         connects.done(&snapshot);
-        tell(target, &snapshot);
+        log::changes(target, &snapshot);
         target.publish(Published::new(snapshot, target.base()));
+        // The next probe is due one interval after this one was. Times that have passed are skipped and
+        // counted, so that a slow probe does not bring a burst of probes.
         due += interval;
         let late = Instant::now().saturating_duration_since(due);
         let missed = u32::try_from(late.as_nanos() / interval.as_nanos().max(1)).unwrap_or(0);
@@ -41,7 +42,7 @@ async fn probe(target: &Target) {
     }
 }
 
-/// Looks at activity more often than the probes do, if that is wanted: it counts slow queries.
+/// Reads the sampled views between the probes, if `slow_query_sampling` is shorter than the interval.
 async fn sample(target: &Target) {
     let schedule = &target.settings().schedule;
     let every = schedule.sampling;
@@ -52,17 +53,16 @@ async fn sample(target: &Target) {
     due.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let tick = due.tick().await;
-        let before = target.published();
-        // A server that did not answer the last probe is asked again by the next one.
-        if before.is_none_or(|published| published.snapshot.query.is_err()) {
-            continue;
+        // A server that did not answer the last probe is not asked again before the next one.
+        if target.published().is_some_and(|published| published.snapshot.query.is_ok()) {
+            read::sample(target, tick + every).await;
         }
-        read::sample(target, tick + every).await;
     }
 }
 
-/// When the next fresh connect is due.
+/// Decides which probes open a fresh connection.
 struct Connects {
+    /// From one to the next; `None` for never.
     interval: Option<Duration>,
     next: Option<Instant>,
 }
@@ -72,16 +72,16 @@ impl Connects {
         Self { interval, next: None }
     }
 
-    fn are_due(&mut self, now: Instant) -> bool {
-        let Some(interval) = self.interval else { return false };
-        let due = self.next.is_none_or(|next| now >= next);
-        if due {
-            self.next = Some(now + interval);
+    fn next(&mut self, now: Instant) -> FreshConnect {
+        let Some(interval) = self.interval else { return FreshConnect::Skip };
+        if self.next.is_some_and(|next| now < next) {
+            return FreshConnect::Skip;
         }
-        due
+        self.next = Some(now + interval);
+        FreshConnect::Try
     }
 
-    /// After a failed one, the next probe tries again.
+    /// After a failed connect, the next probe tries again: an outage ends when the connect succeeds.
     fn done(&mut self, snapshot: &Snapshot) {
         if matches!(snapshot.connect, Some(Err(_))) {
             self.next = None;
@@ -89,9 +89,9 @@ impl Connects {
     }
 }
 
-/// Probes once, a fresh connect included, and publishes what it learned.
+/// Probes a target once, with a fresh connect, and publishes the snapshot.
 pub async fn publish_once(target: &Target) -> Arc<Snapshot> {
-    let snapshot = once(target, true).await;
+    let snapshot = once(target, FreshConnect::Try).await;
     let published = Published::new(snapshot, target.base());
     let snapshot = Arc::clone(&published.snapshot);
     target.publish(published);

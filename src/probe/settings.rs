@@ -1,4 +1,4 @@
-//! What is known of a target before it is probed.
+//! The settings of a target: everything that is known of it before it is probed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::write;
 use crate::pool;
 use crate::view;
 
-/// The name of the target that the variables describe.
+/// The name of the target that environment variables describe.
 pub const DEFAULT_TARGET: &str = "default";
 
 /// When a target is probed, and for how long.
@@ -15,12 +15,12 @@ pub const DEFAULT_TARGET: &str = "default";
 pub struct Schedule {
     /// From the start of one probe to the start of the next.
     pub interval: Duration,
-    /// The deadline of one probe: then a snapshot is published with what is known.
+    /// The deadline of one probe: then its snapshot is published with what is known.
     pub timeout: Duration,
-    /// From one fresh connect to the next; zero: at each probe; `None`: never.
+    /// From one fresh connect to the next; zero for one at each probe, `None` for never.
     pub connect_interval: Option<Duration>,
-    /// From one look at activity to the next, when that is shorter than the interval: between two
-    /// probes only slow queries are counted.
+    /// From one reading of the sampled views to the next. Shorter than the interval, it lets slow queries
+    /// be counted between two probes; equal to it, nothing is read between probes.
     pub sampling: Duration,
 }
 
@@ -43,12 +43,12 @@ impl Schedule {
     }
 }
 
-/// From where on something of a target is worth a warning.
+/// Thresholds at which a health check warns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
     /// Checked-out connections, in percent of the pool size.
     pub saturation_percent: f64,
-    /// Slow queries, in percent of the window's.
+    /// Slow statements of the probe, in percent of the window's.
     pub slow_rate_percent: f64,
 }
 
@@ -58,33 +58,33 @@ impl Default for Thresholds {
     }
 }
 
-/// A target, and how it is probed. Two that are equal are the same target after a reload.
+/// A target, and how it is probed. At a reload, a target whose settings are equal goes on unchanged.
 #[derive(Clone, PartialEq)]
 pub struct TargetSettings {
     /// The label `target`.
     pub name: String,
     /// The user's own labels, for `db_pool_target_info`.
     pub labels: Vec<(String, String)>,
-    /// What kind of server it is.
+    /// The kind of its server.
     pub kind: TargetKind,
     /// When it is probed.
     pub schedule: Schedule,
     /// The statement of the probe, `DB_MONITOR_QUERY`.
     pub query: String,
-    /// A statement that takes longer is slow.
+    /// A statement of the exporter that takes longer is slow.
     pub slow_threshold: Duration,
-    /// The limit of one statement; `None`: the probe's deadline is the limit.
+    /// The limit of one statement; `None` for the probe's deadline.
     pub command_timeout: Option<Duration>,
-    /// How it is reached.
+    /// How to connect.
     pub connect: pool::ConnectSettings,
-    /// How our own pool to it behaves.
+    /// The rules of the exporter's own pool.
     pub limits: pool::PoolLimits,
-    /// Which views are looked at, and whose pools are inferred from them.
+    /// The views, and the applications whose pools are inferred from them.
     pub views: view::ViewSettings,
-    /// The write probe; `None`: off.
+    /// The write probe; `None` for off.
     pub write: Option<write::WriteProbeSettings>,
-    /// By what it is judged.
+    /// The thresholds of the health checks.
     pub thresholds: Thresholds,
-    /// `APP_ENV`, as `db_pool_config_info` shows it.
+    /// `APP_ENV`, a label of `db_pool_config_info`.
     pub app_env: String,
 }

@@ -1,4 +1,4 @@
-//! What one probe learned: whole and immutable when it is published.
+//! The result of one probe. Once published it never changes, so readers never see half a probe.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,19 +12,19 @@ use crate::pool::{
 };
 use crate::view::{self, Usage, ViewName, Views};
 
-/// So many intervals after its end a snapshot says nothing about now.
+/// A snapshot older than this many intervals is stale: it says nothing about now.
 pub const STALE: u32 = 3;
 
 /// A part of a probe; the label `probe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbePart {
-    /// Opening a connection that is not of the pool.
+    /// Opening a connection outside of the pool.
     Connect,
     /// A check-out through the pool, and the probe's statement.
     Query,
-    /// Rows written and taken out again.
+    /// The write probe.
     Write,
-    /// A view of the server's.
+    /// Reading a view.
     View(ViewName),
 }
 
@@ -46,16 +46,16 @@ impl Label for ProbePart {
 /// Why a part of a probe failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// As the metrics tell it.
+    /// The label `reason`.
     pub reason: Reason,
-    /// For people.
+    /// The error in words, without secrets.
     pub message: String,
-    /// The phase of connecting in which it failed, if it did there.
+    /// The phase of connecting that failed; `None` for failures after connecting.
     pub phase: Option<Phase>,
 }
 
 impl Failure {
-    /// The part was not done at the probe's deadline.
+    /// The part had not ended at the probe's deadline. `limit`: the time from the probe's start to it.
     pub fn deadline(limit: Duration) -> Self {
         let message = format!("not done at the probe's deadline of {} s", limit.as_secs_f64());
         Self { reason: Reason::Timeout, message, phase: None }
@@ -85,107 +85,151 @@ impl From<QueryError> for Failure {
     }
 }
 
-/// A fresh connect that worked.
+/// A fresh connect that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
-    /// How long its phases took.
+    /// The times of its phases.
     pub timings: Timings,
-    /// Whom it reached.
+    /// The server that it reached.
     pub server: Backend,
 }
 
-/// The probe's statement, answered.
+/// A statement of the probe that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queried {
-    /// From asking the pool to having a connection.
+    /// The time of the check-out.
     pub checkout: Duration,
-    /// From sending the statement to its answer.
+    /// The time from sending the statement to its answer.
     pub query: Duration,
-    /// Who answered.
+    /// The server that answered.
     pub server: Backend,
 }
 
-/// What one probe learned.
+/// What one probe brought, before it is combined with what was known.
+pub(super) struct Outcome {
+    pub(super) taken_at: SystemTime,
+    pub(super) taken: Instant,
+    pub(super) took: Duration,
+    /// `None` when the probe opened no connection of its own.
+    pub(super) connect: Option<Result<Connected, Failure>>,
+    pub(super) query: Result<Queried, Failure>,
+    pub(super) views: Views,
+    pub(super) extras: Vec<(ProbePart, Result<(), Failure>)>,
+    /// The exporter's own pool, which is judged where no application's is known.
+    pub(super) own_pool: Usage,
+    pub(super) totals: Totals,
+    pub(super) slow: u64,
+}
+
+/// The result of one probe.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// When the probe ended, by the wall.
+    /// When the probe ended, by the wall clock.
     pub taken_at: SystemTime,
-    /// When the probe ended.
+    /// When the probe ended, by the monotonic clock.
     pub taken: Instant,
-    /// How long it took.
+    /// The time of the whole probe.
     pub took: Duration,
-    /// The last fresh connect, of this probe or of one before; `None` when it is switched off.
+    /// The last fresh connect, of this probe or of an earlier one; `None` when fresh connects are off.
     pub connect: Option<Result<Connected, Failure>>,
     /// The statement through the pool.
     pub query: Result<Queried, Failure>,
-    /// What the server told, as far as it did.
+    /// The views that could be read.
     pub views: Views,
-    /// The views and the write probe that were tried, and how that ended.
+    /// The views and the write probe, as far as they were tried, with their results.
     pub extras: Vec<(ProbePart, Result<(), Failure>)>,
-    /// What TLS came to at the last connect that succeeded; `None` without TLS.
+    /// TLS of the last connection that was opened; `None` without TLS.
     pub tls: Option<TlsInfo>,
-    /// When a probe last succeeded, by the wall.
+    /// When a probe last succeeded, by the wall clock; `None` if none has yet.
     pub last_success_at: Option<SystemTime>,
-    /// The pool that is judged: the application's where it is known, otherwise our own without the
-    /// probe's check-out.
+    /// The judged pool: the application's where it is known, otherwise the exporter's own after the
+    /// probe's check-in.
     pub usage: Usage,
-    /// What happened in our own pool so far.
+    /// Events in the exporter's own pool since its start.
     pub totals: Totals,
-    /// Probe statements above the threshold so far.
+    /// Slow probe statements since the target was started.
     pub slow: u64,
-    /// The probes of the last minutes, this one among them.
+    /// The probes of the last minutes, including this one.
     pub window: Arc<Window>,
 }
 
 impl Snapshot {
-    /// Whether a connection can be opened and a statement answered.
+    /// Combines what one probe brought with what is kept from the snapshot before: the last fresh
+    /// connect, TLS, and the time of the last success. The window stays empty.
+    pub(super) fn assemble(outcome: Outcome, before: Option<&Self>) -> Self {
+        let connect = outcome.connect.or_else(|| before?.connect.clone());
+        let is_up = outcome.query.is_ok() && !matches!(connect, Some(Err(_)));
+        let connected = connect.as_ref().and_then(|connect| connect.as_ref().ok());
+        let queried = outcome.query.as_ref().ok();
+        let server = connected.map(|c| &c.server).or_else(|| queried.map(|q| &q.server));
+        Self {
+            tls: match server {
+                Some(server) => server.tls.clone(),
+                None => before.and_then(|before| before.tls.clone()),
+            },
+            last_success_at: if is_up {
+                Some(outcome.taken_at)
+            } else {
+                before.and_then(|before| before.last_success_at)
+            },
+            usage: outcome.views.usage(None).unwrap_or(outcome.own_pool),
+            taken_at: outcome.taken_at,
+            taken: outcome.taken,
+            took: outcome.took,
+            connect,
+            query: outcome.query,
+            views: outcome.views,
+            extras: outcome.extras,
+            totals: outcome.totals,
+            slow: outcome.slow,
+            window: Arc::default(),
+        }
+    }
+
+    /// Reports whether a statement was answered and the last fresh connect succeeded.
     pub fn is_up(&self) -> bool {
         self.query.is_ok() && !matches!(self.connect, Some(Err(_)))
     }
 
-    /// The same snapshot, with the pool of this application as the judged one; `None` where it is not
-    /// known.
+    /// Returns the same snapshot with the pool of this application as the judged one; `None` where it is
+    /// not known.
     pub fn of_application(&self, name: &str) -> Option<Self> {
         let usage = self.views.usage(Some(name))?;
         let window = Arc::new(self.window.of_application(name));
         Some(Self { usage, window, ..self.clone() })
     }
 
-    /// How long ago the probe ended.
+    /// The time since the probe ended.
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.taken)
     }
 
-    /// Whether it is too old to say anything about now, at this interval of probes.
+    /// Reports whether it is too old to say anything about now. `interval`: between two probes.
     pub fn is_stale(&self, now: Instant, interval: Duration) -> bool {
         self.age(now) > interval * STALE
     }
 
-    /// What TLS came to in this probe: `None` when nothing succeeded, `Some(None)` without TLS.
-    pub(super) fn tls_seen(
-        connect: Option<&Result<Connected, Failure>>,
-        query: &Result<Queried, Failure>,
-    ) -> Option<Option<TlsInfo>> {
-        let fresh = connect.and_then(|connect| connect.as_ref().ok()).map(|c| &c.server);
-        let server = fresh.or_else(|| query.as_ref().ok().map(|query| &query.server));
-        server.map(|server| server.tls.clone())
-    }
-
-    /// Each part of the probe and whether it succeeded.
+    /// The parts of the probe with their results. A fresh connect of an earlier probe is one of them.
     pub fn parts(&self) -> impl Iterator<Item = (ProbePart, Result<(), &Failure>)> {
         let extras = self.extras.iter().map(|(part, r)| (*part, r.as_ref().copied()));
         self.essentials().chain(extras)
     }
 
-    /// The first failure that makes the target be down.
+    /// The first failure of a part that decides whether the target is up.
     pub fn failure(&self) -> Option<(ProbePart, &Failure)> {
         self.essentials().find_map(|(part, result)| Some((part, result.err()?)))
     }
 
-    /// Whether the write probe succeeded; `None` when it was not tried.
+    /// Reports whether the write probe succeeded; `None` when it was not tried.
     pub fn is_writable(&self) -> Option<bool> {
         let write = self.extras.iter().find(|(part, _)| *part == ProbePart::Write);
         write.map(|(_, result)| result.is_ok())
+    }
+
+    /// The failure of a view or of the write probe.
+    pub(super) fn failure_of(&self, part: ProbePart) -> Option<&Failure> {
+        let mut extras = self.extras.iter().filter(|(other, _)| *other == part);
+        extras.find_map(|(_, result)| result.as_ref().err())
     }
 
     /// The parts that decide whether the target is up.
@@ -195,19 +239,19 @@ impl Snapshot {
     }
 }
 
-/// A snapshot and its lines of the exposition, written once.
+/// A snapshot with its lines of the exposition, which every scrape copies.
 #[derive(Debug)]
 pub struct Published {
-    /// What was learned.
+    /// The result of the probe.
     pub snapshot: Arc<Snapshot>,
-    /// A text for each row of [`READINGS`].
+    /// The lines of each row of [`READINGS`].
     pub rendered: Rendered,
-    /// A text for each row of [`view::READINGS`].
+    /// The lines of each row of [`view::readings`].
     pub views: Rendered,
 }
 
 impl Published {
-    /// Renders a snapshot with the target's label.
+    /// Renders a snapshot. `base`: the label of the target.
     pub fn new(snapshot: Snapshot, base: &str) -> Self {
         let rendered = Rendered::new(READINGS, &snapshot, base);
         let views = Rendered::new(view::readings(), &snapshot.views, base);
@@ -219,7 +263,7 @@ impl Published {
 pub const READINGS: &[Reading<Snapshot>] = &[
     Reading {
         name: "db_pool_probe_success",
-        help: "1 when this part of the last probe succeeded.",
+        help: "1 when this part of the last probe succeeded, otherwise 0. The part connect is that of the last fresh connect, which can be older.",
         kind: Kind::Gauge,
         labels: &["probe"],
         read: |snapshot, out| {
@@ -235,21 +279,21 @@ pub const READINGS: &[Reading<Snapshot>] = &[
     },
     Reading {
         name: "db_pool_last_success_timestamp_seconds",
-        help: "When a probe last succeeded, in seconds since 1970; absent before the first.",
+        help: "When a probe last succeeded, in seconds since 1970; absent before the first success.",
         kind: Kind::Gauge,
         labels: &[],
         read: last_success,
     },
     Reading {
         name: "db_pool_write_up",
-        help: "1 when the last write probe succeeded; absent when it is off.",
+        help: "1 when the last write probe succeeded, otherwise 0, also when it got no connection. Absent when it is off.",
         kind: Kind::Gauge,
         labels: &[],
         read: |snapshot, out| out.push([], snapshot.is_writable()),
     },
     Reading {
         name: "db_pool_tls_info",
-        help: "1, with the version and the cipher suite of TLS at the last connect that succeeded; absent without TLS.",
+        help: "Always 1; the labels have the version and the cipher suite of TLS of the last connection that was opened. Absent without TLS.",
         kind: Kind::Gauge,
         labels: &["version", "cipher"],
         read: |snapshot, out| {
@@ -260,7 +304,7 @@ pub const READINGS: &[Reading<Snapshot>] = &[
     },
     Reading {
         name: "db_pool_tls_certificate_expiry_timestamp_seconds",
-        help: "When the certificate ends that the server showed at the last connect that succeeded, in seconds since 1970; absent without TLS.",
+        help: "End of validity of the server's certificate, as of the last connection that was opened, in seconds since 1970. Absent without TLS.",
         kind: Kind::Gauge,
         labels: &[],
         read: certificate_expiry,

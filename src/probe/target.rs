@@ -1,4 +1,4 @@
-//! A target that runs: its settings, its pool, its instruments, and its last snapshot.
+//! A running target: its settings, its pool, its instruments, and its last snapshot.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::metrics::{Kind, Reading, base_label};
 use crate::pool::{self, Budget, Connector, Pool};
 use crate::view::Memory;
 
-/// A target that runs. Its snapshots have one writer, its probe, and many readers.
+/// A running target. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
     settings: TargetSettings,
     base: String,
@@ -28,9 +28,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// Opens nothing yet. `budget`: its connections' permits, which a successor of the same name
-    /// takes over, so that both together open no more than one; `tasks` and `stop`: for their tasks.
-    /// Must be called within a tokio runtime.
+    /// Makes a target, without connecting. Must be called within a tokio runtime.
+    ///
+    /// `budget`: the permits of its connections. A successor of the same name takes them over, so that
+    /// both together open no more than one may. `tasks` and `stop` track and end what it spawns.
     pub fn new(
         settings: TargetSettings,
         budget: Arc<Budget>,
@@ -52,7 +53,7 @@ impl Target {
         })
     }
 
-    /// What it was made of.
+    /// Its settings.
     pub fn settings(&self) -> &TargetSettings {
         &self.settings
     }
@@ -67,17 +68,17 @@ impl Target {
         &self.base
     }
 
-    /// Our own pool to it.
+    /// The exporter's own pool to it.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
-    /// What its probes count and time.
+    /// The counters and histograms of its probes.
     pub fn instruments(&self) -> &ProbeInstruments {
         &self.instruments
     }
 
-    /// What its views remember from one probe to the next.
+    /// Gives access to what its views remember from one probe to the next.
     pub(super) fn remember<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -87,7 +88,7 @@ impl Target {
         self.published.borrow().clone()
     }
 
-    /// Tells of every new snapshot.
+    /// A receiver that is notified of every new snapshot.
     pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Published>>> {
         self.published.subscribe()
     }
@@ -96,24 +97,24 @@ impl Target {
         self.published.send_replace(Some(Arc::new(published)));
     }
 
-    /// Whether the last snapshot is too old to say anything about now.
+    /// Reports whether the last snapshot is too old to say anything about now.
     pub fn is_stale(&self, now: Instant) -> bool {
         let interval = self.settings.schedule.interval;
         self.published().is_some_and(|p| p.snapshot.is_stale(now, interval))
     }
 
-    /// Whether the database can be used, by the last probe; `None` before the first.
+    /// Reports whether the last probe succeeded and is recent; `None` before the first.
     pub fn is_up(&self, now: Instant) -> Option<bool> {
         let published = self.published()?;
         Some(published.snapshot.is_up() && !self.is_stale(now))
     }
 
-    /// From where on events and averages are told where they can be reset.
+    /// The reset point of the counters in the JSON.
     pub fn baseline(&self) -> Baseline {
         *self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the baseline to now. No counter goes back, and no verdict changes.
+    /// Moves the reset point to now. Metrics and verdicts do not change.
     pub fn reset(&self, now: Instant) {
         let baseline = Baseline {
             at: Some(now),
@@ -135,15 +136,15 @@ impl Target {
     }
 }
 
-/// A connect ends a little before the probe's deadline, which by default is as long as its own limit:
-/// cut off by the deadline, it could not tell in which phase it hung.
+/// Limits a connect to 95 % of the probe's time. By default both limits are equal; cut off by the
+/// probe's deadline, a connect that hangs could not report in which phase.
 fn connect_settings(settings: &TargetSettings) -> pool::ConnectSettings {
-    let most = settings.schedule.timeout.mul_f64(0.95);
+    let limit = settings.schedule.timeout.mul_f64(0.95);
     let connect = settings.connect.clone();
-    pool::ConnectSettings { timeout: connect.timeout.min(most), ..connect }
+    pool::ConnectSettings { timeout: connect.timeout.min(limit), ..connect }
 }
 
-/// The families of a target that are true of now; read at each scrape.
+/// The families of a target that change without a probe; read at each scrape.
 pub const READINGS: &[Reading<Target>] = &[
     Reading {
         name: "db_pool_up",
@@ -154,7 +155,7 @@ pub const READINGS: &[Reading<Target>] = &[
     },
     Reading {
         name: "db_pool_target_info",
-        help: "1, with the target's own labels, its first host and its database, to be joined on target.",
+        help: "Always 1; the labels have the target's first host, its database and its own labels. To be joined on target.",
         kind: Kind::Gauge,
         labels: &["host", "database"],
         read: |target, out| {
@@ -164,7 +165,7 @@ pub const READINGS: &[Reading<Target>] = &[
     },
     Reading {
         name: "db_pool_config_info",
-        help: "1, with what is configured for the target.",
+        help: "Always 1; the labels have some of the target's configuration.",
         kind: Kind::Gauge,
         labels: &["pre_ping", "use_lifo", "sslmode", "app_env"],
         read: |target, out| {
@@ -178,7 +179,7 @@ pub const READINGS: &[Reading<Target>] = &[
     },
     Reading {
         name: "db_pool_probe_interval_seconds",
-        help: "From the start of one probe to the start of the next, as configured.",
+        help: "Configured time from the start of one probe to the start of the next.",
         kind: Kind::Gauge,
         labels: &[],
         read: |target, out| out.push([], target.settings.schedule.interval),

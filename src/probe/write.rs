@@ -1,8 +1,9 @@
-//! The write probe: rows put in, counted, taken out again and committed, each step timed.
+//! The write probe: inserts rows, counts them, deletes them and commits, and times each step.
 //!
-//! Off until asked for, because it needs a table, which is made by deploy/sql/heartbeat.sql and never by
-//! itself. The rows are deleted in the transaction that inserts them: nobody ever sees them, a
-//! crash leaves none, and yet the commit must reach the server's disk, as every other.
+//! Off unless configured, because it needs a table. The exporter does not create it;
+//! deploy/sql/heartbeat.sql does. The rows are deleted in the transaction that inserts them, so that no
+//! other session sees them and a crash leaves none. The commit still has to reach the server's disk, as
+//! every commit that has written something.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,14 +16,14 @@ use super::snapshot::Failure;
 use super::target::Target;
 use crate::pool::{Checkout, Reason, TransactionMode};
 
-/// How it is written.
+/// The settings of the write probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteProbeSettings {
-    /// Where to.
+    /// The table that is written to.
     pub table: Table,
-    /// How many rows a probe.
+    /// The number of rows of one probe.
     pub rows: u32,
-    /// All of them in one INSERT, otherwise one by one: DB_USE_INSERTMANYVALUES.
+    /// DB_USE_INSERTMANYVALUES: whether one INSERT has all rows, or each row has its own.
     pub use_insertmanyvalues: bool,
 }
 
@@ -36,14 +37,14 @@ impl Default for WriteProbeSettings {
 /// The table of the write probe unless another is configured.
 pub const DEFAULT_TABLE: &str = "db_pool_exporter_heartbeat";
 
-/// The most rows of a probe that make sense.
+/// The maximum number of rows of a probe.
 pub const MOST_ROWS: u32 = 1000;
 
-/// A table's name, quoted so that it can stand in a statement.
+/// The name of a table, quoted for use in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table(String);
 
-/// A table's name that cannot be one.
+/// The error for a text that cannot be a table's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "must be a table's name, or a schema's and a table's with a dot between, of at most 63 bytes each"
@@ -51,17 +52,17 @@ pub struct Table(String);
 pub struct BadTable;
 
 impl Table {
-    /// Takes `table` or `schema.table`, as it is written in the catalog: case counts.
+    /// Parses `table` or `schema.table`, written as in the catalog, where case matters.
     ///
     /// # Errors
-    /// An empty part, one that is too long, more than two, or a zero byte.
+    /// An empty part, one longer than 63 bytes, more than two parts, a zero byte or a line break.
     pub fn new(name: &str) -> Result<Self, BadTable> {
         const NAMEDATALEN: usize = 64;
         let parts: Vec<&str> = name.split('.').collect();
-        let is_good = |part: &&str| {
+        let are_good = parts.iter().all(|part| {
             !part.is_empty() && part.len() < NAMEDATALEN && !part.contains(['\0', '\n'])
-        };
-        if parts.len() > 2 || !parts.iter().all(is_good) {
+        });
+        if parts.len() > 2 || !are_good {
             return Err(BadTable);
         }
         let quoted = parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
@@ -69,10 +70,10 @@ impl Table {
     }
 }
 
-/// Writes, reads back, deletes and commits.
+/// Runs the write probe over a connection, within `limit`.
 ///
 /// # Errors
-/// The step that failed; its transaction is left to be rolled back.
+/// The failure of the first step that failed. The caller rolls the transaction back.
 pub(super) async fn once(
     target: &Target,
     connection: &mut Checkout,
@@ -97,7 +98,7 @@ pub(super) async fn once(
     steps.commit().await
 }
 
-/// What tells these rows from all others, also from those of another exporter.
+/// A text that no other probe uses, also not that of another exporter on the same table.
 fn label(target: &Target) -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{} {} {:08x}", target.name(), since.as_nanos(), fastrand::u32(..))
@@ -111,7 +112,7 @@ fn check(what: &str, rows: i64, expected: u32) -> Result<(), Failure> {
     Err(Failure { reason: Reason::Query, message, phase: None })
 }
 
-/// The connection on which the steps go, with one deadline for all.
+/// The connection that the steps use, with one deadline for all of them.
 struct Steps<'a> {
     connection: &'a mut Checkout,
     instruments: &'a ProbeInstruments,
@@ -145,7 +146,8 @@ impl Steps<'_> {
     }
 
     async fn count(&mut self, step: WriteStep, sql: &str) -> Result<i64, Failure> {
-        let (start, limit) = (Instant::now(), self.left());
+        let start = Instant::now();
+        let limit = self.left();
         let rows = self
             .connection
             .query(sql, &[(self.probe as &(dyn ToSql + Sync), Type::TEXT)], limit)
@@ -155,14 +157,15 @@ impl Steps<'_> {
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
-        let (start, limit) = (Instant::now(), self.left());
+        let start = Instant::now();
+        let limit = self.left();
         self.connection.commit(limit).await?;
         self.instruments.writes.observe(WriteStep::Commit, start.elapsed());
         Ok(())
     }
 }
 
-/// One INSERT of these rows.
+/// The INSERT of some rows.
 fn insert(table: &Table, rows: &[u32]) -> String {
     let values = rows.iter().map(|row| format!("($1, {row})"));
     format!("INSERT INTO {} (probe, n) VALUES {}", table.0, values.collect::<Vec<_>>().join(", "))

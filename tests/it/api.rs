@@ -6,7 +6,7 @@ use std::time::Duration;
 use db_pool_exporter::api::{
     ApiRequest, Endpoint, health, pool_health, pool_status, reset_metrics,
 };
-use db_pool_exporter::probe::{Roster, Schedule, Snapshot, TargetSettings, fixture};
+use db_pool_exporter::probe::{Probing, Roster, Schedule, Snapshot, TargetSettings, fixture};
 use db_pool_exporter::view;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -50,7 +50,7 @@ async fn seen(roster: &Roster, what: &str, is_it: impl Fn(&Snapshot) -> bool) {
 async fn the_numbers_are_the_probes_and_a_reset_begins_them_anew() {
     let cluster = cluster();
     let stop = CancellationToken::new();
-    let roster = Arc::new(Roster::new(TaskTracker::new(), stop.clone(), true));
+    let roster = Arc::new(Roster::new(TaskTracker::new(), stop.clone(), Probing::On));
     roster.apply(vec![settings(cluster.port())]);
     seen(&roster, "five probes", |s| s.window.samples().len() >= 5).await;
 
@@ -88,7 +88,7 @@ async fn the_numbers_are_the_probes_and_a_reset_begins_them_anew() {
 async fn a_server_that_stops_makes_health_unhealthy_and_counts_what_failed() {
     let cluster = cluster();
     let stop = CancellationToken::new();
-    let roster = Arc::new(Roster::new(TaskTracker::new(), stop.clone(), true));
+    let roster = Arc::new(Roster::new(TaskTracker::new(), stop.clone(), Probing::On));
     assert_eq!(ask(&roster, health).1, json!({"detail": "No target is configured"}));
     roster.apply(vec![settings(cluster.port())]);
     seen(&roster, "a good probe", Snapshot::is_up).await;

@@ -149,7 +149,7 @@ async fn a_probe_publishes_the_certificates_end() {
         TaskTracker::new(),
         CancellationToken::new(),
     );
-    let snapshot = probe::once(&target, true).await;
+    let snapshot = probe::once(&target, probe::FreshConnect::Try).await;
     let filter = Filter::default();
     let mut page = Page::new(Format::Text, &filter);
     page.live(probe::SNAPSHOT_READINGS, [("", &snapshot)]);

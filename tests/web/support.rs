@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use db_pool_exporter::api::{Context, ROUTES};
 use db_pool_exporter::metrics::{Kind, Page, Reading};
-use db_pool_exporter::probe::Roster;
+use db_pool_exporter::probe::{Probing, Roster};
 use db_pool_exporter::web::{
     Address, HttpInstruments, HttpLimits, Inherited, Listen, Listener, READINGS, ServerSettings,
     Service, StartError, bind, serve,
@@ -99,7 +99,7 @@ fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server
     let (instruments, is_ready) = (Arc::new(HttpInstruments::new(ROUTES)), Arc::clone(&ready));
     let shown = Arc::clone(&instruments);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), true));
+    let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), Probing::On));
     let context = Context {
         settings: settings.clone(),
         exposition: Arc::new(move |page: &mut Page<'_>| {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use db_pool_exporter::metrics::{Filter, Format, Page};
 use db_pool_exporter::pool::Budget;
 use db_pool_exporter::probe::{
-    self, ProbePart, Published, Roster, SNAPSHOT_READINGS, Snapshot, Target, TargetSettings,
-    fixture,
+    self, FreshConnect, ProbePart, Probing, Published, Roster, SNAPSHOT_READINGS, Snapshot, Target,
+    TargetSettings, fixture,
 };
 use db_pool_exporter::secret::Secret;
 use db_pool_exporter::{pool, view};
@@ -86,7 +86,7 @@ impl Watch {
 
     /// Runs one probe with a fresh connection.
     pub(crate) async fn probe(&self) -> Snapshot {
-        probe::once(&self.target, true).await
+        probe::once(&self.target, FreshConnect::Try).await
     }
 
     /// Runs one probe; fails unless every part succeeds.
@@ -117,7 +117,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(settings: TargetSettings) -> Running {
         let stop = CancellationToken::new();
-        let roster = Roster::new(TaskTracker::new(), stop.clone(), true);
+        let roster = Roster::new(TaskTracker::new(), stop.clone(), Probing::On);
         roster.apply(vec![settings]);
         Running { roster, stop }
     }

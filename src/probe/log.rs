@@ -1,0 +1,120 @@
+//! Logs what changed from one probe to the next. An incident of an hour is two lines, not 360.
+
+use tracing::{debug, info, warn};
+
+use super::hint::hint;
+use super::snapshot::{Failure, ProbePart, Snapshot};
+use super::target::Target;
+use crate::metrics::Label;
+use crate::pool::Reason;
+use crate::view::{Activity, SessionKey};
+
+/// Logs how a probe differs from the target's last published snapshot.
+pub(super) fn changes(target: &Target, snapshot: &Snapshot) {
+    let before = target.published();
+    let before = before.as_deref().map(|published| published.snapshot.as_ref());
+    let name = target.name();
+    extras(name, snapshot, before);
+    match (snapshot.failure(), before.and_then(Snapshot::failure)) {
+        (Some(now), Some(then)) if is_same_incident(now, then) => {
+            debug!(target = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
+        }
+        (Some((part, failure)), _) => {
+            let hint = hint(part, failure);
+            warn!(
+                target = name,
+                probe = part.label(),
+                reason = failure.reason.label(),
+                error = %failure.message,
+                hint,
+                "probe failed"
+            );
+        }
+        (None, Some(_)) => info!(target = name, "probe succeeds again"),
+        (None, None) if before.is_none() => {
+            let version = snapshot.query.as_ref().map_or("", |q| q.server.version.as_str());
+            info!(target = name, version, "first probe succeeded");
+        }
+        (None, None) => debug!(target = name, "probe succeeded"),
+    }
+}
+
+fn is_same_incident(now: (ProbePart, &Failure), then: (ProbePart, &Failure)) -> bool {
+    now.0 == then.0 && cause(now.1.reason) == cause(then.1.reason)
+}
+
+/// Connects that time out keep their permits, so that the budget is used up next: one incident.
+fn cause(reason: Reason) -> Reason {
+    if reason == Reason::Budget { Reason::Timeout } else { reason }
+}
+
+/// Logs the views and the write probe, each by itself.
+fn extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
+    let was_connected = before.is_some_and(|snapshot| snapshot.query.is_ok());
+    for (part, result) in &snapshot.extras {
+        let probe = part.label();
+        match (result, before.and_then(|before| before.failure_of(*part))) {
+            // Without a connection no part can succeed, and that is logged already.
+            (Err(now), _) if snapshot.query.is_err() => {
+                debug!(target = name, probe, error = %now.message, "not tried");
+            }
+            (Err(now), Some(then)) if now.reason == then.reason => {
+                debug!(target = name, probe, error = %now.message, "failed again");
+            }
+            (Err(now), _) => {
+                let hint = hint(*part, now);
+                let reason = now.reason.label();
+                warn!(target = name, probe, reason, error = %now.message, hint, "a part of the probe failed");
+            }
+            (Ok(()), Some(_)) if was_connected => {
+                info!(target = name, probe, "this part of the probe succeeds again");
+            }
+            // It did not fail before, or only for want of a connection.
+            (Ok(()), Some(_) | None) => {}
+        }
+    }
+    hidden_sessions(name, snapshot, before);
+    exceeded_limits(name, snapshot, before);
+}
+
+/// Logs once that the exporter's role may not see the states of some sessions.
+fn hidden_sessions(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
+    if hides(snapshot) && !before.is_some_and(hides) {
+        let hint = "GRANT pg_read_all_stats to the exporter's role";
+        info!(
+            target = name,
+            hint, "other roles' sessions are counted, but their states are hidden"
+        );
+    }
+}
+
+fn hides(snapshot: &Snapshot) -> bool {
+    snapshot.views.activity.as_ref().is_some_and(Activity::hides)
+}
+
+/// Logs once that an application has more connections open than its settings allow.
+fn exceeded_limits(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
+    for app in &snapshot.views.applications {
+        let Some(allowed) = app.allowed.filter(|allowed| allowed.is_exceeded) else { continue };
+        if before.is_some_and(|before| is_exceeded(before, &app.key)) {
+            continue;
+        }
+        let [database, user, application] = app.key.labels();
+        warn!(
+            target = name,
+            database,
+            user,
+            application,
+            open = app.open,
+            instances = allowed.instances,
+            max = allowed.max(),
+            hint = "is the number of instances right?",
+            "more connections are open than the pool's settings allow"
+        );
+    }
+}
+
+fn is_exceeded(snapshot: &Snapshot, key: &SessionKey) -> bool {
+    let mut applications = snapshot.views.applications.iter().filter(|app| app.key == *key);
+    applications.any(|app| app.allowed.is_some_and(|allowed| allowed.is_exceeded))
+}
