@@ -144,6 +144,10 @@ pub enum Problem {
         "must be a name of letters, digits, `-`, `_` and `.`, an IP address, or a path beginning with `/`"
     )]
     Host,
+    #[error("is not decoded by SQLAlchemy; give a socket's directory as `?host=/run/postgresql`")]
+    EncodedHost,
+    #[error("SQLAlchemy takes several hosts with ports as `?host=a:5432&host=b:5432`")]
+    HostList,
     #[error("must be an IP address")]
     Address,
     #[error("must be a number from 1 to 65535")]

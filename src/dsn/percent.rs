@@ -14,10 +14,13 @@ use crate::secret::Secret;
 pub(super) enum Style {
     /// libpq 18: spaces around a part are dropped, a space inside is refused, `+` is a plus sign.
     Libpq,
-    /// Python's `unquote`: every other character stands for itself.
+    /// Python's `unquote`: a `%` without two hexadecimal digits stands for itself, and bytes that are not
+    /// UTF-8 become U+FFFD.
     Python,
-    /// Python's `parse_qsl`: `+` is a space.
+    /// Python's `parse_qsl`: as `unquote`, and `+` is a space.
     Form,
+    /// No decoding: SQLAlchemy takes a host and a port as they are written.
+    Verbatim,
 }
 
 /// Decodes a part that begins at byte `at` of the text. The position in an error counts from the start of
@@ -26,11 +29,12 @@ pub(super) fn decode(raw: &str, at: usize, style: Style) -> Result<Secret, (usiz
     let (raw, at) = if style == Style::Libpq { trim(raw, at) } else { (raw, at) };
     let mut buffer = Vec::with_capacity(raw.len());
     let filled = decode_into(&mut buffer, raw.as_bytes(), style);
-    let text = filled.and_then(|()| {
-        String::from_utf8(std::mem::take(&mut buffer)).map_err(|error| {
-            error.into_bytes().zeroize();
-            (0, Problem::Utf8)
-        })
+    let text = filled.and_then(|()| match style {
+        Style::Python | Style::Form => Ok(String::from_utf8_lossy(&buffer).into_owned()),
+        Style::Libpq | Style::Verbatim => match std::str::from_utf8(&buffer) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err((0, Problem::Utf8)),
+        },
     });
     buffer.zeroize();
     text.map(Secret::from).map_err(|(offset, problem)| (at + offset, problem))
@@ -59,9 +63,15 @@ fn decode_into(out: &mut Vec<u8>, raw: &[u8], style: Style) -> Result<(), (usize
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
         match (byte, style) {
-            (b'%', _) => {
-                out.push(escaped(raw.get(at + 1..at + 3)).map_err(|problem| (at, problem))?);
-                at += 2;
+            (b'%', Style::Libpq | Style::Python | Style::Form) => {
+                match escaped(raw.get(at + 1..at + 3)) {
+                    Ok(decoded) => {
+                        out.push(decoded);
+                        at += 2;
+                    }
+                    Err(Problem::Escape) if style != Style::Libpq => out.push(b'%'),
+                    Err(problem) => return Err((at, problem)),
+                }
             }
             (b' ', Style::Libpq) => return Err((at, Problem::Space)),
             (b'+', Style::Form) => out.push(b' '),

@@ -1,7 +1,8 @@
 //! The URI form: `scheme://[user[:password]@][host[:port],...][/database][?parameters]`.
 //!
 //! The rules are those of `conninfo_uri_parse_options` in libpq's fe-connect.c. With `+driver` in the scheme
-//! they are SQLAlchemy's: its passwords may contain `/` and `?`, and its query is encoded as a web form.
+//! they are SQLAlchemy's (engine/url.py): its passwords may contain `/` and `?`, its query is encoded as a
+//! web form, and it decodes neither hosts nor ports.
 //! We differ from libpq in three points. A raw `@` in a host or database is refused, because it is the
 //! rest of a password with an unencoded `@` or `/`. A raw `&` in a database is refused, because the `?` was
 //! forgotten and a password may follow. `host` and `port` may repeat, as SQLAlchemy writes several hosts.
@@ -74,9 +75,14 @@ impl Uri<'_> {
         if self.byte(start) == Some(b'[') {
             return self.read_bracketed(start + 1, hosts);
         }
-        let end = self.until(start, b":/?,");
-        if let Some(offset) = self.text[start..end].find('@') {
+        let end = self.until(start, if self.driver { b":/?" } else { b":/?," });
+        let raw = &self.text[start..end];
+        if let Some(offset) = raw.find('@') {
             self.errors.push(Error::new(Part::Host, start + offset, Problem::At));
+        } else if self.driver
+            && let Some(offset) = raw.find('%')
+        {
+            self.errors.push(Error::new(Part::Host, start + offset, Problem::EncodedHost));
         } else if let Some(host) = self.decoded(Part::Host, start..end) {
             hosts.push_str(host.reveal());
         }
@@ -97,7 +103,8 @@ impl Uri<'_> {
             }
             hosts.push_str(host.reveal());
         }
-        if !matches!(self.byte(end + 1), None | Some(b':' | b'/' | b'?' | b',')) {
+        let is_list = self.byte(end + 1) == Some(b',') && !self.driver;
+        if !is_list && !matches!(self.byte(end + 1), None | Some(b':' | b'/' | b'?')) {
             self.errors.push(Error::new(Part::Host, end + 1, Problem::AfterBracket));
             return self.until(end + 1, b":/?,");
         }
@@ -105,10 +112,20 @@ impl Uri<'_> {
     }
 
     fn read_port(&mut self, start: usize, ports: &mut String) -> usize {
-        let end = self.until(start, b"/?,");
+        let end = self.until(start, if self.driver { b"/?" } else { b"/?," });
         let raw = &self.text[start..end];
         if let Some(offset) = raw.find('@') {
             self.errors.push(Error::new(Part::Port, start + offset, Problem::At));
+            return end;
+        }
+        if self.driver
+            && let Some(offset) = raw.find(',')
+        {
+            self.errors.push(Error::new(Part::Port, start + offset, Problem::HostList));
+            return end;
+        }
+        if self.driver && raw.is_empty() {
+            self.errors.push(Error::new(Part::Port, start - 1, Problem::Port));
             return end;
         }
         let Some(port) = self.decoded(Part::Port, start..end) else {
@@ -242,7 +259,11 @@ impl Uri<'_> {
     }
 
     fn decoded(&mut self, part: Part, range: Range<usize>) -> Option<Secret> {
-        let style = if self.driver { Style::Python } else { Style::Libpq };
+        let style = match part {
+            _ if !self.driver => Style::Libpq,
+            Part::Host | Part::Port => Style::Verbatim,
+            _ => Style::Python,
+        };
         decode(&self.text[range.clone()], range.start, style)
             .map_err(|(at, problem)| self.errors.push(Error::new(part, at, problem)))
             .ok()

@@ -24,6 +24,7 @@ mod role;
 mod rules;
 mod scrape;
 mod secrets;
+mod sqlalchemy;
 mod support;
 mod tls;
 mod urls;

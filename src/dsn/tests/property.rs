@@ -75,6 +75,11 @@ fn url() -> impl Strategy<Value = (String, String)> {
         } else {
             format!("?{}", parameters.join("&"))
         };
+        // SQLAlchemy decodes no host, and takes several of them as parameters.
+        let is_plain = |host: &&String| !scheme.contains('+') || !host.contains('%');
+        let most = if scheme.contains('+') { 1 } else { usize::MAX };
+        let hosts: Vec<&str> =
+            hosts.iter().filter(is_plain).take(most).map(String::as_str).collect();
         (format!("{scheme}://{login}@{}{path}{query}", hosts.join(",")), password)
     })
 }

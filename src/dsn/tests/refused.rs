@@ -50,6 +50,26 @@ fn parameters_must_not_pass_for_a_database() {
 }
 
 #[test]
+fn sqlalchemy_decodes_no_host_and_splits_no_list() {
+    check(
+        "postgresql+asyncpg://u@%2Frun%2Fpostgresql/d",
+        &[
+            "host at byte 24: is not decoded by SQLAlchemy; give a socket's directory as `?host=/run/postgresql`",
+        ],
+    );
+    check(
+        "postgresql+asyncpg://u@a:1,b:2/d",
+        &[
+            "port at byte 27: SQLAlchemy takes several hosts with ports as `?host=a:5432&host=b:5432`",
+        ],
+    );
+    check(
+        "postgresql+asyncpg://u:a%00b@h",
+        &["password at byte 25: a NUL byte (`%00`) is not allowed"],
+    );
+}
+
+#[test]
 fn percent_encoding_must_be_right() {
     let escape = "a `%` must be followed by two hexadecimal digits; write a literal `%` as `%25`";
     check("postgresql://h/d%zz", &[&format!("database at byte 17: {escape}")]);

@@ -145,6 +145,14 @@ fn sqlalchemy_names_a_driver() {
 }
 
 #[test]
+fn sqlalchemy_leaves_a_percent_sign_that_encodes_nothing() {
+    check("postgresql+asyncpg://u:100%@h", "u|100%|h||");
+    check("postgresql+asyncpg://50%off:a%zz%2@h/d%", "50%off|a%zz%2|h|d%|");
+    check("postgresql+psycopg://h?application_name=10%+%41", "||h||application_name=10%25%20A");
+    check("postgresql+asyncpg://u:%ff@h", "u|\u{fffd}|h||");
+}
+
+#[test]
 fn sqlalchemy_writes_several_hosts_as_parameters() {
     check("postgresql+asyncpg://u:p@/db?host=a:1&host=b:2", "u|p|a:1,b:2|db|");
     check("postgresql+psycopg2://u:p@/db?host=a,b&port=1,2", "u|p|a:1,b:2|db|");
