@@ -15,14 +15,6 @@ use crate::web::{self, Answer, Coding, Request};
 pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
     let format = web::format(&request.headers);
     let coding = web::coding(&request.headers);
-    let (Some(format), Some(coding)) = (format, coding) else {
-        return Answer::problem(
-            StatusCode::NOT_ACCEPTABLE,
-            "can answer as text/plain; version=0.0.4 or application/openmetrics-text; \
-             version=1.0.0, as it is or with gzip",
-        )
-        .with(header::VARY, VARY);
-    };
     let names = request.query().filter(|(key, _)| key == "name[]");
     let filter = Filter::new(names.map(|(_, value)| value.into_owned()));
     let mut page = Page::new(format, &filter);

@@ -15,7 +15,7 @@ use super::Context;
 use super::request::ApiRequest;
 use super::targets::{TargetJson, UsageJson, all};
 use crate::text;
-use crate::web::{self, Answer, Request};
+use crate::web::Answer;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; }
@@ -50,10 +50,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Answers with the page.
-pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
-    if !web::accepts(&request.headers, "text", "html") {
-        return Answer::problem(StatusCode::NOT_ACCEPTABLE, "can answer as text/html");
-    }
+pub(super) async fn answer(context: &Context) -> Answer {
     Answer::new(StatusCode::OK, "text/html; charset=utf-8", page(context))
         .with(header::CONTENT_SECURITY_POLICY, &POLICY)
         .with(header::REFERRER_POLICY, "no-referrer")

@@ -19,7 +19,7 @@ pub const ROUTES: &[Route<Context>] = &[
         path: "/",
         access: Access::Sensitive,
         admission: Admission::Limited,
-        answer: |context, request| Box::pin(landing::answer(context, request)),
+        answer: |context, _| Box::pin(landing::answer(context)),
     },
     Route {
         verb: Verb::Get,

@@ -5,6 +5,7 @@
 //! also point a name of his own to 127.0.0.1 (DNS rebinding), so that to the browser his page and we
 //! are one site; hence the Host must be a name that nobody else can point here.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use hyper::Uri;
@@ -26,12 +27,21 @@ pub enum Access {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     /// Over TCP. An IPv4 client of a dual stack socket has its IPv4 address.
     Tcp(IpAddr),
     /// Over a Unix socket.
     Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix socket"),
+        }
+    }
 }
 
 /// The sender of a request, as far as it is known.

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
@@ -18,15 +19,15 @@ use super::settings::HttpLimits;
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+enum Phase {
     /// The TLS handshake is under way.
     Handshake,
     /// Nothing has come since the last answer.
     Idle,
     /// A header has begun.
     Header,
-    /// A request is being answered, or its answer sent.
-    Answering,
+    /// At least one request is being answered.
+    Busy,
 }
 
 /// The version of HTTP that a connection speaks.
@@ -37,14 +38,67 @@ pub(super) enum Protocol {
     Http2,
 }
 
+/// The stage of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its body is awaited.
+    Body,
+    /// Its password waits to be checked.
+    Login,
+    /// Its answer is being made.
+    Answering,
+    /// Its answer is being sent.
+    Sending,
+}
+
+struct InFlight {
+    id: u64,
+    stage: Stage,
+    /// The start of the stage; while sending, the last progress.
+    since: Instant,
+    begun: Instant,
+}
+
+/// The value of keeping a connection, lowest first: the order in which connections are closed when
+/// there are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// It has not completed a request yet, and none is being answered.
+    Unproven,
+    /// It waits for the client or for its turn: the client does not send its body or take its answer, or
+    /// its password is to be checked.
+    Waiting,
+    /// It is idle, and has taken an answer before: perhaps a scraper between two scrapes.
+    Proven,
+}
+
 struct State {
     phase: Phase,
     since: Instant,
     protocol: Protocol,
-    requests: usize,
+    requests: Vec<InFlight>,
+    next_id: u64,
     /// Bytes came while answering: the next header may have begun.
     early: bool,
+    /// The header in progress came in part before the last answer was sent.
+    pipelined: bool,
+    /// The answers that were taken to the end.
+    answered: u64,
+    /// The bytes that an HTTP/2 client may still send, and when this was last computed.
+    inbound: usize,
+    refilled: Instant,
 }
+
+/// An answer without progress for this long may be cut when others wait for its place.
+const STALL: Duration = Duration::from_millis(250);
+
+/// The bytes that an HTTP/2 client may send at once, those that each request adds, and those that a
+/// second adds. Frames that are no requests (PRIORITY, WINDOW_UPDATE, PING, SETTINGS) are processed
+/// inside the h2 crate without a limit of their own; this one bounds them all. A scraper's request has
+/// some hundred bytes.
+const INBOUND_MOST: usize = 128 * 1024;
+const INBOUND_PER_REQUEST: usize = 4 * 1024;
+const INBOUND_PER_SECOND: usize = 16 * 1024;
 
 /// Shared by the stream of a connection, its requests, and the list of connections.
 pub(super) struct Activity {
@@ -54,12 +108,18 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn new() -> Self {
+        let now = Instant::now();
         let state = State {
             phase: Phase::Handshake,
-            since: Instant::now(),
+            since: now,
             protocol: Protocol::Http1,
-            requests: 0,
+            requests: Vec::new(),
+            next_id: 0,
             early: false,
+            pipelined: false,
+            answered: 0,
+            inbound: INBOUND_MOST,
+            refilled: now,
         };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
@@ -74,19 +134,43 @@ impl Activity {
     /// Records the start of a request; it ends when the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         let mut state = self.lock();
-        state.requests += 1;
+        let is_pipelined = match state.protocol {
+            // Without a byte since the last answer, the header was in the buffer already.
+            Protocol::Http1 => state.pipelined || state.phase != Phase::Header,
+            Protocol::Http2 => !state.requests.is_empty(),
+        };
+        let (id, now) = (state.next_id, Instant::now());
+        state.next_id += 1;
+        state.requests.push(InFlight { id, stage: Stage::Answering, since: now, begun: now });
+        state.inbound = (state.inbound + INBOUND_PER_REQUEST).min(INBOUND_MOST);
         state.early = false;
-        self.enter(&mut state, Phase::Answering);
-        RequestGuard(Arc::clone(self))
+        state.pipelined = false;
+        self.enter(&mut state, Phase::Busy);
+        RequestGuard { activity: Arc::clone(self), id, is_pipelined }
     }
 
-    /// The phase, and the time at which it began.
-    pub(super) fn now(&self) -> (Phase, Instant) {
+    /// The worth of keeping the connection, the answers that it has taken, and the start of its
+    /// phase; `None` while an answer is being made or taken.
+    pub(super) fn worth(&self) -> Option<(Worth, u64, Instant)> {
         let state = self.lock();
-        (state.phase, state.since)
+        let worth = match state.phase {
+            Phase::Handshake | Phase::Header => Worth::Unproven,
+            Phase::Idle if state.answered == 0 => Worth::Unproven,
+            Phase::Idle => Worth::Proven,
+            Phase::Busy if state.requests.iter().all(InFlight::waits) => Worth::Waiting,
+            Phase::Busy => return None,
+        };
+        Some((worth, state.answered, state.since))
     }
 
-    /// Waits until the connection has been in one phase for too long.
+    /// The last progress of the answer that has made none for the longest time.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        let sending = state.requests.iter().filter(|request| request.stage == Stage::Sending);
+        sending.map(|request| request.since).min().filter(|since| since.elapsed() >= STALL)
+    }
+
+    /// Waits until the connection, or one of its requests, has been in one state for too long.
     pub(super) async fn expired(&self, limits: &HttpLimits) {
         loop {
             let deadline = self.deadline(limits);
@@ -100,33 +184,38 @@ impl Activity {
     }
 
     fn deadline(&self, limits: &HttpLimits) -> Instant {
-        let (phase, since) = self.now();
-        since
-            + match phase {
-                Phase::Handshake => limits.handshake,
-                Phase::Idle => limits.idle,
-                Phase::Header => limits.header,
-                // The request's own limit answers first; then the client has to take the answer.
-                Phase::Answering => limits.request + limits.header,
-            }
+        let state = self.lock();
+        let of_phase = match state.phase {
+            Phase::Handshake => limits.handshake,
+            Phase::Idle => limits.idle,
+            Phase::Header => limits.header,
+            Phase::Busy => limits.request + limits.header,
+        };
+        let requests = state.requests.iter().map(|request| request.deadline(limits));
+        requests.min().unwrap_or(state.since + of_phase)
     }
 
-    fn received(&self) {
+    fn received(&self, bytes: usize) -> io::Result<()> {
         let mut state = self.lock();
         match state.phase {
             Phase::Idle if state.protocol == Protocol::Http1 => {
                 self.enter(&mut state, Phase::Header);
             }
-            Phase::Answering => state.early = true,
+            Phase::Busy => state.early = true,
             Phase::Idle | Phase::Handshake | Phase::Header => {}
+        }
+        match state.protocol {
+            Protocol::Http1 => Ok(()),
+            Protocol::Http2 => state.take_inbound(bytes),
         }
     }
 
-    fn flushed(&self) {
+    /// Records that everything that was written has left.
+    pub(super) fn flushed(&self) {
         let mut state = self.lock();
-        if state.phase == Phase::Answering && state.requests == 0 {
-            let early = state.early && state.protocol == Protocol::Http1;
-            let next = if early { Phase::Header } else { Phase::Idle };
+        if state.phase == Phase::Busy && state.requests.is_empty() {
+            state.pipelined = state.early && state.protocol == Protocol::Http1;
+            let next = if state.pipelined { Phase::Header } else { Phase::Idle };
             self.enter(&mut state, next);
         }
     }
@@ -142,20 +231,93 @@ impl Activity {
     }
 }
 
+impl State {
+    fn take_inbound(&mut self, bytes: usize) -> io::Result<()> {
+        let elapsed = self.refilled.elapsed().as_millis();
+        // Added whole milliseconds at a time, so that many small reads do not round it away.
+        if elapsed > 0 {
+            let added =
+                usize::try_from(elapsed).unwrap_or(INBOUND_MOST) * INBOUND_PER_SECOND / 1000;
+            self.inbound = (self.inbound + added).min(INBOUND_MOST);
+            self.refilled = Instant::now();
+        }
+        match self.inbound.checked_sub(bytes) {
+            Some(left) => {
+                self.inbound = left;
+                Ok(())
+            }
+            None => Err(io::Error::other("more HTTP/2 frames than requests need")),
+        }
+    }
+}
+
+impl InFlight {
+    fn waits(&self) -> bool {
+        match self.stage {
+            Stage::Body | Stage::Login => true,
+            Stage::Sending => self.since.elapsed() >= STALL,
+            Stage::Answering => false,
+        }
+    }
+
+    fn deadline(&self, limits: &HttpLimits) -> Instant {
+        // The request's own limit answers first; then the client has to take the answer.
+        let whole = self.begun + limits.request + limits.header;
+        match self.stage {
+            Stage::Sending => whole.min(self.since + limits.header),
+            Stage::Body | Stage::Login | Stage::Answering => whole,
+        }
+    }
+}
+
 /// One request being answered, until dropped.
-pub(super) struct RequestGuard(Arc<Activity>);
+pub(super) struct RequestGuard {
+    activity: Arc<Activity>,
+    id: u64,
+    /// It came while another request of the connection was being answered.
+    pub(super) is_pipelined: bool,
+}
 
 impl RequestGuard {
+    /// Records that the request has reached another stage.
+    pub(super) fn enter(&self, stage: Stage) {
+        self.update(|request| request.stage = stage);
+    }
+
+    /// Records that a part of the answer was taken.
+    pub(super) fn progress(&self) {
+        self.update(|_| {});
+    }
+
     /// Records that the body was read: bytes that come from now on belong to the next request.
     pub(super) fn body_read(&self) {
-        self.0.lock().early = false;
+        self.activity.lock().early = false;
+    }
+
+    /// Reports whether the connection has taken an answer before, and sends requests one at a time.
+    pub(super) fn is_proven(&self) -> bool {
+        !self.is_pipelined && self.activity.lock().answered > 0
+    }
+
+    fn update(&self, change: impl FnOnce(&mut InFlight)) {
+        let mut state = self.activity.lock();
+        if let Some(request) = state.requests.iter_mut().find(|request| request.id == self.id) {
+            change(request);
+            request.since = Instant::now();
+        }
+        // The deadline may be another one now.
+        self.activity.changed.notify_one();
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.requests = state.requests.saturating_sub(1);
+        let mut state = self.activity.lock();
+        if let Some(at) = state.requests.iter().position(|request| request.id == self.id)
+            && state.requests.swap_remove(at).stage == Stage::Sending
+        {
+            state.answered += 1;
+        }
     }
 }
 
@@ -185,8 +347,9 @@ impl AsyncRead for TimedStream {
             Socket::Tcp(socket) => ready!(Pin::new(socket).poll_read(cx, buf))?,
             Socket::Unix(socket) => ready!(Pin::new(socket).poll_read(cx, buf))?,
         }
-        if buf.filled().len() > before {
-            self.activity.received();
+        let received = buf.filled().len() - before;
+        if received > 0 {
+            self.activity.received(received)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -235,8 +398,6 @@ impl AsyncWrite for TimedStream {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;
@@ -252,9 +413,9 @@ mod tests {
         let activity = Arc::new(Activity::new());
         activity.established(Protocol::Http1);
         let _ = timeout(Duration::from_secs(60), activity.expired(&HttpLimits::default())).await;
-        activity.received();
+        activity.received(1).unwrap();
         tokio::time::advance(Duration::from_secs(4)).await;
-        activity.received();
+        activity.received(1).unwrap();
         assert_eq!(seconds_until_expired(&activity).await, 6);
     }
 
@@ -263,10 +424,10 @@ mod tests {
         let activity = Arc::new(Activity::new());
         activity.established(Protocol::Http1);
         assert_eq!(seconds_until_expired(&activity).await, 75);
-        activity.received();
+        activity.received(1).unwrap();
         drop(activity.begin());
         activity.flushed();
-        assert_eq!(activity.now().0, Phase::Idle);
+        assert_eq!(activity.lock().phase, Phase::Idle);
         assert_eq!(seconds_until_expired(&activity).await, 75);
     }
 
@@ -274,13 +435,60 @@ mod tests {
     async fn a_header_that_came_while_answering_is_timed_too() {
         let activity = Arc::new(Activity::new());
         activity.established(Protocol::Http1);
-        activity.received();
+        activity.received(1).unwrap();
         let busy = activity.begin();
-        activity.received();
+        activity.received(1).unwrap();
         activity.flushed();
-        assert_eq!(activity.now().0, Phase::Answering);
+        assert_eq!(activity.lock().phase, Phase::Busy);
         drop(busy);
         activity.flushed();
         assert_eq!(seconds_until_expired(&activity).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_were_in_the_buffer_are_pipelined() {
+        let activity = Arc::new(Activity::new());
+        activity.established(Protocol::Http1);
+        activity.received(1).unwrap();
+        for is_pipelined in [false, true, true] {
+            let request = activity.begin();
+            assert_eq!(request.is_pipelined, is_pipelined);
+            drop(request);
+            activity.flushed();
+        }
+        activity.received(1).unwrap();
+        let request = activity.begin();
+        assert!(!request.is_pipelined);
+        activity.received(1).unwrap();
+        drop(request);
+        activity.flushed();
+        assert!(activity.begin().is_pipelined, "it came while the other was being answered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_expires_by_its_last_progress() {
+        let activity = Arc::new(Activity::new());
+        activity.established(Protocol::Http2);
+        let request = activity.begin();
+        request.enter(Stage::Sending);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(activity.stalled_since().is_some());
+        request.progress();
+        assert!(activity.stalled_since().is_none());
+        // Another request of the connection does not keep it.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let _other = activity.begin();
+        assert_eq!(seconds_until_expired(&activity).await, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_that_are_no_requests_are_limited_in_http2() {
+        let activity = Arc::new(Activity::new());
+        activity.established(Protocol::Http2);
+        assert!(activity.received(INBOUND_MOST).is_ok() && activity.received(1).is_err());
+        drop(activity.begin());
+        assert!(activity.received(INBOUND_PER_REQUEST).is_ok() && activity.received(1).is_err());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(activity.received(INBOUND_PER_SECOND).is_ok() && activity.received(1).is_err());
     }
 }

@@ -11,15 +11,32 @@ pub struct Answer {
     pub status: StatusCode,
     /// The headers, without Content-Length.
     pub headers: HeaderMap,
-    body: Body,
+    pub(super) body: Body,
 }
 
-enum Body {
+/// The body of an answer.
+pub(super) enum Body {
     Whole(Bytes),
     /// A line of text.
     Problem(String),
     /// `{"detail": ...}`.
     JsonProblem(String),
+}
+
+impl Body {
+    /// The bytes; a problem has none yet.
+    pub(super) fn into_whole(self) -> Result<Bytes, Self> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes),
+            problem @ (Self::Problem(_) | Self::JsonProblem(_)) => Err(problem),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
 }
 
 impl Answer {

@@ -21,6 +21,7 @@ use super::activity::{Protocol, TimedStream};
 use super::connections::ConnectionSlot;
 use super::listener::Socket;
 use super::live::ActiveConfig;
+use super::refusals::HandshakeFailure;
 use super::service::{Caller, Service, TrackedBody};
 use super::settings::HttpLimits;
 
@@ -79,13 +80,18 @@ impl<C: Send + Sync + 'static> ConnectionContext<C> {
         let Some(tls) = &config.tls else { return };
         let accepted = tokio::select! {
             accepted = tls.acceptor.accept(stream) => accepted,
-            () = slot.activity.expired(self.limits()) => return,
+            () = slot.activity.expired(self.limits()) => {
+                return self.service.handshake_failed(peer, HandshakeFailure::Timeout, None);
+            }
             () = slot.close.cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         let stream = match accepted {
             Ok(stream) => stream,
-            Err(error) => return tracing::debug!(?peer, %error, "TLS handshake failed"),
+            Err(error) => {
+                let reason = HandshakeFailure::of(&error);
+                return self.service.handshake_failed(peer, reason, Some(&error));
+            }
         };
         let session = stream.get_ref().1;
         let certified = tls.verifies && session.peer_certificates().is_some();
@@ -199,8 +205,9 @@ fn http2_builder(executor: TrackedExecutor) -> http2::Builder<TrackedExecutor> {
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(LARGEST_HEADER.into())
-        .max_concurrent_streams(16)
-        .max_send_buf_size(64 * 1024)
+        // A scraper uses one; each of more costs memory while its client does not take the answer.
+        .max_concurrent_streams(8)
+        .max_send_buf_size(16 * 1024)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10));
     builder

@@ -1,11 +1,13 @@
-//! The open connections, up to a limit: the oldest idle one makes room for a new one.
+//! The open connections, up to a limit. The least valuable one makes room for a new one.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Phase};
+use super::access::Peer;
+use super::activity::Activity;
 
 /// All open connections.
 pub(super) struct Connections {
@@ -20,6 +22,7 @@ struct Open {
 }
 
 struct Entry {
+    peer: Peer,
     activity: Arc<Activity>,
     close: CancellationToken,
 }
@@ -30,7 +33,7 @@ impl Connections {
     }
 
     /// Gives a slot to a connection that was just accepted; `None` if all others are busy.
-    pub(super) fn admit(self: &Arc<Self>) -> Option<ConnectionSlot> {
+    pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<ConnectionSlot> {
         if self.lock().entries.len() >= self.limit && !self.shed() {
             return None;
         }
@@ -39,28 +42,42 @@ impl Connections {
         let id = open.next_id;
         let activity = Arc::new(Activity::new());
         let close = CancellationToken::new();
-        open.entries.insert(id, Entry { activity: Arc::clone(&activity), close: close.clone() });
+        let entry = Entry { peer, activity: Arc::clone(&activity), close: close.clone() };
+        open.entries.insert(id, entry);
         Some(ConnectionSlot { connections: Arc::clone(self), id, activity, close })
     }
 
-    /// Closes the oldest idle connection, or else the oldest without a complete request header.
-    /// Returns false if all are answering.
+    /// Closes one connection of the client with the most connections: the one of least worth, of those
+    /// the one that has taken the fewest answers, of those the oldest. Returns false if all are being
+    /// answered.
+    ///
+    /// So one client cannot push out others, and a scraper that is between two scrapes stays.
     pub(super) fn shed(&self) -> bool {
         let mut open = self.lock();
-        let oldest = open
-            .entries
-            .iter()
-            .filter_map(|(id, entry)| match entry.activity.now() {
-                (Phase::Idle, since) => Some((0, since, *id)),
-                (Phase::Handshake | Phase::Header, since) => Some((1, since, *id)),
-                (Phase::Answering, _) => None,
-            })
-            .min();
-        let Some((_, _, id)) = oldest else { return false };
+        let mut of_peer: HashMap<Peer, usize> = HashMap::new();
+        for entry in open.entries.values() {
+            *of_peer.entry(entry.peer).or_default() += 1;
+        }
+        let sheddable = open.entries.iter().filter_map(|(id, entry)| {
+            let worth = entry.activity.worth()?;
+            Some((Reverse(of_peer.get(&entry.peer).copied()), worth, *id))
+        });
+        let Some((_, _, id)) = sheddable.min() else { return false };
         if let Some(entry) = open.entries.remove(&id) {
             entry.close.cancel();
         }
         true
+    }
+
+    /// Closes the connection whose answer has made no progress for the longest time, if that is long
+    /// enough to suspect that its client takes none. For requests that wait for the place of another.
+    pub(super) fn cut_stalled(&self) {
+        let open = self.lock();
+        let stalled = open.entries.values().filter(|entry| !entry.close.is_cancelled());
+        let stalled = stalled.filter_map(|entry| Some((entry.activity.stalled_since()?, entry)));
+        if let Some((_, entry)) = stalled.min_by_key(|(since, _)| *since) {
+            entry.close.cancel();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -85,24 +102,88 @@ impl Drop for ConnectionSlot {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
     use super::*;
-    use crate::web::activity::Protocol;
+    use crate::web::activity::{Protocol, Stage};
+
+    fn admit(connections: &Arc<Connections>, peer: u8) -> ConnectionSlot {
+        let peer = Peer::Tcp(Ipv4Addr::new(192, 0, 2, peer).into());
+        let slot = connections.admit(peer).expect("there is room");
+        slot.activity.established(Protocol::Http1);
+        slot
+    }
+
+    fn answer(slot: &ConnectionSlot) {
+        slot.activity.begin().enter(Stage::Sending);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_idle_connection_makes_room() {
         let connections = Connections::new(2);
-        let first = connections.admit().unwrap();
-        first.activity.established(Protocol::Http1);
+        let first = admit(&connections, 1);
         let _busy = first.activity.begin();
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        let second = connections.admit().unwrap();
-        second.activity.established(Protocol::Http1);
-        let third = connections.admit().unwrap();
+        advance(Duration::from_secs(1)).await;
+        let second = admit(&connections, 1);
+        let third = admit(&connections, 1);
         assert!(second.close.is_cancelled() && !first.close.is_cancelled());
-        third.activity.established(Protocol::Http1);
         let _busy = third.activity.begin();
-        assert!(connections.admit().is_none());
+        assert!(connections.admit(Peer::Unix).is_none());
         drop(first);
-        assert!(connections.admit().is_some());
+        assert!(connections.admit(Peer::Unix).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scraper_outlives_newcomers_and_clients_that_wait() {
+        let connections = Connections::new(3);
+        let scraper = admit(&connections, 1);
+        answer(&scraper);
+        scraper.activity.flushed();
+        advance(Duration::from_secs(60)).await;
+        let body = admit(&connections, 1);
+        let waiting = body.activity.begin();
+        waiting.enter(Stage::Body);
+        let silent = admit(&connections, 1);
+        let mut last = admit(&connections, 1);
+        assert!(silent.close.is_cancelled());
+        let busy = last.activity.begin();
+        let next = admit(&connections, 1);
+        assert!(body.close.is_cancelled() && !scraper.close.is_cancelled());
+        drop((busy, next));
+        for _ in 0..10 {
+            last = admit(&connections, 1);
+            assert!(!scraper.close.is_cancelled());
+        }
+        drop(last);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_client_with_the_most_connections_makes_room() {
+        let connections = Connections::new(4);
+        let other = admit(&connections, 2);
+        let many: Vec<_> = (0..3).map(|_| admit(&connections, 1)).collect();
+        many.iter().for_each(answer);
+        let _next = admit(&connections, 1);
+        assert!(!other.close.is_cancelled());
+        assert_eq!(many.iter().filter(|slot| slot.close.is_cancelled()).count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_answer_without_progress_is_cut() {
+        let connections = Connections::new(4);
+        let (slow, quick) = (admit(&connections, 1), admit(&connections, 1));
+        let (stuck, taken) = (slow.activity.begin(), quick.activity.begin());
+        stuck.enter(Stage::Sending);
+        taken.enter(Stage::Sending);
+        connections.cut_stalled();
+        assert!(!slow.close.is_cancelled());
+        advance(Duration::from_secs(1)).await;
+        taken.progress();
+        connections.cut_stalled();
+        connections.cut_stalled();
+        assert!(slow.close.is_cancelled() && !quick.close.is_cancelled());
     }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
 
+use super::refusals::{HandshakeFailure, LoginFailure};
 use super::routes::{OTHER, Route};
-use crate::metrics::{Histograms, Kind, LabelText, PairCounters, Reading};
+use crate::metrics::{Counters, Histograms, Kind, LabelText, PairCounters, Reading};
 
 /// The label of the route that answered: its path in the table, or [`OTHER`].
 #[derive(Clone, Copy)]
@@ -24,8 +25,8 @@ struct Code(&'static str);
 
 /// Every status that is answered with. A closed set, so that no answer can add a label value.
 const CODES: &[&str] = &[
-    "200", "204", "302", "400", "401", "403", "404", "405", "406", "413", "414", "429", "500",
-    "501", "503", "504",
+    "200", "204", "302", "400", "401", "403", "404", "405", "413", "414", "429", "500", "501",
+    "503", "504",
 ];
 
 impl Code {
@@ -48,6 +49,8 @@ const EDGES: &[f64] =
 pub struct HttpInstruments {
     requests: PairCounters<Handler, Code>,
     durations: Histograms<Handler>,
+    logins: Counters<LoginFailure>,
+    handshakes: Counters<HandshakeFailure>,
     web_config: Mutex<WebConfigReads>,
 }
 
@@ -67,6 +70,8 @@ impl HttpInstruments {
         Self {
             requests,
             durations: Histograms::new("handler", EDGES),
+            logins: Counters::new("reason"),
+            handshakes: Counters::new("reason"),
             web_config: Mutex::default(),
         }
     }
@@ -76,6 +81,14 @@ impl HttpInstruments {
         debug_assert!(handler == OTHER || handler.starts_with('/'), "a route's path");
         self.requests.inc(Handler(handler), Code::of(status));
         self.durations.observe(Handler(handler), took);
+    }
+
+    pub(super) fn login_failed(&self, reason: LoginFailure) {
+        self.logins.inc(reason);
+    }
+
+    pub(super) fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.handshakes.inc(reason);
     }
 
     /// Records that the web configuration file was read and taken into use.
@@ -110,6 +123,20 @@ pub const READINGS: &[Reading<HttpInstruments>] = &[
         kind: Kind::Histogram,
         labels: &["handler"],
         read: |i, out| i.durations.show(out),
+    },
+    Reading {
+        name: "db_pool_exporter_http_login_failures_total",
+        help: "HTTP requests refused for their login, by reason; `missing` includes the first request of every browser.",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        read: |i, out| i.logins.show(out),
+    },
+    Reading {
+        name: "db_pool_exporter_http_tls_handshake_failures_total",
+        help: "Connections that ended in the TLS handshake, by reason; `closed` includes TCP health checks.",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        read: |i, out| i.handshakes.show(out),
     },
     Reading {
         name: "db_pool_exporter_web_config_last_reload_successful",

@@ -9,28 +9,22 @@ use crate::metrics::Format;
 struct Offer {
     kind: &'static str,
     subtype: &'static str,
-    version: Option<&'static str>,
+    version: &'static str,
 }
 
-const TEXT: Offer = Offer { kind: "text", subtype: "plain", version: Some("0.0.4") };
+const TEXT: Offer = Offer { kind: "text", subtype: "plain", version: "0.0.4" };
 const OPEN_METRICS: Offer =
-    Offer { kind: "application", subtype: "openmetrics-text", version: Some("1.0.0") };
+    Offer { kind: "application", subtype: "openmetrics-text", version: "1.0.0" };
 
-/// The exposition format that the scraper prefers, text where both are equal; `None` for neither.
-pub fn format(headers: &HeaderMap) -> Option<Format> {
-    let Some(accept) = list(headers, header::ACCEPT) else { return Some(Format::Text) };
-    let (text, open) = (quality(&accept, &TEXT), quality(&accept, &OPEN_METRICS));
-    match (text, open) {
-        (0, 0) => None,
-        (text, open) if open > text => Some(Format::OpenMetrics),
-        _ => Some(Format::Text),
+/// The exposition format that the scraper prefers; text where both are equal, and where it accepts
+/// neither, as every exporter does: a scraper with an odd Accept header is better served than refused.
+pub fn format(headers: &HeaderMap) -> Format {
+    let Some(accept) = list(headers, header::ACCEPT) else { return Format::Text };
+    if quality(&accept, &OPEN_METRICS) > quality(&accept, &TEXT) {
+        Format::OpenMetrics
+    } else {
+        Format::Text
     }
-}
-
-/// Reports whether the client accepts a media type such as `text/html`.
-pub fn accepts(headers: &HeaderMap, kind: &'static str, subtype: &'static str) -> bool {
-    let offer = Offer { kind, subtype, version: None };
-    list(headers, header::ACCEPT).is_none_or(|accept| quality(&accept, &offer) > 0)
 }
 
 /// The quality of the most specific range that includes the offer, in thousandths.
@@ -65,10 +59,10 @@ fn specificity<'a>(
     if !subtype.eq_ignore_ascii_case(offer.subtype) {
         return None;
     }
-    match (parameters.find_map(|p| parameter(p, "version")), offer.version) {
-        (Some(asked), Some(version)) if asked == version => Some(3),
-        (Some(_), Some(_)) => None,
-        (Some(_) | None, _) => Some(2),
+    match parameters.find_map(|p| parameter(p, "version")) {
+        Some(version) if version == offer.version => Some(3),
+        Some(_) => None,
+        None => Some(2),
     }
 }
 
@@ -81,19 +75,13 @@ pub enum Coding {
     Gzip,
 }
 
-/// The coding that the client prefers, gzip where both are equal; `None` for neither.
-pub fn coding(headers: &HeaderMap) -> Option<Coding> {
-    let Some(accept) = list(headers, header::ACCEPT_ENCODING) else {
-        return Some(Coding::Identity);
-    };
+/// The coding that the client prefers, gzip where both are equal, and none where it accepts neither.
+pub fn coding(headers: &HeaderMap) -> Coding {
+    let Some(accept) = list(headers, header::ACCEPT_ENCODING) else { return Coding::Identity };
     let any = coding_quality(&accept, "*");
     let gzip = coding_quality(&accept, "gzip").or(any).unwrap_or(0);
-    let identity = coding_quality(&accept, "identity");
-    match identity.or(any.filter(|q| *q == 0)) {
-        _ if gzip > 0 && identity.is_none_or(|identity| gzip >= identity) => Some(Coding::Gzip),
-        Some(0) => None,
-        Some(_) | None => Some(Coding::Identity),
-    }
+    let identity = coding_quality(&accept, "identity").unwrap_or(0);
+    if gzip > 0 && gzip >= identity { Coding::Gzip } else { Coding::Identity }
 }
 
 fn coding_quality(accept: &str, name: &str) -> Option<u16> {
@@ -136,7 +124,7 @@ mod tests {
 
     #[test]
     fn scrapers_and_browsers_get_what_they_prefer() {
-        let (text, open) = (Some(Format::Text), Some(Format::OpenMetrics));
+        let (text, open) = (Format::Text, Format::OpenMetrics);
         for (accept, expected) in [
             ("*/*", text),
             ("", text),
@@ -158,15 +146,15 @@ mod tests {
             // A browser
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", text),
             ("application/openmetrics-text", open),
-            ("application/openmetrics-text;version=0.0.1", None),
+            ("application/openmetrics-text;version=0.0.1", text),
             ("application/openmetrics-text; version=\"1.0.0\"; q=0.2, text/plain; q=0.3", text),
             ("text/*", text),
             ("application/*;q=0.9, text/*;q=0.1", open),
-            ("text/plain;q=0, application/openmetrics-text;q=0", None),
+            ("text/plain;q=0, application/openmetrics-text;q=0", text),
             ("*/*, text/plain;q=0", open),
-            ("application/json", None),
-            ("application/openmetrics-text;q=2", None),
-            (";;,,=/", None),
+            ("application/json", text),
+            ("application/openmetrics-text;q=2", text),
+            (";;,,=/", text),
         ] {
             assert_eq!(format(&headers(header::ACCEPT, accept)), expected, "{accept}");
         }
@@ -175,7 +163,7 @@ mod tests {
 
     #[test]
     fn codings_go_by_their_q_values() {
-        let (identity, gzip) = (Some(Coding::Identity), Some(Coding::Gzip));
+        let (identity, gzip) = (Coding::Identity, Coding::Gzip);
         for (accept, expected) in [
             ("gzip", gzip),
             ("GZIP", gzip),
@@ -186,8 +174,8 @@ mod tests {
             ("gzip;q=0", identity),
             ("gzip;q=0.5, identity", identity),
             ("gzip;q=0.5, identity;q=0.5", gzip),
-            ("identity;q=0", None),
-            ("*;q=0", None),
+            ("identity;q=0", identity),
+            ("*;q=0", identity),
             ("*;q=0, gzip", gzip),
             ("gzip;q=0.0001", identity),
         ] {

@@ -57,7 +57,7 @@ async fn accept<C: Send + Sync + 'static>(
         match accepted {
             Ok((socket, peer)) => {
                 pause = SHORTEST_PAUSE;
-                let Some(slot) = context.service.connections().admit() else {
+                let Some(slot) = context.service.connections().admit(peer) else {
                     tracing::debug!(?peer, "connection refused: all others are busy");
                     continue;
                 };

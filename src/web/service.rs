@@ -8,22 +8,27 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, header};
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::access::{self, Client, Peer};
-use super::activity::RequestGuard;
+use super::activity::{RequestGuard, Stage};
 use super::answer::Answer;
 use super::connections::Connections;
 use super::instruments::HttpInstruments;
 use super::live::LiveConfig;
-use super::request::Request;
-use super::routes::{self, Admission, Found, Route};
+use super::outgoing::{Key, Outgoing, Share, Standing};
+use super::refusals::{BoundedLog, HandshakeFailure, LoginFailure};
+use super::request::{self, Request};
+use super::routes::{self, Admission, Found, Route, Verb};
 use super::settings::ServerSettings;
-use super::users::BasicAuth;
+use super::users::{BasicAuth, Login};
 use crate::problem::{Problem, Problems};
 
 /// The web configuration file cannot be used.
@@ -46,8 +51,12 @@ pub struct Service<C: 'static> {
     instruments: Arc<HttpInstruments>,
     live: LiveConfig,
     auth: BasicAuth,
-    in_flight: Option<Semaphore>,
+    outgoing: Outgoing,
     connections: Arc<Connections>,
+    /// Pipelined requests pass one at a time.
+    turnstile: Semaphore,
+    failed_logins: BoundedLog,
+    failed_handshakes: BoundedLog,
 }
 
 /// The sender of a request, as far as its connection shows.
@@ -75,12 +84,19 @@ impl<C: Send + Sync> Service<C> {
         let auth = BasicAuth::new().ok_or_else(|| {
             StartError(Problem::new("basic_auth_users", "the system has no random numbers").into())
         })?;
-        let in_flight = (settings.max_requests > 0)
-            .then(|| Semaphore::new(settings.max_requests.min(Semaphore::MAX_PERMITS)));
-        let connections = Connections::new(settings.limits.connections);
-        let service =
-            Self { settings, routes, context, instruments, live, auth, in_flight, connections };
-        Ok(Arc::new(service))
+        Ok(Arc::new(Self {
+            outgoing: Outgoing::new(settings.max_requests),
+            connections: Connections::new(settings.limits.connections),
+            settings,
+            routes,
+            context,
+            instruments,
+            live,
+            auth,
+            turnstile: Semaphore::new(1),
+            failed_logins: BoundedLog::new(),
+            failed_handshakes: BoundedLog::new(),
+        }))
     }
 
     pub(super) fn settings(&self) -> &ServerSettings {
@@ -95,6 +111,17 @@ impl<C: Send + Sync> Service<C> {
         &self.connections
     }
 
+    /// Counts and logs a TLS handshake that failed.
+    pub(super) fn handshake_failed(
+        &self,
+        peer: Peer,
+        reason: HandshakeFailure,
+        error: Option<&std::io::Error>,
+    ) {
+        self.instruments.handshake_failed(reason);
+        self.failed_handshakes.handshake(peer, reason, error);
+    }
+
     /// Answers one request.
     pub(super) async fn call(
         &self,
@@ -102,13 +129,17 @@ impl<C: Send + Sync> Service<C> {
         caller: Caller,
         guard: RequestGuard,
     ) -> Response<TrackedBody> {
+        if guard.is_pipelined {
+            self.pass_turnstile().await;
+        }
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let found = routes::find(self.routes, &self.settings, &parts.method, parts.uri.path());
         let handler = found.handler();
         let is_head = parts.method == Method::HEAD;
         let is_api = self.is_under_api(parts.uri.path());
-        let answering = self.answer(parts, body, found, caller, &guard);
+        let mut place = None;
+        let answering = self.answer(parts, body, found, caller, &guard, &mut place);
         let answer = timeout(self.settings.limits.request, answering).await;
         let answer = answer.unwrap_or_else(|_| {
             Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long")
@@ -122,7 +153,16 @@ impl<C: Send + Sync> Service<C> {
         for header in &self.live.current().headers {
             response.headers_mut().insert(header.name.clone(), header.value.clone());
         }
-        response.map(|body| TrackedBody { body, _guard: guard })
+        guard.enter(Stage::Sending);
+        response.map(|body| TrackedBody { body, guard, _place: place })
+    }
+
+    /// Lets other tasks run between two pipelined requests, of whatever connections: many clients that
+    /// send many requests without waiting would otherwise keep all others waiting.
+    async fn pass_turnstile(&self) {
+        let turn = self.turnstile.acquire().await;
+        yield_now().await;
+        drop(turn);
     }
 
     async fn answer(
@@ -132,8 +172,9 @@ impl<C: Send + Sync> Service<C> {
         found: Found<C>,
         caller: Caller,
         guard: &RequestGuard,
+        place: &mut Option<Share>,
     ) -> Answer {
-        let client = match self.admit(&parts, caller).await {
+        let client = match self.admit(&parts, caller, guard).await {
             Ok(client) => client,
             Err(refusal) => return refusal,
         };
@@ -144,7 +185,13 @@ impl<C: Send + Sync> Service<C> {
         }
         match found {
             Found::Route(route) => {
-                self.answer_route(route, Request::new(parts, client), body, guard).await
+                if parts.method == Method::POST
+                    && let Err(refusal) = drain(body, guard).await
+                {
+                    return refusal;
+                }
+                guard.body_read();
+                self.answer_route(route, Request::new(parts, client), guard, place).await
             }
             Found::Allow(methods) => other_method(&parts.method, &methods),
             Found::Outside => self.redirect_to_prefix(),
@@ -152,47 +199,86 @@ impl<C: Send + Sync> Service<C> {
         }
     }
 
-    /// Checks rate, sizes and password, in this order.
-    async fn admit(&self, parts: &Parts, caller: Caller) -> Result<Client, Answer> {
+    /// Checks rate, form, sizes and password, in this order.
+    async fn admit(
+        &self,
+        parts: &Parts,
+        caller: Caller,
+        guard: &RequestGuard,
+    ) -> Result<Client, Answer> {
         let config = self.live.current();
         if config.rate.as_ref().is_some_and(|rate| !rate.take()) {
             return Err(Answer::problem(StatusCode::TOO_MANY_REQUESTS, "too many requests"));
         }
-        if let Some(refusal) = oversized(parts) {
+        if let Some(refusal) = malformed(parts).or_else(|| oversized(parts)) {
             return Err(refusal);
         }
         let mut authenticated = caller.certified;
         if !config.users.is_empty() {
             let header = parts.headers.get(header::AUTHORIZATION);
-            let header = header.and_then(|value| value.to_str().ok()).unwrap_or("");
-            if !self.auth.admits(&config.users, header).await {
-                return Err(Answer::problem(StatusCode::UNAUTHORIZED, "unauthorized")
-                    .with(header::WWW_AUTHENTICATE, "Basic realm=\"db_pool_exporter\""));
+            let header = header.map(|value| value.to_str().unwrap_or(""));
+            let login = match self.auth.recall(&config.users, header) {
+                Ok(login) => login,
+                Err(attempt) => {
+                    guard.enter(Stage::Login);
+                    let login = self.auth.check(attempt, caller.peer).await;
+                    guard.enter(Stage::Answering);
+                    login
+                }
+            };
+            if let Some(refusal) = self.refuse(login, caller.peer) {
+                return Err(refusal);
             }
             authenticated = true;
         }
         Ok(Client::new(&self.settings, caller.peer, authenticated, &parts.uri, &parts.headers))
     }
 
+    /// The answer to a login that failed; `None` if it did not.
+    fn refuse(&self, login: Login, peer: Peer) -> Option<Answer> {
+        let failure = LoginFailure::of(login)?;
+        self.instruments.login_failed(failure);
+        self.failed_logins.login(peer, failure);
+        Some(match failure {
+            LoginFailure::Busy => {
+                Answer::problem(StatusCode::TOO_MANY_REQUESTS, "too many logins are being checked")
+                    .with(header::RETRY_AFTER, "1")
+            }
+            LoginFailure::Missing | LoginFailure::Malformed | LoginFailure::Wrong => {
+                Answer::problem(StatusCode::UNAUTHORIZED, "unauthorized")
+                    .with(header::WWW_AUTHENTICATE, "Basic realm=\"db_pool_exporter\"")
+            }
+        })
+    }
+
+    /// Makes the answer when there is a place for it. The place is kept until the answer was sent.
     async fn answer_route(
         &self,
         route: &Route<C>,
         request: Request,
-        body: Incoming,
         guard: &RequestGuard,
+        place: &mut Option<Share>,
     ) -> Answer {
-        let permit = self.in_flight.as_ref().map(Semaphore::try_acquire);
-        if matches!(permit, Some(Err(TryAcquireError::NoPermits)))
-            && route.admission == Admission::Limited
-        {
-            return Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight")
-                .with(header::RETRY_AFTER, "1");
+        if route.admission == Admission::Always {
+            return (route.answer)(&self.context, &request).await;
         }
-        if let Err(refusal) = drain(body).await {
-            return refusal;
+        let standing = if guard.is_proven() { Standing::Proven } else { Standing::Newcomer };
+        match self.outgoing.place(standing, &self.connections).await {
+            Ok(share) => *place = share,
+            Err(_) => return busy(),
         }
-        guard.body_read();
-        (route.answer)(&self.context, &request).await
+        if route.verb == Verb::Post {
+            return (route.answer)(&self.context, &request).await;
+        }
+        let key = key(&request);
+        if let Some(shared) = self.outgoing.shared(&key) {
+            return shared;
+        }
+        let Ok(bytes) = self.outgoing.bytes(route.path, standing, &self.connections).await else {
+            return busy();
+        };
+        let answer = (route.answer)(&self.context, &request).await;
+        self.outgoing.send(route.path, key, answer, bytes)
     }
 
     fn redirect_to_prefix(&self) -> Answer {
@@ -221,13 +307,50 @@ fn oversized(parts: &Parts) -> Option<Answer> {
     (length.parse::<usize>().ok()? > LARGEST_BODY).then(too_large)
 }
 
+fn busy() -> Answer {
+    Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight")
+        .with(header::RETRY_AFTER, "1")
+}
+
+/// The parts of a request on which the answer to a GET depends.
+fn key(request: &Request) -> Key {
+    let target = request.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    Key {
+        target,
+        accept: request::list(&request.headers, header::ACCEPT),
+        coding: request::list(&request.headers, header::ACCEPT_ENCODING),
+        sees_details: request.client.sees_details,
+    }
+}
+
+/// Refuses a request of HTTP/1.1 without a valid Host (RFC 9112, section 3.2), and a query that is not
+/// percent-encoded UTF-8.
+fn malformed(parts: &Parts) -> Option<Answer> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let detail = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => "more than one Host header",
+        (None, None) if parts.version == Version::HTTP_11 => "no Host header",
+        (Some(host), None) if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() => {
+            "the Host header is not a host"
+        }
+        _ if !request::is_encoded(parts.uri.query().unwrap_or("")) => {
+            "the query is not percent-encoded UTF-8"
+        }
+        _ => return None,
+    };
+    Some(Answer::problem(StatusCode::BAD_REQUEST, detail))
+}
+
 /// Reads a body to its end and discards it: no route needs one, but the next request of the
-/// connection comes behind it.
-async fn drain(body: Incoming) -> Result<(), Answer> {
+/// connection comes behind it. The body of a GET is not read: hyper closes the connection then.
+async fn drain(body: Incoming, guard: &RequestGuard) -> Result<(), Answer> {
     if body.is_end_stream() {
         return Ok(());
     }
-    match Limited::new(body, LARGEST_BODY).collect().await {
+    guard.enter(Stage::Body);
+    let read = Limited::new(body, LARGEST_BODY).collect().await;
+    guard.enter(Stage::Answering);
+    match read {
         Ok(_) => Ok(()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => Err(Answer::problem(StatusCode::BAD_REQUEST, "the body broke off")),
@@ -248,11 +371,16 @@ fn other_method(method: &Method, allowed: &str) -> Answer {
     answer.with(header::ALLOW, allowed)
 }
 
-/// A body that keeps its connection busy until it was sent.
+/// A body that holds the place of its request until it was sent, and records each part that is taken.
 pub(super) struct TrackedBody {
     body: Bytes,
-    _guard: RequestGuard,
+    guard: RequestGuard,
+    _place: Option<Share>,
 }
+
+/// The part of a body that is handed to hyper at once. It asks for the next one when the client has
+/// taken this one, so that progress shows, and little is copied into its buffers.
+const PART: usize = 16 * 1024;
 
 impl Body for TrackedBody {
     type Data = Bytes;
@@ -262,8 +390,12 @@ impl Body for TrackedBody {
         mut self: Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let body = std::mem::take(&mut self.body);
-        Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))))
+        if self.body.is_empty() {
+            return Poll::Ready(None);
+        }
+        self.guard.progress();
+        let length = self.body.len().min(PART);
+        Poll::Ready(Some(Ok(Frame::data(self.body.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Basic authentication against bcrypt hashes.
 //!
-//! bcrypt is slow on purpose. It runs on another thread, one at a time, so that wrong passwords cannot
-//! use up the machine; verified pairs are remembered, so that scrapes do not wait for it. An unknown
-//! user costs as much as a wrong password, so that names cannot be found by time.
+//! Verified pairs are remembered, so that scrapes never wait for a hash. A refusal costs the same time
+//! whether the user is unknown, or has a cheaper hash than others, so that names cannot be found by
+//! time. The order in which passwords are hashed is in `logins`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::str::FromStr;
@@ -12,29 +12,44 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bcrypt::HashParts;
 use ring::{hmac, rand};
-use tokio::sync::Semaphore;
 
+use super::access::Peer;
+use super::logins::{LoginQueue, Turn};
 use crate::secret::Secret;
 
-/// A bcrypt hash, if the text is one.
-pub(super) fn password_hash(text: &str) -> Option<Secret> {
-    let cost = HashParts::from_str(text).ok()?.get_cost();
-    (4..=31).contains(&cost).then(|| Secret::new(text))
+/// The range of costs. A hash of cost 15 takes about two seconds, and each step doubles that: with
+/// cost 31 a single login would occupy the queue for a day.
+const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
+
+/// The problem of a text that is not a usable hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HashProblem {
+    #[error("must be a bcrypt hash, as htpasswd -nB makes it")]
+    NotBcrypt,
+    #[error("must have a cost of 4 to 15: a higher one takes too long for each login")]
+    Cost,
+}
+
+/// Reads a bcrypt hash.
+pub(super) fn password_hash(text: &str) -> Result<Secret, HashProblem> {
+    let parts = HashParts::from_str(text).map_err(|_| HashProblem::NotBcrypt)?;
+    if COSTS.contains(&parts.get_cost()) { Ok(Secret::new(text)) } else { Err(HashProblem::Cost) }
 }
 
 /// The users of one reading of the file.
 pub(super) struct Users {
     hashes: HashMap<String, Secret>,
+    /// A hash of no password, with the highest cost.
     decoy: Secret,
+    highest: u32,
 }
 
 impl Users {
     pub(super) fn new(users: Vec<(String, Secret)>) -> Self {
-        let cost = users.iter().filter_map(|(_, hash)| cost(hash)).max().unwrap_or(10);
-        // A hash of no password, with our highest cost, so that unknown users take as long as wrong
-        // passwords.
-        let decoy = format!("$2y${cost:02}$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi");
-        Self { hashes: users.into_iter().collect(), decoy: Secret::new(decoy) }
+        let highest = users.iter().filter_map(|(_, hash)| cost(hash)).max().unwrap_or(10);
+        let decoy =
+            format!("$2y${highest:02}$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi");
+        Self { hashes: users.into_iter().collect(), decoy: Secret::new(decoy), highest }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,9 +63,23 @@ fn cost(hash: &Secret) -> Option<u32> {
 
 const REMEMBERED: usize = 100;
 
+/// The outcome of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    Right,
+    /// There is no Authorization header.
+    Missing,
+    /// The header is not one of basic authentication.
+    Malformed,
+    /// Unknown user or wrong password.
+    Wrong,
+    /// Too many passwords wait to be checked.
+    Busy,
+}
+
 /// Checks passwords, and remembers those that were right.
 pub(super) struct BasicAuth {
-    turn: Arc<Semaphore>,
+    queue: Arc<LoginQueue>,
     key: hmac::Key,
     verified: Mutex<Verified>,
 }
@@ -62,39 +91,53 @@ struct Verified {
     known: HashSet<[u8; 32]>,
 }
 
+/// A pair that is to be checked.
+pub(super) struct Attempt {
+    password: Secret,
+    hash: Secret,
+    /// `false` where the hash is the decoy.
+    is_known: bool,
+    digest: [u8; 32],
+    highest: u32,
+}
+
 impl BasicAuth {
     /// `None` if the system has no random numbers.
     pub(super) fn new() -> Option<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new()).ok()?;
-        Some(Self { turn: Arc::new(Semaphore::new(1)), key, verified: Mutex::default() })
+        Some(Self { queue: Arc::default(), key, verified: Mutex::default() })
     }
 
-    /// Reports whether an `Authorization` header has the right password of one of the users.
-    pub(super) async fn admits(&self, users: &Users, header: &str) -> bool {
-        let Some((name, password)) = credentials(header) else { return false };
+    /// Decides an `Authorization` header as far as that takes no time. `Err` is a pair whose password
+    /// has to be hashed.
+    pub(super) fn recall(&self, users: &Users, header: Option<&str>) -> Result<Login, Attempt> {
+        let Some(header) = header else { return Ok(Login::Missing) };
+        let Some((name, password)) = credentials(header) else { return Ok(Login::Malformed) };
         let known = users.hashes.get(&name);
         let hash = known.unwrap_or(&users.decoy).clone();
         let digest = self.digest(&name, &hash, &password);
         if self.remembered(&digest) {
-            return true;
+            return Ok(Login::Right);
         }
-        let right = self.compare(password, hash, digest).await && known.is_some();
-        if right {
-            self.remember(digest);
-        }
-        right
+        Err(Attempt { password, hash, is_known: known.is_some(), digest, highest: users.highest })
     }
 
-    async fn compare(&self, password: Secret, hash: Secret, digest: [u8; 32]) -> bool {
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return false };
+    /// Hashes a password when its turn comes, on a thread of its own.
+    pub(super) async fn check(&self, attempt: Attempt, peer: Peer) -> Login {
+        let Some(turn) = self.queue.turn(peer).await else { return Login::Busy };
+        let Attempt { password, hash, is_known, digest, highest } = attempt;
         if self.remembered(&digest) {
-            return true;
+            return Login::Right;
         }
-        let compared = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            bcrypt::verify(password.reveal(), hash.reveal()).unwrap_or(false)
-        });
-        compared.await.unwrap_or(false)
+        let compared =
+            tokio::task::spawn_blocking(move || compare(&password, &hash, highest, turn));
+        if compared.await.unwrap_or(false) && is_known {
+            self.remember(digest);
+            Login::Right
+        } else {
+            self.queue.failed(peer);
+            Login::Wrong
+        }
     }
 
     fn digest(&self, name: &str, hash: &Secret, password: &Secret) -> [u8; 32] {
@@ -130,6 +173,20 @@ impl BasicAuth {
     }
 }
 
+/// Compares a password with a hash. Keeps the turn: a caller that has gone must not let a second hash
+/// begin while this one runs.
+fn compare(password: &Secret, hash: &Secret, highest: u32, _turn: Turn) -> bool {
+    if bcrypt::verify(password.reveal(), hash.reveal()).unwrap_or(false) {
+        return true;
+    }
+    // Each step of the cost doubles the time, so that one hash of every cost from that of this hash up to
+    // below the highest adds exactly the difference.
+    for cost in cost(hash).unwrap_or(highest)..highest {
+        std::hint::black_box(bcrypt::bcrypt(cost, [0; 16], b"any text"));
+    }
+    false
+}
+
 /// Name and password of `Basic ...`.
 fn credentials(header: &str) -> Option<(String, Secret)> {
     let (scheme, encoded) = header.split_once(' ')?;
@@ -155,39 +212,73 @@ mod tests {
         format!("Basic {}", STANDARD.encode(pair))
     }
 
+    async fn login(auth: &BasicAuth, users: &Users, header: &str) -> Login {
+        match auth.recall(users, Some(header)) {
+            Ok(login) => login,
+            Err(attempt) => auth.check(attempt, Peer::Unix).await,
+        }
+    }
+
     #[tokio::test]
     async fn only_the_right_pair_is_admitted() {
-        let (gate, users) = (BasicAuth::new().unwrap(), users());
-        assert!(gate.admits(&users, &header("prom:secret:word")).await);
-        assert!(gate.admits(&users, &header("prom:secret:word")).await);
-        assert!(gate.admits(&users, &header("prom:secret:word").replace("Basic", "bAsIc")).await);
+        let (auth, users) = (BasicAuth::new().unwrap(), users());
+        let right = header("prom:secret:word");
+        assert_eq!(login(&auth, &users, &right).await, Login::Right);
+        assert!(auth.recall(&users, Some(&right)).is_ok(), "it is remembered");
+        let odd = right.replace("Basic", "bAsIc");
+        assert_eq!(login(&auth, &users, &odd).await, Login::Right);
         for wrong in
             ["prom:", "prom:secret", "x:secret:word", ":", "prom", "x:fakepassword", "p\0:\0"]
         {
-            assert!(!gate.admits(&users, &header(wrong)).await, "{wrong:?}");
+            assert_ne!(login(&auth, &users, &header(wrong)).await, Login::Right, "{wrong:?}");
         }
         for wrong in ["", "Basic", "Basic ", "Basic ~~", "Bearer x", "Basic /w=="] {
-            assert!(!gate.admits(&users, wrong).await, "{wrong:?}");
+            assert_eq!(login(&auth, &users, wrong).await, Login::Malformed, "{wrong:?}");
         }
+        assert!(matches!(auth.recall(&users, None), Ok(Login::Missing)));
     }
 
     #[test]
     fn at_most_a_hundred_pairs_are_remembered() {
-        let gate = BasicAuth::new().unwrap();
+        let auth = BasicAuth::new().unwrap();
         for n in 0..=u8::MAX {
-            gate.remember([n; 32]);
-            gate.remember([n; 32]);
+            auth.remember([n; 32]);
+            auth.remember([n; 32]);
         }
-        assert_eq!(gate.verified().known.len(), REMEMBERED);
-        assert!(!gate.remembered(&[0; 32]) && gate.remembered(&[255; 32]));
+        assert_eq!(auth.verified().known.len(), REMEMBERED);
+        assert!(!auth.remembered(&[0; 32]) && auth.remembered(&[255; 32]));
     }
 
     #[test]
     fn the_decoy_costs_as_much_as_the_dearest_user() {
         let users = users();
         assert!(users.decoy.reveal().starts_with("$2y$04$"));
-        assert!(password_hash(users.decoy.reveal()).is_some());
-        assert!(password_hash("secret").is_none() && password_hash("").is_none());
-        assert!(password_hash(&users.decoy.reveal().replace("$04$", "$99$")).is_none());
+        assert!(password_hash(users.decoy.reveal()).is_ok());
+        assert!(password_hash("secret").is_err() && password_hash("").is_err());
+        for cost in ["99", "31", "16", "03"] {
+            let dear = users.decoy.reveal().replace("$04$", &format!("${cost}$"));
+            assert!(password_hash(&dear).is_err(), "{cost}");
+        }
+    }
+
+    /// Where costs differ, the one that is not padded takes a sixteenth of the time.
+    #[test]
+    fn a_wrong_password_takes_the_same_time_with_every_cost() {
+        let queue = Arc::new(LoginQueue::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let turn = || runtime.block_on(queue.turn(Peer::Unix)).unwrap();
+        let hashes = [4, 8].map(|cost| Secret::new(bcrypt::hash("x", cost).unwrap()));
+        // The shortest of several, in turns: other work of the machine only adds.
+        let mut shortest = [std::time::Duration::MAX; 2];
+        for _ in 0..9 {
+            for (hash, best) in hashes.iter().zip(&mut shortest) {
+                let turn = turn();
+                let started = std::time::SystemTime::now();
+                assert!(!compare(&Secret::new("y"), hash, 8, turn));
+                *best = (*best).min(started.elapsed().unwrap());
+            }
+        }
+        let ratio = shortest[0].as_secs_f64() / shortest[1].as_secs_f64();
+        assert!((0.8..1.25).contains(&ratio), "{shortest:?}");
     }
 }

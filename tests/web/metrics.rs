@@ -41,7 +41,10 @@ async fn names_filter_families_also_percent_encoded() {
         assert_eq!(heads, 1, "{target}");
         assert!(answer.body.contains("\ngauged 100\n"), "{target}");
     }
-    assert_eq!(server.get("/metrics?name[]=%ff%zz").await.body, "");
+    assert_eq!(server.get("/metrics?name[]=nowhere").await.body, "");
+    for query in ["name[]=%zz", "name[]=%ff", "x=%"] {
+        assert_eq!(server.get(&format!("/metrics?{query}")).await.status, 400, "{query}");
+    }
 }
 
 #[tokio::test]
@@ -54,10 +57,13 @@ async fn head_is_get_without_its_body() {
 }
 
 #[tokio::test]
-async fn nothing_acceptable_is_406() {
+async fn a_scraper_that_accepts_nothing_of_ours_gets_text() {
     let server = start(settings());
     for line in ["Accept: application/json", "Accept-Encoding: identity;q=0"] {
-        assert_eq!(server.ask("GET", "/metrics", &[line]).await.status, 406, "{line}");
+        let page = server.ask("GET", "/metrics", &[line]).await;
+        assert_eq!(page.status, 200, "{line}");
+        assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(page.header("content-encoding"), None);
     }
 }
 

@@ -19,7 +19,7 @@ pub use settings::WebConfig;
 pub(super) use settings::{ClientAuth, ClientCertificates, Header, Http2, RateLimit, TlsSettings};
 
 use self::section::Section;
-use super::users::password_hash;
+use super::users::{HashProblem, password_hash};
 use crate::duration;
 use crate::files::FileReader;
 use crate::problem::{Problem, Problems};
@@ -167,15 +167,13 @@ fn users(root: &Section<'_>, problems: &mut Problems) -> Vec<(String, Secret)> {
     let mut users = Vec::new();
     for (name, value) in root.entries("basic_auth_users", problems) {
         let path = format!("basic_auth_users.{name}");
-        match value.as_str().and_then(password_hash) {
-            // The Authorization header joins name and password by a colon.
-            Some(_) if name.contains(':') => {
-                problems.add(Problem::new(path, "a name must not hold a colon"));
-            }
-            Some(hash) => users.push((name.to_owned(), hash)),
-            None => {
-                problems.add(Problem::new(path, "must be a bcrypt hash, as htpasswd -nB makes it"));
-            }
+        // The Authorization header joins name and password by a colon.
+        if name.contains(':') {
+            problems.add(Problem::new(&path, "a name must not hold a colon"));
+        }
+        match value.as_str().ok_or(HashProblem::NotBcrypt).and_then(password_hash) {
+            Ok(hash) => users.push((name.to_owned(), hash)),
+            Err(problem) => problems.add(Problem::new(path, problem.to_string())),
         }
     }
     users

@@ -1,0 +1,249 @@
+//! The queue of passwords that wait to be hashed.
+//!
+//! bcrypt is slow on purpose, so that a flood of wrong passwords could keep everybody waiting. One hash
+//! runs at a time, on a thread of its own. The queue is short, each client has a small share of it, and
+//! the client with the fewest recent failures comes first: a valid login waits for the hash that runs
+//! and not for the flood. Who finds no room is refused at once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::access::Peer;
+
+/// The passwords that wait at most, in all and of one client.
+const MOST_WAITING: usize = 32;
+const MOST_OF_ONE: usize = 4;
+
+/// The time after which failures of a client are forgotten, and the most clients that are remembered.
+const MEMORY: Duration = Duration::from_secs(60);
+const MOST_REMEMBERED: usize = 1024;
+
+/// The clients that share a queue place: one address, or one network of IPv6, of which a single machine
+/// has as many addresses as it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Source {
+    V4([u8; 4]),
+    V6([u16; 4]),
+    Unix,
+}
+
+impl Source {
+    fn of(peer: Peer) -> Self {
+        match peer {
+            Peer::Tcp(IpAddr::V4(address)) => Self::V4(address.octets()),
+            Peer::Tcp(IpAddr::V6(address)) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self::V6([a, b, c, d])
+            }
+            Peer::Unix => Self::Unix,
+        }
+    }
+}
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct LoginQueue {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_running: bool,
+    waiting: Vec<Waiter>,
+    failures: HashMap<Source, Failures>,
+}
+
+struct Waiter {
+    source: Source,
+    /// Dropped when the waiter is refused.
+    turn: oneshot::Sender<Turn>,
+}
+
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+/// The right to hash a password; the next one begins when it is dropped.
+pub(super) struct Turn(Arc<LoginQueue>);
+
+impl LoginQueue {
+    /// Waits for a turn; `None` if the queue is full for this client.
+    pub(super) async fn turn(self: &Arc<Self>, peer: Peer) -> Option<Turn> {
+        let waiting = {
+            let mut state = self.lock();
+            if !state.is_running {
+                state.is_running = true;
+                return Some(Turn(Arc::clone(self)));
+            }
+            state.enqueue(Source::of(peer))?
+        };
+        waiting.await.ok()
+    }
+
+    /// Records that a password was wrong.
+    pub(super) fn failed(&self, peer: Peer) {
+        let mut state = self.lock();
+        state.failures.retain(|_, failures| failures.last.elapsed() < MEMORY);
+        let source = Source::of(peer);
+        if state.failures.len() >= MOST_REMEMBERED && !state.failures.contains_key(&source) {
+            let oldest =
+                state.failures.iter().min_by_key(|(_, f)| f.last).map(|(source, _)| *source);
+            oldest.map(|source| state.failures.remove(&source));
+        }
+        let entry = state.failures.entry(source);
+        let failures = entry.or_insert(Failures { count: 0, last: Instant::now() });
+        failures.count = failures.count.saturating_add(1);
+        failures.last = Instant::now();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, source: Source) -> Option<oneshot::Receiver<Turn>> {
+        self.waiting.retain(|waiter| !waiter.turn.is_closed());
+        let of_one = self.waiting.iter().filter(|waiter| waiter.source == source).count();
+        if of_one >= MOST_OF_ONE {
+            return None;
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            // Makes room for a client with fewer failures than the worst in the queue.
+            let worst = (0..self.waiting.len()).max_by_key(|at| {
+                self.waiting.get(*at).map(|waiter| self.failures_of(waiter.source))
+            })?;
+            let worst_failures = self.failures_of(self.waiting.get(worst)?.source);
+            if worst_failures <= self.failures_of(source) {
+                return None;
+            }
+            self.waiting.remove(worst);
+        }
+        let (turn, waiting) = oneshot::channel();
+        self.waiting.push(Waiter { source, turn });
+        Some(waiting)
+    }
+
+    /// Takes out the waiter whose turn is next: of the client with the fewest failures, the oldest.
+    fn next(&mut self) -> Option<Waiter> {
+        self.waiting.retain(|waiter| !waiter.turn.is_closed());
+        let at = (0..self.waiting.len())
+            .min_by_key(|at| self.waiting.get(*at).map(|waiter| self.failures_of(waiter.source)))?;
+        Some(self.waiting.remove(at))
+    }
+
+    fn failures_of(&self, source: Source) -> u32 {
+        let found = self.failures.get(&source).filter(|found| found.last.elapsed() < MEMORY);
+        found.map_or(0, |found| found.count)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_running = false;
+        if let Some(waiter) = state.next() {
+            state.is_running = true;
+            let turn = Self(Arc::clone(&self.0));
+            drop(state);
+            // A waiter that has just gone drops its turn here, which passes it on.
+            drop(waiter.turn.send(turn));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    fn peer(last: u8) -> Peer {
+        Peer::Tcp(Ipv4Addr::new(192, 0, 2, last).into())
+    }
+
+    #[tokio::test]
+    async fn a_client_without_failures_comes_before_a_flood() {
+        let queue = Arc::new(LoginQueue::default());
+        let running = queue.turn(peer(1)).await.expect("nobody waits");
+        queue.failed(peer(1));
+        let wait = |last| {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move { queue.turn(peer(last)).await })
+        };
+        let flood: Vec<_> = (0..10).map(|_| wait(1)).collect();
+        yield_now().await;
+        let valid = wait(2);
+        yield_now().await;
+        drop(running);
+        let turn = valid.await.unwrap().expect("it is next");
+        assert_eq!(queue.lock().waiting.len(), MOST_OF_ONE, "the rest of the flood was refused");
+        drop(turn);
+        let mut hashed = 0;
+        for one in flood {
+            hashed += usize::from(one.await.unwrap().is_some());
+        }
+        assert_eq!(hashed, MOST_OF_ONE);
+        assert!(!queue.lock().is_running);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_makes_room_for_a_client_without_failures() {
+        let queue = Arc::new(LoginQueue::default());
+        let _running = queue.turn(peer(0)).await.expect("nobody waits");
+        for last in 1..=8 {
+            queue.failed(peer(last));
+            for _ in 0..MOST_OF_ONE {
+                let queue = Arc::clone(&queue);
+                tokio::spawn(async move { queue.turn(peer(last)).await.is_some() });
+            }
+        }
+        yield_now().await;
+        assert_eq!(queue.lock().waiting.len(), MOST_WAITING);
+        queue.failed(peer(9));
+        assert!(queue.turn(peer(9)).await.is_none(), "no better than the others");
+        let valid = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.turn(peer(100)).await.is_some() }
+        });
+        yield_now().await;
+        assert!(!valid.is_finished() && queue.lock().waiting.len() == MOST_WAITING);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_goes_passes_its_turn_on() {
+        let queue = Arc::new(LoginQueue::default());
+        let running = queue.turn(peer(1)).await.expect("nobody waits");
+        let gone = tokio::spawn({
+            let queue = Arc::clone(&queue);
+            async move { queue.turn(peer(2)).await }
+        });
+        yield_now().await;
+        gone.abort();
+        let _ = gone.await;
+        drop(running);
+        assert!(queue.turn(peer(3)).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_forgotten_and_limited() {
+        let queue = LoginQueue::default();
+        for n in 0..=u8::MAX {
+            for last in 0..8 {
+                queue.failed(Peer::Tcp(Ipv4Addr::new(10, 0, last, n).into()));
+            }
+        }
+        assert_eq!(queue.lock().failures.len(), MOST_REMEMBERED);
+        tokio::time::advance(MEMORY).await;
+        queue.failed(peer(1));
+        assert_eq!(queue.lock().failures.len(), 1);
+    }
+}
