@@ -43,8 +43,8 @@ pub(super) enum Protocol {
 pub(super) enum Stage {
     /// Its body is awaited.
     Body,
-    /// Its password waits to be checked.
-    Login,
+    /// It waits behind others: for its turn, for a place, or for the check of its password.
+    Queued,
     /// Its answer is being made.
     Answering,
     /// Its answer is being sent.
@@ -57,6 +57,7 @@ struct InFlight {
     /// The start of the stage; while sending, the last progress.
     since: Instant,
     begun: Instant,
+    is_success: bool,
 }
 
 /// The value of keeping a connection, lowest first: the order in which connections are closed when
@@ -65,8 +66,7 @@ struct InFlight {
 pub(super) enum Worth {
     /// It has not completed a request yet, and none is being answered.
     Unproven,
-    /// It waits for the client or for its turn: the client does not send its body or take its answer, or
-    /// its password is to be checked.
+    /// Its requests wait: for the client, which does not send a body or take an answer, or behind others.
     Waiting,
     /// It is idle, and has taken an answer before: perhaps a scraper between two scrapes.
     Proven,
@@ -82,7 +82,7 @@ struct State {
     early: bool,
     /// The header in progress came in part before the last answer was sent.
     pipelined: bool,
-    /// The answers that were taken to the end.
+    /// The successful answers that were taken to the end. Refusals prove nothing of a client.
     answered: u64,
     /// The bytes that an HTTP/2 client may still send, and when this was last computed.
     inbound: usize,
@@ -141,7 +141,13 @@ impl Activity {
         };
         let (id, now) = (state.next_id, Instant::now());
         state.next_id += 1;
-        state.requests.push(InFlight { id, stage: Stage::Answering, since: now, begun: now });
+        state.requests.push(InFlight {
+            id,
+            stage: Stage::Answering,
+            since: now,
+            begun: now,
+            is_success: false,
+        });
         state.inbound = (state.inbound + INBOUND_PER_REQUEST).min(INBOUND_MOST);
         state.early = false;
         state.pipelined = false;
@@ -254,7 +260,7 @@ impl State {
 impl InFlight {
     fn waits(&self) -> bool {
         match self.stage {
-            Stage::Body | Stage::Login => true,
+            Stage::Body | Stage::Queued => true,
             Stage::Sending => self.since.elapsed() >= STALL,
             Stage::Answering => false,
         }
@@ -265,7 +271,7 @@ impl InFlight {
         let whole = self.begun + limits.request + limits.header;
         match self.stage {
             Stage::Sending => whole.min(self.since + limits.header),
-            Stage::Body | Stage::Login | Stage::Answering => whole,
+            Stage::Body | Stage::Queued | Stage::Answering => whole,
         }
     }
 }
@@ -282,6 +288,14 @@ impl RequestGuard {
     /// Records that the request has reached another stage.
     pub(super) fn enter(&self, stage: Stage) {
         self.update(|request| request.stage = stage);
+    }
+
+    /// Records that the answer is a successful one, and is being sent.
+    pub(super) fn succeed(&self) {
+        self.update(|request| {
+            request.stage = Stage::Sending;
+            request.is_success = true;
+        });
     }
 
     /// Records that a part of the answer was taken.
@@ -314,7 +328,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut state = self.activity.lock();
         if let Some(at) = state.requests.iter().position(|request| request.id == self.id)
-            && state.requests.swap_remove(at).stage == Stage::Sending
+            && state.requests.swap_remove(at).is_success
         {
             state.answered += 1;
         }

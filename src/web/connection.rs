@@ -185,7 +185,7 @@ async fn sleep_after(stop: &CancellationToken, grace: Duration) {
 }
 
 /// Time to announce the end to an idle client.
-const GOODBYE: Duration = Duration::from_millis(100);
+const GOODBYE: Duration = Duration::from_millis(20);
 
 const LARGEST_HEADER: u16 = 16 * 1024;
 

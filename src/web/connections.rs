@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn answer(slot: &ConnectionSlot) {
-        slot.activity.begin().enter(Stage::Sending);
+        slot.activity.begin().succeed();
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -15,7 +16,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::access::{self, Client, Peer};
 use super::activity::{RequestGuard, Stage};
@@ -130,7 +131,7 @@ impl<C: Send + Sync> Service<C> {
         guard: RequestGuard,
     ) -> Response<TrackedBody> {
         if guard.is_pipelined {
-            self.pass_turnstile().await;
+            self.pass_turnstile(&guard).await;
         }
         let started = Instant::now();
         let (parts, body) = request.into_parts();
@@ -153,16 +154,22 @@ impl<C: Send + Sync> Service<C> {
         for header in &self.live.current().headers {
             response.headers_mut().insert(header.name.clone(), header.value.clone());
         }
-        guard.enter(Stage::Sending);
-        response.map(|body| TrackedBody { body, guard, _place: place })
+        if response.status().is_success() {
+            guard.succeed();
+        } else {
+            guard.enter(Stage::Sending);
+        }
+        response.map(|body| TrackedBody { body, guard, is_due: true, _place: place })
     }
 
     /// Lets other tasks run between two pipelined requests, of whatever connections: many clients that
     /// send many requests without waiting would otherwise keep all others waiting.
-    async fn pass_turnstile(&self) {
+    async fn pass_turnstile(&self, guard: &RequestGuard) {
+        guard.enter(Stage::Queued);
         let turn = self.turnstile.acquire().await;
         yield_now().await;
         drop(turn);
+        guard.enter(Stage::Answering);
     }
 
     async fn answer(
@@ -220,8 +227,11 @@ impl<C: Send + Sync> Service<C> {
             let login = match self.auth.recall(&config.users, header) {
                 Ok(login) => login,
                 Err(attempt) => {
-                    guard.enter(Stage::Login);
+                    guard.enter(Stage::Queued);
                     let login = self.auth.check(attempt, caller.peer).await;
+                    if login == Login::Busy {
+                        sleep(LOGIN_PAUSE).await;
+                    }
                     guard.enter(Stage::Answering);
                     login
                 }
@@ -263,11 +273,13 @@ impl<C: Send + Sync> Service<C> {
             return (route.answer)(&self.context, &request).await;
         }
         let standing = if guard.is_proven() { Standing::Proven } else { Standing::Newcomer };
+        guard.enter(Stage::Queued);
         match self.outgoing.place(standing, &self.connections).await {
             Ok(share) => *place = share,
             Err(_) => return busy(),
         }
         if route.verb == Verb::Post {
+            guard.enter(Stage::Answering);
             return (route.answer)(&self.context, &request).await;
         }
         let key = key(&request);
@@ -277,6 +289,7 @@ impl<C: Send + Sync> Service<C> {
         let Ok(bytes) = self.outgoing.bytes(route.path, standing, &self.connections).await else {
             return busy();
         };
+        guard.enter(Stage::Answering);
         let answer = (route.answer)(&self.context, &request).await;
         self.outgoing.send(route.path, key, answer, bytes)
     }
@@ -293,6 +306,10 @@ impl<C: Send + Sync> Service<C> {
         inner == "/api" || inner.starts_with("/api/")
     }
 }
+
+/// The time before a login is refused for want of room, so that a flood that tries again at once does not
+/// occupy the thread with refusals.
+const LOGIN_PAUSE: Duration = Duration::from_secs(1);
 
 const LONGEST_URI: usize = 8 * 1024;
 const LARGEST_BODY: usize = 64 * 1024;
@@ -375,11 +392,16 @@ fn other_method(method: &Method, allowed: &str) -> Answer {
 pub(super) struct TrackedBody {
     body: Bytes,
     guard: RequestGuard,
+    /// The next part is due; otherwise other connections come first.
+    is_due: bool,
     _place: Option<Share>,
 }
 
 /// The part of a body that is handed to hyper at once. It asks for the next one when the client has
 /// taken this one, so that progress shows, and little is copied into its buffers.
+///
+/// Between two parts every other task gets its turn. Otherwise hyper writes until the socket is full,
+/// some megabytes, and hundreds of connections that take large pages keep a small answer waiting.
 const PART: usize = 16 * 1024;
 
 impl Body for TrackedBody {
@@ -388,11 +410,17 @@ impl Body for TrackedBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        context: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if self.body.is_empty() {
             return Poll::Ready(None);
         }
+        if !self.is_due {
+            self.is_due = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.is_due = false;
         self.guard.progress();
         let length = self.body.len().min(PART);
         Poll::Ready(Some(Ok(Frame::data(self.body.split_to(length)))))
