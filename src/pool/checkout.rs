@@ -203,7 +203,7 @@ impl Checkout {
         };
         self.running = false;
         if is_closed {
-            self.pool.manager.invalidate();
+            self.pool.manager.invalidate(CloseReason::Invalidated);
         }
         // statement_timeout or lock_timeout ran out before our own limit.
         Err(if error.reason() == Reason::Timeout { QueryError::Timeout { limit } } else { error })

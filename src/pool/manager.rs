@@ -85,7 +85,8 @@ struct Shared {
     limits: PoolLimits,
     instruments: Arc<PoolInstruments>,
     open: Gauge,
-    invalidated: Mutex<Option<Instant>>,
+    /// Connections opened before this moment are replaced, for this reason.
+    invalidated: Mutex<Option<(Instant, CloseReason)>>,
     /// While the pool closes its idle connections: the error that its slots get instead.
     leaving: Mutex<Option<ConnectError>>,
 }
@@ -116,8 +117,8 @@ impl Manager {
     }
 
     /// Marks every connection opened before now to be replaced at its next check-out.
-    pub(super) fn invalidate(&self) {
-        self.0.invalidate();
+    pub(super) fn invalidate(&self, reason: CloseReason) {
+        self.0.invalidate(reason);
     }
 
     /// Until the guard is dropped, idle slots are closed with this error instead of being prepared.
@@ -137,8 +138,9 @@ impl Drop for Leaving<'_> {
 }
 
 impl Shared {
-    fn invalidate(&self) {
-        *self.invalidated.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    fn invalidate(&self, reason: CloseReason) {
+        let now = Some((Instant::now(), reason));
+        *self.invalidated.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     /// Why a connection must be replaced before it is handed out, if it must.
@@ -147,11 +149,7 @@ impl Shared {
             return Some(CloseReason::Recycled);
         }
         let invalidated = *self.invalidated.lock().unwrap_or_else(PoisonError::into_inner);
-        if invalidated.is_some_and(|at| at > live.born) {
-            Some(CloseReason::Invalidated)
-        } else {
-            None
-        }
+        invalidated.filter(|(at, _)| *at > live.born).map(|(_, reason)| reason)
     }
 
     /// Gives the slot a connection that can be handed out, or the reason why it has none.
@@ -171,7 +169,7 @@ impl Shared {
                         return;
                     }
                     slot.close(CloseReason::PingFailed);
-                    self.invalidate();
+                    self.invalidate(CloseReason::Invalidated);
                 }
                 Content::Open(_) => return,
                 Content::Empty | Content::Failed(_) => break,

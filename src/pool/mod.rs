@@ -13,6 +13,7 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod fixture;
 mod hint;
+mod identity;
 mod inspect;
 mod login;
 mod manager;
@@ -37,6 +38,7 @@ pub use checkout::{Checkout, TransactionMode};
 pub use connect::Connector;
 pub use error::{CheckoutError, ConnectError, QueryError};
 pub use hint::hint;
+pub use identity::ServerIdentity;
 pub use inspect::AnswerLimit;
 pub use login::Backend;
 pub use password::{Credentials, PasswordCommand, PasswordSource};
@@ -52,6 +54,7 @@ pub use crate::metrics::{
 };
 
 use crate::metrics::Gauge;
+use login::Live;
 use manager::Manager;
 
 /// In front of the help text of every family that describes our own pool: the library's texts are
@@ -135,8 +138,27 @@ impl Pool {
     /// The failure, within the connect time-out. When the server is shutting down, the pool closes
     /// its idle connections first.
     pub async fn try_connect(&self) -> Result<(Timings, Backend), ConnectError> {
+        let live = self.open_fresh().await?;
+        Ok((live.timings, live.backend.clone()))
+    }
+
+    /// As [`Self::try_connect`], and asks which server was reached, as far as there is time before the
+    /// deadline.
+    ///
+    /// # Errors
+    /// As [`Self::try_connect`].
+    pub async fn try_connect_and_identify(
+        &self,
+        deadline: Instant,
+    ) -> Result<(Timings, Backend, Option<ServerIdentity>), ConnectError> {
+        let live = self.open_fresh().await?;
+        let identity = identity::of_client(&live.client, deadline).await;
+        Ok((live.timings, live.backend.clone(), identity))
+    }
+
+    async fn open_fresh(&self) -> Result<Live, ConnectError> {
         match self.connector().open(Purpose::Fresh).await {
-            Ok(live) => Ok((live.timings, live.backend.clone())),
+            Ok(live) => Ok(live),
             Err(error) => Err(self.heed(error).await),
         }
     }
@@ -158,7 +180,7 @@ impl Pool {
         }
         drop(leaving);
         // Those in use are closed when they come back.
-        self.manager.invalidate();
+        self.manager.invalidate(CloseReason::Invalidated);
         if self.instruments.closed.count(CloseReason::Shutdown) > before {
             return ConnectError { reason: Reason::ShuttingDown, ..error };
         }
@@ -185,6 +207,12 @@ impl Pool {
             self.instruments.times.checkout.observe(start.elapsed());
         }
         result
+    }
+
+    /// Replaces every connection that is open now at its next check-out: they lead to a server that new
+    /// connections do not reach, or that is no longer of the wanted kind.
+    pub fn replace_wrong_sessions(&self) {
+        self.manager.invalidate(CloseReason::WrongSession);
     }
 
     async fn attempt(self: &Arc<Self>, start: Instant) -> Result<Checkout, CheckoutError> {

@@ -60,8 +60,8 @@ pub fn snapshot() -> Snapshot {
         taken_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000),
         taken: Instant::now(),
         took: CONNECT,
-        connect: Some(Ok(Connected { timings, server: server.clone() })),
-        query: Ok(Queried { checkout: Duration::ZERO, query, server }),
+        connect: Some(Ok(Connected { timings, server: server.clone(), identity: None })),
+        query: Ok(Queried { checkout: Duration::ZERO, query, server, identity: None }),
         views: Views::default(),
         extras: Vec::new(),
         last_success_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000)),
@@ -75,6 +75,7 @@ pub fn snapshot() -> Snapshot {
             timeouts: 0,
         },
         slow: 2,
+        session_fault: None,
         window: Arc::new(Window::default()),
         tls: None,
     }

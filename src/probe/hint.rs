@@ -9,6 +9,9 @@ pub fn hint(part: ProbePart, failure: &Failure) -> &'static str {
         (ProbePart::Query, Reason::ReadOnly) => {
             "DB_MONITOR_QUERY runs in a read-only transaction: it must not write"
         }
+        (ProbePart::Query, Reason::TooLarge) => {
+            "DB_MONITOR_QUERY returns far too much: it should return one small row"
+        }
         (ProbePart::Write, Reason::NoTable) => "make the table with deploy/sql/heartbeat.sql",
         (ProbePart::Write, Reason::NoPrivilege) => {
             "GRANT SELECT, INSERT, DELETE on the table to the exporter's role"

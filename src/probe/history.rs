@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::once::FreshConnect;
+use super::session::Sessions;
 use super::snapshot::Snapshot;
 use crate::pool::Totals;
 
@@ -120,6 +121,7 @@ impl FromIterator<ProbeSample> for Window {
 pub struct History {
     samples: VecDeque<ProbeSample>,
     totals: Totals,
+    pub(super) sessions: Sessions,
 }
 
 impl History {

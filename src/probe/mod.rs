@@ -17,6 +17,7 @@ mod once;
 mod read;
 mod roster;
 mod run;
+mod session;
 mod settings;
 mod snapshot;
 mod target;
@@ -30,6 +31,7 @@ pub use kind::{KindSpec, TargetKind};
 pub use once::{FreshConnect, once};
 pub use roster::{Probing, Roster};
 pub use run::publish_once;
+pub use session::SessionFault;
 pub use settings::{DEFAULT_TARGET, Schedule, TargetSettings, Thresholds};
 pub use snapshot::{
     Connected, Failure, ProbePart, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE,

@@ -10,9 +10,10 @@ use tokio::time::{Instant, timeout_at};
 use super::history::History;
 use super::instruments::OwnQuery;
 use super::read::{self, Extras};
+use super::settings::TargetSettings;
 use super::snapshot::{Connected, Failure, Outcome, ProbePart, Queried, Snapshot};
 use super::target::Target;
-use crate::pool::TransactionMode;
+use crate::pool::{AnswerLimit, Reason, TransactionMode};
 use crate::view::{Usage, Views};
 
 /// Whether a probe opens a connection of its own, beside the pool's.
@@ -52,8 +53,9 @@ pub(super) async fn pass(target: &Target, fresh: FreshConnect, history: &mut His
     let before = before.as_deref().map(|published| published.snapshot.as_ref());
     let snapshot = Snapshot::assemble(outcome, before);
     count(target, &snapshot, fresh);
+    let session_fault = history.sessions.check(target, &snapshot, fresh);
     let window = history.add(&snapshot, fresh, target.settings().slow_threshold);
-    Snapshot { window, ..snapshot }
+    Snapshot { session_fault, window, ..snapshot }
 }
 
 fn count(target: &Target, snapshot: &Snapshot, fresh: FreshConnect) {
@@ -112,12 +114,18 @@ impl<'t> Pass<'t> {
         if fresh == FreshConnect::Skip {
             return None;
         }
-        let connect = timeout_at(self.deadline(), self.target.pool().try_connect()).await;
-        Some(match connect {
-            Ok(Ok((timings, server))) => Ok(Connected { timings, server }),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Failure::deadline(self.limit())),
-        })
+        let connect = timeout_at(self.deadline(), self.open()).await;
+        Some(connect.unwrap_or_else(|_| Err(Failure::deadline(self.limit()))))
+    }
+
+    async fn open(&self) -> Result<Connected, Failure> {
+        let pool = self.target.pool();
+        if !self.target.settings().kind.spec().has_transactions {
+            let (timings, server) = pool.try_connect().await?;
+            return Ok(Connected { timings, server, identity: None });
+        }
+        let (timings, server, identity) = pool.try_connect_and_identify(self.deadline()).await?;
+        Ok(Connected { timings, server, identity })
     }
 
     async fn query(&self) -> Result<Queried, Failure> {
@@ -141,7 +149,10 @@ impl<'t> Pass<'t> {
             connection.begin(TransactionMode::ReadOnly, limit).await?;
         }
         let sent = Instant::now();
-        connection.simple(&settings.query, limit).await?;
+        // Nobody reads the answer, so a large one is a mistake in the configuration.
+        connection.limit_answers(AnswerLimit::SMALL);
+        let answer = connection.simple(&settings.query, limit).await.map_err(Failure::from);
+        answer.map_err(|failure| of_kind(failure, settings))?;
         let query = sent.elapsed();
         let instruments = self.target.instruments();
         instruments.queries.observe(OwnQuery::Probe, query);
@@ -149,8 +160,13 @@ impl<'t> Pass<'t> {
             instruments.slow.inc(OwnQuery::Probe);
         }
         let server = connection.server().clone();
+        let identity = if settings.kind.spec().has_transactions {
+            connection.identity(self.deadline()).await
+        } else {
+            None
+        };
         connection.release(limit).await;
-        Ok(Queried { checkout, query, server })
+        Ok(Queried { checkout, query, server, identity })
     }
 
     /// The views and the write probe.
@@ -167,5 +183,15 @@ impl<'t> Pass<'t> {
         let patience = self.start + self.limit() / 4;
         let _ = timeout_at(patience, self.settled.notified()).await;
         read::read(self.target, self.deadline(), refused).await
+    }
+}
+
+/// A server that does not know its kind's own statement is of another kind.
+fn of_kind(failure: Failure, settings: &TargetSettings) -> Failure {
+    let is_own = settings.query == settings.kind.spec().default_query;
+    if is_own && failure.reason == Reason::Query {
+        Failure { reason: Reason::WrongKind, ..failure }
+    } else {
+        failure
     }
 }

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::history::Window;
+use super::session::SessionFault;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
-    Backend, CheckoutError, ConnectError, Phase, QueryError, Reason, Timings, TlsInfo, Totals,
+    Backend, CheckoutError, ConnectError, Phase, QueryError, Reason, ServerIdentity, Timings,
+    TlsInfo, Totals,
 };
 use crate::view::{self, Usage, ViewName, Views};
 
@@ -92,6 +94,8 @@ pub struct Connected {
     pub timings: Timings,
     /// The server that it reached.
     pub server: Backend,
+    /// The same in the server's own words; `None` where it did not say.
+    pub identity: Option<ServerIdentity>,
 }
 
 /// A statement of the probe that was answered.
@@ -103,6 +107,8 @@ pub struct Queried {
     pub query: Duration,
     /// The server that answered.
     pub server: Backend,
+    /// The same in the server's own words; `None` where it did not say.
+    pub identity: Option<ServerIdentity>,
 }
 
 /// What one probe brought, before it is combined with what was known.
@@ -149,6 +155,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Slow probe statements since the target was started.
     pub slow: u64,
+    /// A pooled connection that led to a wrong server in the last minutes.
+    pub session_fault: Option<SessionFault>,
     /// The probes of the last minutes, including this one.
     pub window: Arc<Window>,
 }
@@ -182,6 +190,7 @@ impl Snapshot {
             extras: outcome.extras,
             totals: outcome.totals,
             slow: outcome.slow,
+            session_fault: None,
             window: Arc::default(),
         }
     }

@@ -121,4 +121,7 @@ pub enum CloseReason {
     Broken,
     /// The pool was closed.
     Shutdown,
+    /// At check-out: it leads to another server than new connections, or to one that is no longer of the
+    /// wanted kind.
+    WrongSession,
 }
