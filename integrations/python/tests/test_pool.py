@@ -225,6 +225,30 @@ def test_detaching_while_others_wait_keeps_the_counts_right(make):
     assert as_the_pool_says(engine, watch)["open"] == 0
 
 
+def test_a_record_taken_before_the_event_of_its_detach(make):
+    engine, watch = make(pool_size=1, max_overflow=0, pool_timeout=5)
+    first = engine.connect()
+    put_back, taken = engine.pool._do_return_conn, []
+
+    def slow(record):
+        put_back(record)
+        thread = threading.Thread(target=lambda: taken.append(engine.connect()))
+        thread.start()
+        thread.join()
+
+    engine.pool._do_return_conn = slow
+    first.detach()
+    del engine.pool._do_return_conn
+    state, counts = as_the_pool_says(engine, watch), totals(watch)
+    assert (state["checked_out"], state["open"], len(valid(watch.status())["holders"])) == (1, 1, 1)
+    assert (counts["detached"], counts["checkins"], counts["closed"]["abandoned"]) == (1, 0, 0)
+    taken[0].close()
+    first.close()
+    counts = totals(watch)
+    assert (counts["checkins"], counts["closed"]["detached"], counts["disconnects"]) == (1, 1, 1)
+    assert as_the_pool_says(engine, watch)["open"] == 1
+
+
 def test_what_is_held_over_a_dispose_is_retired(make):
     engine, watch = make(pool_size=2)
     before, idle = engine.connect(), engine.connect()
@@ -290,6 +314,24 @@ def test_a_connect_listener_that_fails_leaves_no_open_connection_behind(make):
     assert (state["open"], state["idle"]) == (1, 1)
     counts = totals(watch)
     assert counts["checkouts"] == {"ok": 1, "timeout": 0, "error": 3, "cancelled": 0}
+    assert counts["connects"] - counts["disconnects"] == 1
+
+
+def test_a_connect_listener_that_fails_at_a_reconnect(make):
+    engine, watch = make(pool_size=1, max_overflow=0)
+    with engine.connect() as connection:
+        connection.invalidate()
+
+    @event.listens_for(engine, "connect")
+    def refuse(connection, record):
+        raise RuntimeError("not this one")
+
+    with pytest.raises(RuntimeError):
+        engine.connect()
+    event.remove(engine, "connect", refuse)
+    engine.connect().close()
+    state, counts = as_the_pool_says(engine, watch), totals(watch)
+    assert (state["open"], state["idle"]) == (1, 1)
     assert counts["connects"] - counts["disconnects"] == 1
 
 

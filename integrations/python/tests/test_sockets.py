@@ -226,9 +226,12 @@ def test_many_processes_that_start_at_once_keep_their_sockets(script, folder):
 def test_a_fork_has_a_socket_and_counts_of_its_own(script, folder):
     parent = script("""
         pool = watch(engine, name='orders', socket_dir=FOLDER)
+        engine.dispose()
         held = engine.connect()
         child = os.fork()
         if child == 0:
+            if pool.status()['db_pool_status']['now']['open'] != 0:
+                os._exit(1)
             engine.dispose(close=False)
             mine = engine.connect()
             time.sleep(60)
