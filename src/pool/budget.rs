@@ -1,15 +1,18 @@
-//! How many connections to one target there may be at a moment, as the server counts them.
+//! Limits how many connections to a server exist at a time, as the server counts them.
 //!
-//! A permit is held by the task that drives a connection, until the server has closed its side: not
-//! by whoever uses the connection. A connect that was given up therefore keeps its permit while its
-//! backend may still be there, and an exporter that times out cannot fill the server up
-//! (measured: with logins stuck in the server, one abandoned connect after the other takes all of
-//! `max_connections`).
+//! A permit is held by the task that drives a connection, until the server has closed its side, and
+//! not by the user of the connection. So a connect that was given up keeps its permit while its
+//! backend may still exist, and an exporter that times out cannot fill the server up. (Measured
+//! without it: with logins stuck in the server, one abandoned connect after the other took all of
+//! `max_connections`.)
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::dsn::{DEFAULT_PORT, Host};
 use crate::metrics::{Gauge, Purpose};
 
 /// A place among the connections; shared by the attempts of one connect, freed with the last.
@@ -17,49 +20,51 @@ pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// The permits of one target.
 ///
-/// Their split is fixed, so that a stuck pool never keeps a fresh connect from being tried, nor the
-/// other way round.
+/// They are divided once and for all, so that a stuck pool never prevents a fresh connect from being
+/// tried, nor the other way round.
 pub struct Budget {
     size: usize,
     pool: Arc<Semaphore>,
     fresh: Arc<Semaphore>,
     pub(super) abandoned: Gauge,
     pids: Mutex<Vec<i32>>,
+    is_leased: AtomicBool,
 }
 
 impl Budget {
-    /// So many for the pool, and one for fresh connects.
+    /// `pool` permits for the pool and one for fresh connects.
     pub fn new(pool: usize) -> Arc<Self> {
         Arc::new(Self {
             size: pool,
             pool: Arc::new(Semaphore::new(pool)),
-            fresh: Arc::new(Semaphore::new(1)),
+            fresh: Arc::new(Semaphore::new(FRESH)),
             abandoned: Gauge::new(),
             pids: Mutex::default(),
+            is_leased: AtomicBool::new(false),
         })
     }
 
-    /// What a daemon allows itself: three, two of them in the pool.
+    /// The daemon's limit for a target: three connections, two of them in the pool.
     pub fn daemon() -> Arc<Self> {
         Self::new(2)
     }
 
-    /// Connections that the pool may have open at a time.
+    /// The number of connections that the pool may have open.
     pub fn pool_size(&self) -> usize {
         self.size
     }
 
-    /// Connections that were given up and may still be there on the server.
+    /// The number of connections that were given up and may still exist on the server.
     pub fn abandoned(&self) -> u64 {
         self.abandoned.value()
     }
 
-    /// The backends of our connections, as the server told their process ids.
+    /// The process ids of our connections' backends, as the server reported them.
     pub fn pids(&self) -> Vec<i32> {
         self.pids.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lists a backend as ours until the answer is dropped.
+    /// Lists a backend as ours until the result is dropped.
     pub(super) fn list(self: &Arc<Self>, pid: i32) -> Listed {
         self.pids.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
         Listed { budget: Arc::clone(self), pid }
@@ -73,9 +78,17 @@ impl Budget {
         };
         Arc::clone(semaphore).acquire_owned().await.ok().map(Arc::new)
     }
+
+    /// The number of permits that are taken.
+    fn taken(&self) -> usize {
+        self.size + FRESH - self.pool.available_permits() - self.fresh.available_permits()
+    }
 }
 
-/// A backend that is ours while this lives.
+/// Permits for fresh connects.
+const FRESH: usize = 1;
+
+/// A backend that is listed as ours while this exists.
 pub(super) struct Listed {
     budget: Arc<Budget>,
     pid: i32,
@@ -87,5 +100,86 @@ impl Drop for Listed {
         if let Some(place) = pids.iter().position(|pid| *pid == self.pid) {
             pids.swap_remove(place);
         }
+    }
+}
+
+/// The budgets of all servers.
+///
+/// A budget belongs to a server, not to a target: it is kept while permits are taken, whatever the
+/// configuration says meanwhile. A target that returns after a reload, or comes back under another
+/// name, continues with the permits that its predecessor's connections still hold.
+#[derive(Default)]
+pub struct Budgets {
+    servers: Mutex<BTreeMap<Server, Vec<Arc<Budget>>>>,
+}
+
+/// All hosts of a target with their ports, in a fixed order.
+type Server = Vec<(String, u16)>;
+
+impl Budgets {
+    /// Takes a budget of this server that no other target uses: the one with most permits taken.
+    pub fn lease(&self, hosts: &[Host]) -> Lease {
+        let mut server: Server =
+            hosts.iter().map(|host| (host.show(), host.port.unwrap_or(DEFAULT_PORT))).collect();
+        server.sort();
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_leased = |budget: &Budget| budget.is_leased.load(Ordering::Acquire);
+        servers.retain(|_, budgets| {
+            budgets.retain(|budget| is_leased(budget) || budget.taken() > 0);
+            !budgets.is_empty()
+        });
+        let budgets = servers.entry(server).or_default();
+        let unused = budgets.iter().filter(|budget| !is_leased(budget));
+        let budget = unused.max_by_key(|budget| budget.taken()).cloned().unwrap_or_else(|| {
+            budgets.push(Budget::daemon());
+            Arc::clone(&budgets[budgets.len() - 1])
+        });
+        budget.is_leased.store(true, Ordering::Release);
+        Lease(budget)
+    }
+}
+
+/// A target's use of a budget, until [`Lease::end`].
+pub struct Lease(Arc<Budget>);
+
+impl Lease {
+    /// The permits.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.0
+    }
+
+    /// The target has ended; another one may use the budget. Its connections keep their permits
+    /// until the server has closed them.
+    pub fn end(&self) {
+        self.0.is_leased.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(url: &str) -> Vec<Host> {
+        crate::dsn::parse(url).unwrap_or_default().hosts
+    }
+
+    #[tokio::test]
+    async fn a_budget_is_used_again_by_whoever_reaches_its_server() {
+        let budgets = Budgets::default();
+        let first = budgets.lease(&hosts("postgresql://a,b:5433/x"));
+        let permit = first.budget().permit(Purpose::Fresh).await;
+        let second = budgets.lease(&hosts("postgresql://a,b:5433/y"));
+        assert!(!Arc::ptr_eq(first.budget(), second.budget()), "two targets that run at once");
+        second.end();
+        first.end();
+        let other = budgets.lease(&hosts("postgresql://a/x"));
+        let again = budgets.lease(&hosts("postgresql://b:5433,a/z"));
+        assert!(Arc::ptr_eq(first.budget(), again.budget()), "its permits are still taken");
+        assert!(!Arc::ptr_eq(first.budget(), other.budget()), "another server");
+        again.end();
+        drop(permit);
+        let anew = budgets.lease(&hosts("postgresql://a,b:5433/x"));
+        assert!(!Arc::ptr_eq(first.budget(), anew.budget()), "nothing was left of it");
+        assert_eq!(budgets.servers.lock().unwrap().values().flatten().count(), 2);
     }
 }

@@ -172,17 +172,15 @@ fn startup_reason(error: &tokio_postgres::Error) -> Reason {
     if source_of::<rustls::Error>(error).is_some() {
         return Reason::Tls;
     }
+    // From the settings or the authentication: "password missing", for example. Before the network,
+    // because some of these have an `io::Error` inside.
+    if matches!(error.to_string().as_str(), "invalid configuration" | "authentication error") {
+        return Reason::Auth;
+    }
     if let Some(error) = source_of::<io::Error>(error) {
         return network_reason(error);
     }
-    if error.is_closed() {
-        return Reason::Disconnected;
-    }
-    // The rest comes from the settings or the authentication: "password missing", for example.
-    match error.to_string().as_str() {
-        "invalid configuration" | "authentication error" => Reason::Auth,
-        _ => Reason::Other,
-    }
+    if error.is_closed() { Reason::Disconnected } else { Reason::Other }
 }
 
 pub(super) fn refusal_reason(refusal: &Refusal) -> Reason {

@@ -89,6 +89,8 @@ struct Shared {
     invalidated: Mutex<Option<(Instant, CloseReason)>>,
     /// While the pool closes its idle connections: the error that its slots get instead.
     leaving: Mutex<Option<ConnectError>>,
+    /// When that began last. Connections in use then are closed when they come back.
+    left: Mutex<Option<Instant>>,
 }
 
 impl Manager {
@@ -104,6 +106,7 @@ impl Manager {
             open: Gauge::new(),
             invalidated: Mutex::new(None),
             leaving: Mutex::new(None),
+            left: Mutex::new(None),
         }))
     }
 
@@ -124,6 +127,7 @@ impl Manager {
     /// Until the guard is dropped, idle slots are closed with this error instead of being prepared.
     pub(super) fn leave(&self, error: ConnectError) -> Leaving<'_> {
         *self.0.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Leaving(self)
     }
 }
@@ -141,6 +145,12 @@ impl Shared {
     fn invalidate(&self, reason: CloseReason) {
         let now = Some((Instant::now(), reason));
         *self.invalidated.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// Reports whether the server was shutting down after this connection was opened.
+    fn has_left(&self, live: &Live) -> bool {
+        let left = *self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.is_some_and(|at| at > live.born)
     }
 
     /// Why a connection must be replaced before it is handed out, if it must.
@@ -238,6 +248,10 @@ impl ManageConnection for Manager {
         match &mut slot.content {
             Content::Open(open) if slot.checking || open.live.client.is_closed() => {
                 open.end = CloseReason::Broken;
+                true
+            }
+            Content::Open(open) if self.0.has_left(&open.live) => {
+                open.end = CloseReason::Shutdown;
                 true
             }
             Content::Open(_) => false,

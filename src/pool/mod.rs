@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-pub use budget::Budget;
+pub use budget::{Budget, Budgets, Lease};
 pub use checkout::{Checkout, TransactionMode};
 pub use connect::Connector;
 pub use error::{CheckoutError, ConnectError, QueryError};
@@ -179,8 +179,6 @@ impl Pool {
             drop(self.bb8.get_owned().await);
         }
         drop(leaving);
-        // Those in use are closed when they come back.
-        self.manager.invalidate(CloseReason::Invalidated);
         if self.instruments.closed.count(CloseReason::Shutdown) > before {
             return ConnectError { reason: Reason::ShuttingDown, ..error };
         }

@@ -169,3 +169,50 @@ pub(super) async fn prove_elsewhere<T: Send + 'static>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn wire(bytes: &'static [u8]) -> (Wire, Arc<WireState>) {
+        Wire::new(Box::new(std::io::Cursor::new(bytes.to_vec())), Box::new(|_| Ok(())))
+    }
+
+    const CHALLENGE: &[u8] = b"R\0\0\0\x1e\0\0\0\x0br=abc,s=c2FsdA==,i=4096";
+
+    #[tokio::test]
+    async fn a_challenge_is_read_on_another_thread_than_the_runtimes() {
+        let (mut wire, state) = wire(CHALLENGE);
+        let login = async move {
+            let mut bytes = [0; 64];
+            let length = wire.read(&mut bytes).await.expect("it is whole");
+            (bytes[..length].to_vec(), thread::current().id())
+        };
+        let (bytes, reader) = prove_elsewhere(Box::pin(login), state).await;
+        assert_eq!(bytes, CHALLENGE);
+        assert_ne!(reader, thread::current().id());
+    }
+
+    #[tokio::test]
+    async fn other_messages_are_read_where_they_are_awaited() {
+        let (mut wire, state) = wire(b"R\0\0\0\x08\0\0\0\0");
+        let login = async move {
+            let mut bytes = [0; 64];
+            wire.read(&mut bytes).await.expect("it is whole");
+            thread::current().id()
+        };
+        assert_eq!(prove_elsewhere(Box::pin(login), state).await, thread::current().id());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_startup_in_the_middle_is_an_end_of_the_connection() {
+        let (mut wire, _) = wire(b"R\0\0");
+        let mut bytes = Vec::new();
+        let error = wire.read_to_end(&mut bytes).await.expect_err("it is not whole");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

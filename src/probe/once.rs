@@ -145,12 +145,12 @@ impl<'t> Pass<'t> {
         let checkout = start.elapsed();
         let left = self.deadline().saturating_duration_since(Instant::now());
         let limit = settings.command_timeout.map_or(left, |command| command.min(left));
+        // Nobody reads the answer, so a large one is a mistake in the configuration.
+        connection.limit_answers(AnswerLimit::SMALL);
         if settings.kind.spec().has_transactions {
             connection.begin(TransactionMode::ReadOnly, limit).await?;
         }
         let sent = Instant::now();
-        // Nobody reads the answer, so a large one is a mistake in the configuration.
-        connection.limit_answers(AnswerLimit::SMALL);
         let answer = connection.simple(&settings.query, limit).await.map_err(Failure::from);
         answer.map_err(|failure| of_kind(failure, settings))?;
         let query = sent.elapsed();

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::run::run;
 use super::settings::TargetSettings;
 use super::target::Target;
-use crate::pool::Budget;
+use crate::pool::{Budgets, Lease};
 
 /// The targets that run. Readers see one list; a change replaces it as a whole.
 pub struct Roster {
@@ -18,6 +18,7 @@ pub struct Roster {
     tasks: TaskTracker,
     stop: CancellationToken,
     is_probing: AtomicBool,
+    budgets: Budgets,
 }
 
 /// Whether the targets of a roster are probed: `DB_MONITOR_ENABLED`.
@@ -39,6 +40,7 @@ impl From<bool> for Probing {
 struct Entry {
     target: Arc<Target>,
     stop: CancellationToken,
+    lease: Arc<Lease>,
     is_probed: bool,
 }
 
@@ -46,7 +48,8 @@ impl Roster {
     /// An empty roster. `tasks` and `stop` track and end everything that it spawns.
     pub fn new(tasks: TaskTracker, stop: CancellationToken, probing: Probing) -> Self {
         let is_probing = AtomicBool::new(probing == Probing::On);
-        Self { targets: ArcSwap::default(), tasks, stop, is_probing }
+        let budgets = Budgets::default();
+        Self { targets: ArcSwap::default(), tasks, stop, is_probing, budgets }
     }
 
     /// Reports whether the targets are probed.
@@ -79,40 +82,34 @@ impl Roster {
     /// others end, and close their connections; new ones start.
     pub fn apply(&self, settings: Vec<TargetSettings>) {
         let before = self.targets.load_full();
-        let after: Vec<Entry> = settings
-            .into_iter()
-            .map(|settings| match self.running(&before, &settings) {
-                Some(entry) => entry.clone(),
-                None => self.start(settings, &before),
-            })
-            .collect();
+        // The ends come first: a target that returns under another name takes over the permits.
         for entry in before.iter() {
-            if !after.iter().any(|kept| Arc::ptr_eq(&kept.target, &entry.target)) {
+            if !settings.iter().any(|settings| self.is_running(entry, settings)) {
                 entry.stop.cancel();
+                entry.lease.end();
             }
         }
-        self.targets.store(Arc::new(after));
+        let after = settings.into_iter().map(|settings| {
+            let running = before.iter().find(|entry| self.is_running(entry, &settings));
+            running.cloned().unwrap_or_else(|| self.start(settings))
+        });
+        self.targets.store(Arc::new(after.collect()));
     }
 
-    fn running<'e>(&self, entries: &'e [Entry], settings: &TargetSettings) -> Option<&'e Entry> {
-        let is_probing = self.is_probing();
-        let mut entries = entries.iter();
-        entries.find(|e| e.is_probed == is_probing && e.target.settings() == settings)
+    fn is_running(&self, entry: &Entry, settings: &TargetSettings) -> bool {
+        entry.is_probed == self.is_probing() && entry.target.settings() == settings
     }
 
-    fn start(&self, settings: TargetSettings, before: &[Entry]) -> Entry {
+    fn start(&self, settings: TargetSettings) -> Entry {
         let stop = self.stop.child_token();
-        // A changed target takes over the permits of its predecessor, whose connections may be open
-        // for a while: together they stay within the limit.
-        let predecessor = before.iter().find(|entry| entry.target.name() == settings.name);
-        let budget = predecessor.map(|entry| Arc::clone(entry.target.pool().connector().budget()));
-        let budget = budget.unwrap_or_else(Budget::daemon);
+        let lease = Arc::new(self.budgets.lease(&settings.connect.dsn.hosts));
+        let budget = Arc::clone(lease.budget());
         let target = Target::new(settings, budget, self.tasks.clone(), self.stop.clone());
         let is_probed = self.is_probing();
         if is_probed {
             let probing = run(Arc::clone(&target));
             self.tasks.spawn(stop.clone().run_until_cancelled_owned(probing));
         }
-        Entry { target, stop, is_probed }
+        Entry { target, stop, lease, is_probed }
     }
 }

@@ -30,8 +30,8 @@ pub struct Target {
 impl Target {
     /// Makes a target, without connecting. Must be called within a tokio runtime.
     ///
-    /// `budget`: the permits of its connections. A successor of the same name takes them over, so that
-    /// both together open no more than one may. `tasks` and `stop` track and end what it spawns.
+    /// `budget` has the permits of its connections, which belong to the server. `tasks` and `stop`
+    /// track and end what it spawns.
     pub fn new(
         settings: TargetSettings,
         budget: Arc<Budget>,

@@ -188,7 +188,7 @@ fn stuck_logins_never_hold_more_than_three_backends_over_twenty_probes() {
 }
 
 /// The server's backend processes: neither the postmaster nor an auxiliary process.
-fn logins(cluster: &Cluster) -> usize {
+pub(crate) fn logins(cluster: &Cluster) -> usize {
     let name = |pid: &rustix::process::Pid| {
         let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
         std::fs::read_to_string(path).unwrap_or_default()

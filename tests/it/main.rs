@@ -13,6 +13,7 @@ mod commands;
 mod daemon;
 mod dashboards;
 mod harness;
+mod hostile;
 #[path = "../shared/http.rs"]
 mod http;
 mod incidents;

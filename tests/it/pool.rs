@@ -436,3 +436,37 @@ async fn stuck_logins_never_hold_more_than_their_permits() {
     wait_for("the given-up ones to end", || pool.state().abandoned == 0).await;
     wait_for("the server to have none", || sessions(&cluster) == 0).await;
 }
+
+#[tokio::test]
+async fn an_idle_session_is_closed_when_the_server_shuts_down_and_waits_for_it() {
+    let cluster = cluster();
+    let pool = pool(connect(cluster.port()), limits(2, 0));
+    let held = pool.check_out().await.expect("it opens");
+    held.release(SOON).await;
+    assert_eq!(pool.state().idle, 1);
+    let start = Instant::now();
+    cluster.shut_down_when_idle();
+    // A smart shutdown refuses new sessions and waits for the old ones.
+    wait_for("the server to refuse", || cluster.log().contains("smart shutdown")).await;
+    let error = pool.try_connect().await.expect_err("it is shutting down");
+    assert_eq!(error.reason, Reason::ShuttingDown, "{error}");
+    wait_for("the idle session to end", || pool.state().open == 0).await;
+    assert_eq!(counted(&pool, "db_pool_connections_closed_total{reason=\"shutdown\"}"), 1);
+    wait_for("the server to stop", || cluster.has_stopped()).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_session_in_use_is_closed_when_it_comes_back_to_a_pool_that_has_let_go() {
+    let cluster = cluster();
+    let pool = pool(connect(cluster.port()), limits(2, 0));
+    let mut held = pool.check_out().await.expect("it opens");
+    cluster.shut_down_when_idle();
+    wait_for("the server to refuse", || cluster.log().contains("smart shutdown")).await;
+    let error = pool.try_connect().await.expect_err("it is shutting down");
+    assert_eq!(error.reason, Reason::ShuttingDown, "{error}");
+    let answer = held.simple("SELECT 1", SOON).await;
+    assert!(answer.is_ok(), "a statement in use goes on: {answer:?}");
+    held.release(SOON).await;
+    wait_for("the server to stop", || cluster.has_stopped()).await;
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::daemon::logins;
 use crate::support::pools::{ROLE, cluster, sessions};
 use crate::support::postgres::Cluster;
 use crate::support::process::Program;
@@ -168,4 +169,50 @@ fn a_reset_begins_the_json_anew_and_leaves_metrics_alone() {
     assert_eq!(answer.json()["message"], "Pool metrics reset successfully");
     assert!(events(&status()).is_some_and(|n| n <= 2), "{}", status());
     assert!(get(address, "/metrics").sample(checkouts).is_some_and(|n| n >= before));
+}
+
+#[test]
+fn hanging_logins_keep_their_permits_whatever_a_reload_removes_returns_or_renames() {
+    let cluster = Cluster::builder().setting("post_auth_delay", "60").start();
+    let port = cluster.port();
+    let file = crate::support::workplace::folder("configuration").join("exporter.yml");
+    let write = |names: &[&str]| {
+        let mut text =
+            "defaults: { interval: 500ms, connect_timeout: 200ms }\ntargets:\n".to_owned();
+        for name in names {
+            text += &format!(
+                "  {name}: {{ url: 'postgresql://app:x@127.0.0.1:{port}/postgres?sslmode=disable' }}\n"
+            );
+        }
+        if names.is_empty() {
+            // A file needs a target; this one is another server's.
+            text += "  other: { url: 'postgresql://app:x@127.0.0.1:1/postgres' }\n";
+        }
+        fs::write(&file, text).expect("the folder is writable");
+    };
+    write(&["first"]);
+    let mut daemon = Program::daemon().arg("--config.file").arg(&file).start();
+    daemon.address();
+    let mut most = 0;
+    let mut look = |what: &str| {
+        wait_for(what, Duration::from_secs(2), || {
+            most = most.max(logins(&cluster));
+            (most >= 2).then_some(())
+        });
+        let until = std::time::Instant::now() + Duration::from_millis(800);
+        while std::time::Instant::now() < until {
+            most = most.max(logins(&cluster));
+        }
+    };
+    look("the first logins");
+    for round in 0..5 {
+        let names: &[&[&str]] = &[&[], &["first"], &["renamed"], &["first"]];
+        for names in names {
+            write(names);
+            daemon.signal(Signal::HUP);
+            look(&format!("round {round}: {names:?}"));
+        }
+    }
+    assert!(daemon.log().matches("configuration reloaded").count() >= 15, "{}", daemon.log());
+    assert!((2..=3).contains(&most), "{most} backends");
 }

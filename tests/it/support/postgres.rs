@@ -187,6 +187,17 @@ impl Cluster {
         self.end([(Signal::INT, Duration::from_secs(20)), (Signal::QUIT, QUICK)]);
     }
 
+    /// Stops the server like `pg_ctl stop -m smart --no-wait`: new sessions are refused, and it stops when the last of
+    /// the old ones has ended.
+    pub(crate) fn shut_down_when_idle(&self) {
+        signal(self.postmaster_pid().expect("the server is running"), Signal::TERM);
+    }
+
+    /// Reports whether the server has stopped by itself.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.locked().as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
     /// Ends the server like a crash: sessions are cut without a message.
     pub(crate) fn crash(&self) {
         self.thaw();

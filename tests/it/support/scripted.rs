@@ -33,6 +33,7 @@ enum Step {
     ReadStartup,
     ReadMessage,
     Send(Vec<u8>),
+    Flood(Vec<u8>),
     Pause(Duration),
     Silence,
     Reset,
@@ -65,6 +66,11 @@ impl Script {
     /// Sends these bytes unchanged.
     pub(crate) fn send(self, bytes: impl Into<Vec<u8>>) -> Script {
         self.then(Step::Send(bytes.into()))
+    }
+
+    /// Sends these bytes again and again, until the client goes.
+    pub(crate) fn flood(self, bytes: impl Into<Vec<u8>>) -> Script {
+        self.then(Step::Flood(bytes.into()))
     }
 
     /// Pauses.
@@ -175,6 +181,10 @@ impl Stage {
                 Step::ReadStartup => self.keep(read_packet(stream, Vec::new())?),
                 Step::ReadMessage => self.keep(read_packet(stream, vec![0])?),
                 Step::Send(bytes) => stream.write_all(&bytes)?,
+                Step::Flood(bytes) => {
+                    let many = bytes.repeat(64 * 1024 / bytes.len() + 1);
+                    while stream.write_all(&many).is_ok() {}
+                }
                 Step::Pause(time) => std::thread::sleep(time),
                 Step::Silence => drop(io::copy(&mut stream, &mut io::sink())?),
                 Step::Reset => return reset(stream),
