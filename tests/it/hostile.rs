@@ -100,6 +100,7 @@ fn whatever_servers_send_memory_stays_small_and_scrapes_are_quick() {
     fs::write(&file, text).expect("the folder is writable");
     let mut daemon = Program::daemon().arg("--config.file").arg(&file).start();
     let address = daemon.address();
+    let started = Instant::now();
     let mut took = Vec::new();
     for (name, _, reason) in &servers {
         let failures = |answer: &Answer| {
@@ -117,10 +118,15 @@ fn whatever_servers_send_memory_stays_small_and_scrapes_are_quick() {
         });
     }
     took.sort();
-    assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
     let process = procfs::process::Process::new(daemon.pid().as_raw_nonzero().get());
-    let status = process.and_then(|process| process.status()).expect("it runs");
-    let most = status.vmhwm.expect("the kernel counts it") / 1024;
+    let process = process.expect("it runs");
+    let stat = process.stat().expect("it runs");
+    let used = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
+    let share = used / started.elapsed().as_secs_f64();
+    // How long a scrape takes depends on what else this machine does; how much the daemon itself computes does not.
+    assert!(share < 0.6, "{share} of a core is used");
+    assert!(took[took.len() / 2] < Duration::from_secs(1), "{took:?}");
+    let most = process.status().expect("it runs").vmhwm.expect("the kernel counts it") / 1024;
     println!("{} hostile servers at once: {most} MB at most", servers.len());
     assert!(most < 64, "{most} MB");
     for page in ["/api/v1/targets", "/", "/metrics"] {
