@@ -1,4 +1,4 @@
-//! The whole daemon: one function of its listeners, its configuration, and what stops it.
+//! The daemon as a function of its listeners, its configuration and a token that stops it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,28 +13,32 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::exposition::Exporter;
+use super::log_queue::LogQueue;
 use super::notify::Notifier;
-use super::reload::{Reloader, Status};
+use super::reload::{AutoReload, ConfigSource, ReloadStatus, Reloader};
 use super::settings::DaemonSettings;
 use super::version::VERSION;
 use crate::api;
-use crate::config::{self, Config};
+use crate::config::Config;
+use crate::files::FileReader;
 use crate::probe::Roster;
 use crate::web::{self, HttpInstruments, Listener, Service};
 
-/// How long connections may take to say goodbye to their servers.
+/// The time in which database connections must end at a shutdown.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What a daemon is made of.
+/// The parts of a daemon.
 pub struct Daemon {
-    /// What it was told by flags.
+    /// The flags.
     pub settings: DaemonSettings,
-    /// Where a reload reads variables from.
+    /// The environment, from which a reload reads the variables.
     pub environment: BTreeMap<String, String>,
-    /// What it watches.
+    /// The configuration at the start.
     pub config: Config,
-    /// Who is told how it is doing.
+    /// The service manager, to which the daemon reports its state.
     pub notifier: Notifier,
+    /// The queue of log lines, for its metric.
+    pub log: LogQueue,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -50,7 +54,7 @@ pub fn serve(daemon: Daemon, inherited: web::Inherited) -> Result<()> {
         tasks.spawn(stop_on_signal(stop.clone())?);
         run(listeners, daemon, stop).await
     });
-    // A lookup of a name may still hang in a thread; nobody waits for it.
+    // A name lookup or the read of a file may still hang in a blocking thread.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
@@ -76,30 +80,37 @@ pub fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()
 /// # Errors
 /// When the web configuration is bad.
 pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationToken) -> Result<()> {
-    let Daemon { settings, environment, config, notifier } = daemon;
+    let Daemon { settings, environment, config, notifier, log } = daemon;
     let notifier = Arc::new(notifier);
-    let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
+    let tasks = TaskTracker::new();
+    let kill = CancellationToken::new();
     let roster = Arc::new(Roster::new(tasks.clone(), kill.clone(), config.enabled.into()));
-    let status = Status::new();
-    let (asks, asked) = mpsc::channel(1);
-    let service = service(&settings, &roster, &status, asks)?;
-    tell_start(&listeners, &config);
+    let status = ReloadStatus::new();
+    let (reload, requests) = mpsc::channel(1);
+    let service = service(&settings, &roster, Arc::clone(&status), log, reload)?;
+    log_start(&listeners, &config);
     roster.apply(config.targets);
-    let (file, production) = (settings.config_file.clone(), settings.web.production);
+    let file = settings.config_file;
     let reloader = Reloader {
-        load: Box::new(move || config::load(&environment, file.as_deref())),
+        source: Arc::new(ConfigSource { environment, file, reader: FileReader::default() }),
         roster: Arc::clone(&roster),
         status,
-        production,
-        watched: settings.config_file.filter(|_| settings.auto_reload),
+        auto_reload: if settings.auto_reload { AutoReload::On } else { AutoReload::Off },
+        production: settings.web.production,
         notifier: Arc::clone(&notifier),
     };
-    tasks.spawn(stop.clone().run_until_cancelled_owned(reloader.run(asked)));
-    let telling = tell_manager(Arc::clone(&notifier), Arc::clone(&roster));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(telling));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(reloader.run(requests)));
+    let report = report_to_manager(Arc::clone(&notifier), Arc::clone(&roster));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(report));
     web::serve(listeners, service, stop, tasks.clone()).await;
     notifier.stopping();
-    // The targets' ends close their connections; what does not end by itself is cut off.
+    end_targets(roster, &tasks, &kill).await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Ends all targets: they close their connections; those that do not are cut off.
+async fn end_targets(roster: Arc<Roster>, tasks: &TaskTracker, kill: &CancellationToken) {
     roster.apply(Vec::new());
     drop(roster);
     tasks.close();
@@ -108,47 +119,48 @@ pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationTok
         kill.cancel();
         tasks.wait().await;
     }
-    info!("stopped");
-    Ok(())
 }
 
 fn service(
     settings: &DaemonSettings,
     roster: &Arc<Roster>,
-    status: &Arc<Status>,
+    status: Arc<ReloadStatus>,
+    log: LogQueue,
     reload: api::Reload,
 ) -> Result<Arc<Service<api::Context>>> {
     let instruments = Arc::new(HttpInstruments::new(api::ROUTES));
-    let exporter = Exporter::new(Arc::clone(&instruments), Arc::clone(status));
-    let (all, ready) = (Arc::clone(roster), Arc::clone(roster));
+    let exporter = Exporter::new(Arc::clone(&instruments), status, log);
+    let for_page = Arc::clone(roster);
+    let for_ready = Arc::clone(roster);
     let context = api::Context {
         settings: settings.web.clone(),
-        exposition: Arc::new(move |page| exporter.write(&all, page)),
+        exposition: Arc::new(move |page| exporter.write(&for_page, page)),
         targets: Arc::clone(roster),
-        ready: Arc::new(move || ready.is_ready()),
+        ready: Arc::new(move || for_ready.is_ready()),
         reload: Some(reload),
     };
     Ok(Service::new(settings.web.clone(), api::ROUTES, context, instruments)?)
 }
 
-/// How often the service manager's status line is written anew.
+/// The longest time between two updates of the service manager's status line.
 const STATUS: Duration = Duration::from_secs(10);
 
-/// Tells the service manager that we serve, how the targets are, and that we live.
-async fn tell_manager(notifier: Arc<Notifier>, roster: Arc<Roster>) {
+/// Reports to the service manager that the daemon serves, how its targets are, and that it is alive.
+async fn report_to_manager(notifier: Arc<Notifier>, roster: Arc<Roster>) {
     notifier.ready();
     let every = notifier.watchdog_interval().unwrap_or(STATUS).min(STATUS);
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
-        let (targets, now) = (roster.targets(), Instant::now());
+        let targets = roster.targets();
+        let now = Instant::now();
         let up = targets.iter().filter(|target| target.is_up(now) == Some(true)).count();
         notifier.status(&format!("{up} of {} targets are up", targets.len()));
         notifier.watchdog();
     }
 }
 
-fn tell_start(listeners: &[Listener], config: &Config) {
+fn log_start(listeners: &[Listener], config: &Config) {
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     config.notes.iter().for_each(|note| debug!("{note}"));
     for listener in listeners {

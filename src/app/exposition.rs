@@ -1,4 +1,4 @@
-//! Which tables make `/metrics`, in which order: the catalogue.
+//! The catalogue: the tables that make `/metrics`, in their order.
 //!
 //! A family is either live (read at each scrape) or rendered (written once a snapshot), never both.
 
@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::process::{self, Usage, boot_time};
-use super::reload::{self, Status};
+use super::log_queue::{self, LogQueue};
+use super::process::{self, ProcessUsage, boot_time};
+use super::reload::{self, ReloadStatus};
 use super::version::{REVISION, VERSION};
 use crate::health;
 use crate::metrics::{Description, Kind, Page, Reading};
@@ -17,17 +18,19 @@ use crate::probe::{self, Published, Roster, Target};
 use crate::view;
 use crate::web::{self, HttpInstruments};
 
-/// What the exporter tells of itself.
+/// The sources of the exporter's own families.
 pub struct Exporter {
+    /// The machine's start, in seconds since 1970.
     boot: Option<u64>,
     web: Arc<HttpInstruments>,
-    reloads: Arc<Status>,
+    reloads: Arc<ReloadStatus>,
+    log: LogQueue,
 }
 
 impl Exporter {
-    /// Reads what does not change.
-    pub fn new(web: Arc<HttpInstruments>, reloads: Arc<Status>) -> Self {
-        Self { boot: boot_time(), web, reloads }
+    /// Collects the sources, and reads the start of the machine, once.
+    pub fn new(web: Arc<HttpInstruments>, reloads: Arc<ReloadStatus>, log: LogQueue) -> Self {
+        Self { boot: boot_time(), web, reloads, log }
     }
 
     /// Writes all families: those of the targets, then the exporter's own.
@@ -38,7 +41,8 @@ impl Exporter {
         page.live(BUILD, [("", &())]);
         page.live(reload::READINGS, [("", self.reloads.as_ref())]);
         page.live(web::READINGS, [("", self.web.as_ref())]);
-        page.live(process::READINGS, [("", &Usage::now(self.boot))]);
+        page.live(log_queue::READINGS, [("", &self.log)]);
+        page.live(process::READINGS, [("", &ProcessUsage::now(self.boot))]);
     }
 }
 
@@ -110,6 +114,7 @@ pub fn catalogue() -> Vec<Section> {
                 describe(BUILD),
                 describe(reload::READINGS),
                 describe(web::READINGS),
+                describe(log_queue::READINGS),
                 describe(process::READINGS),
             ],
         ),

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::exposition::Exporter;
-use super::reload::Status;
+use super::log_queue::LogQueue;
+use super::reload::ReloadStatus;
 use crate::metrics::{Filter, Format, Page};
 use crate::probe::{Probing, Roster, fixture};
 use crate::web::HttpInstruments;
@@ -27,7 +28,11 @@ fn page() -> String {
     roster.apply(vec![fixture::settings("orders"), fixture::settings("unprobed")]);
     let orders = roster.target("orders").expect("it was applied");
     fixture::publish(&orders, fixture::rich_snapshot());
-    let exporter = Exporter::new(Arc::new(HttpInstruments::new(crate::api::ROUTES)), Status::new());
+    let exporter = Exporter::new(
+        Arc::new(HttpInstruments::new(crate::api::ROUTES)),
+        ReloadStatus::new(),
+        LogQueue::default(),
+    );
     let filter = Filter::default();
     let mut page = Page::new(Format::Text, &filter);
     exporter.write(&roster, &mut page);

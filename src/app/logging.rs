@@ -1,4 +1,4 @@
-//! The log: logfmt or JSON, one line an event, to standard error.
+//! The log: logfmt or JSON, one line an event, to standard error by way of a queue.
 
 use std::io;
 
@@ -12,42 +12,53 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::json_writer::PrintableJson;
+use super::log_queue::LogQueue;
 use super::logfmt::Logfmt;
 
-/// How it is logged.
+/// The level and the format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// What is worth a line.
+    /// The lowest level that is logged.
     pub level: LevelFilter,
-    /// How a line is written.
+    /// The format of a line.
     pub format: Format,
 }
 
-/// How a line is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `ts=... level=info message="..."`.
     Logfmt,
-    /// The same as an object.
+    /// The same fields as a JSON object.
     Json,
 }
 
-/// Sets the log up; a second time does nothing.
-pub fn init(settings: LogSettings) {
+/// Starts the log and returns its queue. Only the first call of a process has an effect on the log.
+///
+/// # Errors
+/// When the thread that writes cannot be started.
+pub fn init(settings: LogSettings) -> io::Result<LogQueue> {
+    let queue = LogQueue::default();
+    queue.start(io::stderr())?;
     let registry = tracing_subscriber::registry();
-    // Only the two layers' types differ.
+    let lines = queue.clone();
+    let writer = move || lines.clone();
+    // Only the two layers' types differ. An error means that a log was started before.
     let _ = match settings.format {
-        Format::Logfmt => {
-            registry.with(logfmt(io::stderr).with_filter(filter(settings))).try_init()
-        }
-        Format::Json => registry.with(json(io::stderr).with_filter(filter(settings))).try_init(),
+        Format::Logfmt => registry.with(logfmt(writer).with_filter(filter(settings))).try_init(),
+        Format::Json => registry.with(json(writer).with_filter(filter(settings))).try_init(),
     };
+    Ok(queue)
 }
 
-/// Libraries below warnings are of no use to operators, and may quote what they send.
+/// The crates of this workspace; their log targets begin with these names.
+const OWN_CRATES: [&str; 2] = [env!("CARGO_CRATE_NAME"), "db_pool_metrics"];
+
+/// Libraries log from warnings on: lower levels are of no use to operators and may quote what they send.
 fn filter(settings: LogSettings) -> Targets {
     let others = settings.level.min(LevelFilter::WARN);
-    Targets::new().with_default(others).with_target(env!("CARGO_CRATE_NAME"), settings.level)
+    let own = OWN_CRATES.map(|name| (name, settings.level));
+    Targets::new().with_default(others).with_targets(own)
 }
 
 fn logfmt<S, W>(writer: W) -> impl Layer<S>

@@ -1,4 +1,4 @@
-//! What the exporter's own process needs, as every Prometheus client tells it.
+//! Resources of the exporter's own process, under the names that every Prometheus client uses.
 //!
 //! Read here, not by the `prometheus` crate: its `process_cpu_seconds_total` counts whole seconds,
 //! so that a rate over minutes of a frugal process is 0.
@@ -8,9 +8,9 @@ use procfs::{CurrentSI, KernelStats, page_size, ticks_per_second};
 
 use crate::metrics::{Kind, Reading};
 
-/// What the kernel tells of this process; `None` where it tells nothing.
+/// Resources of this process; `None` where the kernel does not give the value.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Usage {
+pub(super) struct ProcessUsage {
     cpu_seconds: Option<f64>,
     resident_bytes: Option<u64>,
     virtual_bytes: Option<u64>,
@@ -20,8 +20,8 @@ pub(super) struct Usage {
     started: Option<f64>,
 }
 
-impl Usage {
-    /// Reads it now. `boot`: seconds since 1970 at the machine's start, from [`boot_time`].
+impl ProcessUsage {
+    /// Reads the present values. `boot` is the result of [`boot_time`].
     pub(super) fn now(boot: Option<u64>) -> Self {
         let Ok(process) = Process::myself() else { return Self::default() };
         let stat = process.stat().ok();
@@ -39,7 +39,7 @@ impl Usage {
     }
 }
 
-/// When the machine started, in seconds since 1970; read once.
+/// Returns the start of the machine in seconds since 1970.
 pub(super) fn boot_time() -> Option<u64> {
     KernelStats::current().ok().map(|stats| stats.btime)
 }
@@ -51,8 +51,8 @@ fn max_fds(process: &Process) -> Option<f64> {
     }
 }
 
-/// The families of [`Usage`]; read at each scrape.
-pub(super) const READINGS: &[Reading<Usage>] = &[
+/// The families of [`ProcessUsage`]; read at each scrape.
+pub(super) const READINGS: &[Reading<ProcessUsage>] = &[
     Reading {
         name: "process_cpu_seconds_total",
         help: "Processor time that the exporter used, in user and in system mode, in seconds.",
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells_what_this_process_uses() {
-        let usage = Usage::now(boot_time());
+    fn the_kernel_gives_the_resources_of_this_process() {
+        let usage = ProcessUsage::now(boot_time());
         assert!(usage.resident_bytes.is_some_and(|bytes| bytes > 100_000), "{usage:?}");
         assert!(usage.open_fds.is_some_and(|fds| fds > 2), "{usage:?}");
         assert!(usage.started.is_some_and(|at| at > 1.7e9), "{usage:?}");

@@ -1,43 +1,41 @@
-//! Reading the configuration again: by SIGHUP, by `POST /-/reload`, or when the file changed.
+//! Reloading the configuration: on SIGHUP, on `POST /-/reload`, or when the file has changed.
 //!
-//! A bad one changes nothing: the last good one stays, and the log, the asker and a gauge say so.
+//! A bad configuration changes nothing: the last good one stays, and the log, the answer to the request
+//! and a gauge name the problems. Files are read on a blocking thread, each with a time-out, so that one
+//! that hangs delays the reload and nothing else.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info, warn};
+use tokio::task::spawn_blocking;
+use tracing::{debug, error, info, warn};
 
 use super::notify::Notifier;
-use crate::config::{Config, Problems};
+use crate::config::{self, Config, Problems};
+use crate::files::FileReader;
 use crate::metrics::{Kind, Reading};
 use crate::probe::Roster;
+use crate::watch::{ChangedFiles, ReadFiles};
 
-/// How often the file is looked at with `--config.enable-auto-reload`.
-const LOOK: Duration = Duration::from_secs(1);
+/// A request to reload, to be answered with the outcome.
+pub(super) type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// Reads the configuration from where it came from at the start.
-pub(super) type Load = Box<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
-
-/// An ask to reload; answered with how it went.
-pub(super) type Ask = oneshot::Sender<Result<(), String>>;
-
-/// How the last reload went.
-pub struct Status {
-    successful: AtomicBool,
+/// The outcome of the last reload.
+pub struct ReloadStatus {
+    is_successful: AtomicBool,
     /// Milliseconds since 1970.
     succeeded_at: AtomicU64,
 }
 
-impl Status {
-    /// The configuration at the start was good, or there would be no daemon.
+impl ReloadStatus {
+    /// Starts with success: a daemon only starts with a good configuration.
     pub fn new() -> Arc<Self> {
-        let status = Self { successful: AtomicBool::new(true), succeeded_at: AtomicU64::new(0) };
+        let status = Self { is_successful: AtomicBool::new(true), succeeded_at: AtomicU64::new(0) };
         status.succeeded();
         Arc::new(status)
     }
@@ -46,22 +44,22 @@ impl Status {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         self.succeeded_at.store(ms, Ordering::Relaxed);
-        self.successful.store(true, Ordering::Relaxed);
+        self.is_successful.store(true, Ordering::Relaxed);
     }
 
     fn failed(&self) {
-        self.successful.store(false, Ordering::Relaxed);
+        self.is_successful.store(false, Ordering::Relaxed);
     }
 }
 
-/// The families of [`Status`]; read at each scrape.
-pub(super) const READINGS: &[Reading<Status>] = &[
+/// The families of [`ReloadStatus`]; read at each scrape.
+pub(super) const READINGS: &[Reading<ReloadStatus>] = &[
     Reading {
         name: "db_pool_exporter_config_last_reload_successful",
         help: "1 when the configuration was good when it was last read.",
         kind: Kind::Gauge,
         labels: &[],
-        read: |status, out| out.push([], status.successful.load(Ordering::Relaxed)),
+        read: |status, out| out.push([], status.is_successful.load(Ordering::Relaxed)),
     },
     Reading {
         name: "db_pool_exporter_config_last_reload_success_timestamp_seconds",
@@ -74,87 +72,120 @@ pub(super) const READINGS: &[Reading<Status>] = &[
     },
 ];
 
-/// Reloads when asked to.
+/// The sources of the configuration, read again at each reload.
+pub(super) struct ConfigSource {
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) file: Option<PathBuf>,
+    /// Remembers files that hang from one reload to the next.
+    pub(super) reader: FileReader,
+}
+
+impl ConfigSource {
+    fn load(&self) -> Result<Config, Problems> {
+        config::load_with(&self.reader, &self.environment, self.file.as_deref())
+    }
+}
+
+/// Whether a change of the file causes a reload: `--config.enable-auto-reload`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AutoReload {
+    On,
+    Off,
+}
+
+/// Reloads the configuration on request.
 pub(super) struct Reloader {
-    /// Reads the configuration.
-    pub load: Load,
-    /// What a new configuration changes.
-    pub roster: Arc<Roster>,
-    /// Where it is told how it went.
-    pub status: Arc<Status>,
-    /// The file to watch, with `--config.enable-auto-reload`.
-    pub watched: Option<PathBuf>,
-    /// Whether the daemon was started with the rules of production.
-    pub production: bool,
-    /// Who is told while it reloads.
-    pub notifier: Arc<Notifier>,
+    pub(super) source: Arc<ConfigSource>,
+    /// The targets, which a new configuration replaces.
+    pub(super) roster: Arc<Roster>,
+    pub(super) status: Arc<ReloadStatus>,
+    pub(super) auto_reload: AutoReload,
+    /// The daemon was started with the rules of production.
+    pub(super) production: bool,
+    pub(super) notifier: Arc<Notifier>,
 }
 
 impl Reloader {
-    /// Answers asks, SIGHUP and changes of the file until it is dropped.
-    pub(super) async fn run(self, mut asks: mpsc::Receiver<Ask>) {
+    /// Serves requests, SIGHUP and changes of the file until it is dropped.
+    pub(super) async fn run(self, mut requests: mpsc::Receiver<ReloadRequest>) {
         let mut hangups = signal(SignalKind::hangup()).ok();
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.fingerprint().await;
+        let mut file = self.watched().await;
         loop {
-            let hangup = async {
-                match &mut hangups {
-                    Some(hangups) => hangups.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                Some(ask) = asks.recv() => drop(ask.send(self.reload("request"))),
-                Some(()) = hangup => drop(self.reload("SIGHUP")),
-                _ = look.tick(), if self.watched.is_some() => {
-                    let now = self.fingerprint().await;
-                    if now != seen {
-                        seen = now;
-                        drop(self.reload("change of the file"));
-                    }
+                Some(request) = requests.recv() => {
+                    // The client may have gone meanwhile.
+                    drop(request.send(self.reload("request").await));
+                }
+                () = next(&mut hangups) => drop(self.reload("SIGHUP").await),
+                () = changed(&mut file) => {
+                    // Read before the reload: a change during it causes another one.
+                    file = self.watched().await;
+                    drop(self.reload("change of the file").await);
                 }
             }
         }
     }
 
-    fn reload(&self, cause: &str) -> Result<(), String> {
+    async fn reload(&self, cause: &str) -> Result<(), String> {
         self.notifier.reloading();
-        let result = self.read(cause);
-        self.notifier.ready();
-        result
-    }
-
-    fn read(&self, cause: &str) -> Result<(), String> {
-        match (self.load)() {
-            Ok(config) => {
-                config.warnings.iter().for_each(|warning| warn!("{warning}"));
-                if config.production != self.production {
-                    warn!("app_env: the rules of production change only at a restart");
-                }
-                self.roster.set_probing(config.enabled.into());
-                self.roster.apply(config.targets);
-                self.status.succeeded();
-                info!(cause, targets = self.roster.targets().len(), "configuration reloaded");
+        let source = Arc::clone(&self.source);
+        let loaded = spawn_blocking(move || source.load()).await;
+        let outcome = match loaded {
+            Ok(Ok(config)) => {
+                self.apply(config, cause);
                 Ok(())
             }
-            Err(problems) => {
-                self.status.failed();
-                let problems = problems.to_string();
-                error!(cause, %problems, "configuration not reloaded, the last good one stays");
-                Err(problems)
-            }
+            Ok(Err(problems)) => Err(problems.to_string()),
+            Err(error) => Err(format!("the configuration could not be read: {error}")),
+        };
+        if let Err(problems) = &outcome {
+            self.status.failed();
+            error!(cause, %problems, "configuration not reloaded, the last good one stays");
         }
+        self.notifier.ready();
+        outcome
     }
 
-    /// Tells one content of the file from another; a file that is gone is a content too.
-    async fn fingerprint(&self) -> u64 {
-        let content = match &self.watched {
-            Some(path) => tokio::fs::read(path).await.ok(),
-            None => None,
-        };
-        let mut hasher = DefaultHasher::new();
-        content.hash(&mut hasher);
-        hasher.finish()
+    fn apply(&self, config: Config, cause: &str) {
+        config.warnings.iter().for_each(|warning| warn!("{warning}"));
+        config.notes.iter().for_each(|note| debug!("{note}"));
+        if config.production != self.production {
+            warn!("app_env: the rules of production change only at a restart");
+        }
+        self.roster.set_probing(config.enabled.into());
+        self.roster.apply(config.targets);
+        self.status.succeeded();
+        info!(cause, targets = self.roster.targets().len(), "configuration reloaded");
+    }
+
+    /// The file with its present content, to be watched for another one.
+    async fn watched(&self) -> Option<ChangedFiles> {
+        if self.auto_reload == AutoReload::Off {
+            return None;
+        }
+        let path = self.source.file.clone()?;
+        let mut files = ReadFiles::new(self.source.reader.clone(), config::LARGEST_FILE);
+        // A file that cannot be read is watched too: its repair is a change.
+        let read = spawn_blocking(move || {
+            let _ = files.read(&path);
+            ChangedFiles::new(files)
+        });
+        read.await.ok()
+    }
+}
+
+/// Waits for the next signal; for ever where signals cannot be had.
+async fn next(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a change of the file; for ever where none is watched.
+async fn changed(file: &mut Option<ChangedFiles>) {
+    match file {
+        Some(file) => file.changed().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! What the daemon is told by flags; what it is told about targets is in the configuration.
+//! The daemon's own settings: the flags. Settings of targets are in the configuration.
 
 use std::path::PathBuf;
 
@@ -8,11 +8,11 @@ use crate::web;
 /// The daemon's own settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DaemonSettings {
-    /// The configuration file.
+    /// The configuration file; `None`: variables and defaults alone.
     pub config_file: Option<PathBuf>,
-    /// Whether a changed file is read again by itself.
+    /// A change of the configuration file causes a reload.
     pub auto_reload: bool,
-    /// The web side.
+    /// The web server.
     pub web: web::ServerSettings,
     /// The log.
     pub log: logging::LogSettings,

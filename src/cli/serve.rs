@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::{Command, flags, print, report};
 use crate::app::{self, Daemon, Notifier, logging};
 use crate::config::{self, Problem, Problems};
 use crate::web;
+
+/// The time in which the last log lines must be written at the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
     let config = match config::load(&environment, command.settings.config_file.as_deref()) {
@@ -25,16 +29,25 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
     }
     // This reads LISTEN_FDS and LISTEN_PID and takes the sockets over, so it must come before any thread.
     let inherited = web::Inherited::from_env();
-    logging::init(command.settings.log);
+    let log = match logging::init(command.settings.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("the log cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let notifier = notifier(&environment);
-    let daemon = Daemon { settings: command.settings, environment, config, notifier };
-    match app::serve(daemon, inherited) {
+    let settings = command.settings;
+    let daemon = Daemon { settings, environment, config, notifier, log: log.clone() };
+    let outcome = match app::serve(daemon, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
-    }
+    };
+    log.wait_until_written(LAST_LINES);
+    outcome
 }
 
 /// Reads the web configuration file, so that its problems are reported before anything starts.

@@ -34,6 +34,7 @@ pub use kind::quote;
 pub use listing::{Entry, Origin, render};
 pub use options::{Allowed, Place};
 pub use reference::{OptionDoc, VariableDoc, reference};
+pub use sources::LARGEST as LARGEST_FILE;
 
 use self::document::Document;
 use self::environment::{TargetPresence, Variables};

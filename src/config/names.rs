@@ -40,9 +40,13 @@ pub(super) fn join(path: &str, key: &str) -> String {
 
 /// Suggests the most similar of the known names; empty if none is similar.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
-    match known.min_by_key(|other| distance(other)) {
-        Some(near) if distance(near) <= 1 + name.len() / 4 => format!("; did you mean `{near}`?"),
+    let most = 1 + name.len() / 4;
+    let of_similar_length = known.filter(|other| other.len().abs_diff(name.len()) <= most);
+    let near = of_similar_length
+        .map(|other| (strsim::damerau_levenshtein(name, other), other))
+        .min_by_key(|(distance, _)| *distance);
+    match near {
+        Some((distance, near)) if distance <= most => format!("; did you mean `{near}`?"),
         Some(_) | None => String::new(),
     }
 }

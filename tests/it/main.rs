@@ -17,6 +17,7 @@ mod hostile;
 #[path = "../shared/http.rs"]
 mod http;
 mod incidents;
+mod log;
 mod password;
 mod pool;
 mod production;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use self::server::Server;
 use super::{Command, flags};
-use crate::app::{self, Daemon, Notifier, logging};
+use crate::app::{self, Daemon, LogQueue, Notifier, logging};
 use crate::config;
 use crate::text::printable;
 use crate::web::{self, Listener};
@@ -20,10 +20,16 @@ use crate::web::{self, Listener};
 /// Runs until Ctrl-C.
 pub(super) fn run(mut command: Command) -> ExitCode {
     flags::on_loopback(&mut command);
-    logging::init(command.settings.log);
+    let log = match logging::init(command.settings.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("demo: the log cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.context("a runtime").and_then(|runtime| {
-        let result = runtime.block_on(live(command));
+        let result = runtime.block_on(live(command, log));
         runtime.shutdown_background();
         result
     });
@@ -36,7 +42,7 @@ pub(super) fn run(mut command: Command) -> ExitCode {
     }
 }
 
-async fn live(command: Command) -> Result<()> {
+async fn live(command: Command, log: LogQueue) -> Result<()> {
     let stop = CancellationToken::new();
     TaskTracker::new().spawn(app::stop_on_signal(stop.clone())?);
     // Ports are bound before the server starts, so that a port in use is reported at once.
@@ -54,8 +60,8 @@ async fn live(command: Command) -> Result<()> {
     let environment = variables(&server);
     let config = config::load(&environment, None).map_err(|p| anyhow::anyhow!("{p}"))?;
     announce(&listeners, &command, &server);
-    let daemon =
-        Daemon { settings: command.settings, environment, config, notifier: Notifier::default() };
+    let (settings, notifier) = (command.settings, Notifier::default());
+    let daemon = Daemon { settings, environment, config, notifier, log };
     let (lived, ran) = tokio::join!(application, app::run(listeners, daemon, stop.clone()));
     lived.unwrap_or(Ok(()))?;
     ran

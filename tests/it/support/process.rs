@@ -27,6 +27,8 @@ pub(crate) struct Program {
 pub(crate) struct Builder {
     command: Command,
     folder: PathBuf,
+    /// Standard error; `None`: a file in the folder.
+    errors: Option<Stdio>,
 }
 
 /// A program that has ended.
@@ -53,7 +55,7 @@ impl Program {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(&folder)
             .stdin(Stdio::null());
-        Builder { command, folder }
+        Builder { command, folder, errors: None }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -129,6 +131,12 @@ impl Builder {
         self
     }
 
+    /// Standard error goes there instead of into a file, so [`Program::log`] stays empty.
+    pub(crate) fn errors_to(mut self, errors: impl Into<Stdio>) -> Builder {
+        self.errors = Some(errors.into());
+        self
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(self) -> Ended {
         let mut program = self.start();
@@ -138,10 +146,11 @@ impl Builder {
 
     pub(crate) fn start(mut self) -> Program {
         let file = |name| File::create(self.folder.join(name)).expect("the folder is writable");
+        let errors = self.errors.take().unwrap_or_else(|| file("stderr").into());
         let child = self
             .command
             .stdout(file("stdout"))
-            .stderr(file("stderr"))
+            .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
         Program { child, folder: self.folder }
