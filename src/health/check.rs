@@ -20,7 +20,7 @@ pub struct Check {
     pub outcome: CheckOutcome,
     /// The number that was judged.
     pub measured: Measured,
-    /// Why it did not pass; `None` if it passed.
+    /// The reason for which it did not pass; `None` if it passed.
     pub message: Option<String>,
 }
 
@@ -28,11 +28,11 @@ pub struct Check {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CheckName {
-    /// Whether the last probe succeeded.
+    /// Passes if the last probe succeeded and is recent.
     Connection,
-    /// Whether the judged pool is close to its limits.
+    /// Passes unless the judged pool is close to its limits.
     PoolSaturation,
-    /// Whether too many of the probe's statements were slow.
+    /// Passes unless too many of the probe's statements were slow.
     SlowQueries,
 }
 

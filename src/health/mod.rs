@@ -9,8 +9,9 @@ mod verdict;
 
 pub use crate::probe::Thresholds;
 pub use check::{Check, CheckName, CheckOutcome, Measured};
-pub use readings::READINGS;
-pub use verdict::{HealthStatus, Verdict, judge, of};
+pub(crate) use readings::READINGS;
+pub use verdict::{HealthStatus, Verdict};
+pub(crate) use verdict::{judge, of};
 
 /// The time at which a snapshot is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

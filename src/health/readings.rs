@@ -6,7 +6,7 @@ use crate::metrics::{Kind, Label, Reading, Samples};
 
 /// The families of [`Verdict`]. Read at each scrape, because a snapshot becomes too old without any
 /// event. Absent before the first probe.
-pub const READINGS: &[Reading<Verdict>] = &[
+pub(crate) const READINGS: &[Reading<Verdict>] = &[
     Reading {
         name: "db_pool_health",
         help: "1 for the status of a health check, 0 for its other statuses. Judged at the scrape: a last probe older than three intervals fails the check connection.",

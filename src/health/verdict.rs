@@ -36,7 +36,7 @@ pub struct Verdict {
 }
 
 /// Judges a target by its last snapshot.
-pub fn of(target: &Target, now: Instant) -> Verdict {
+pub(crate) fn of(target: &Target, now: Instant) -> Verdict {
     let published = target.published();
     let snapshot = published.as_deref().map(|published| published.snapshot.as_ref());
     let settings = target.settings();
@@ -44,7 +44,11 @@ pub fn of(target: &Target, now: Instant) -> Verdict {
 }
 
 /// Judges a snapshot. Without one, before the first probe, the target is unhealthy.
-pub fn judge(snapshot: Option<&Snapshot>, clock: &Clock, thresholds: &Thresholds) -> Verdict {
+pub(crate) fn judge(
+    snapshot: Option<&Snapshot>,
+    clock: &Clock,
+    thresholds: &Thresholds,
+) -> Verdict {
     let checks = [
         connection(snapshot, clock),
         pool_saturation(snapshot, thresholds),

@@ -33,7 +33,7 @@ pub struct Since {
 
 impl Snapshot {
     /// Subtracts a baseline. All counters are 0 when the snapshot is older than the baseline.
-    pub fn since(&self, baseline: &Baseline) -> Since {
+    pub(crate) fn since(&self, baseline: &Baseline) -> Since {
         let now = &self.totals;
         let then = &baseline.totals;
         Since {

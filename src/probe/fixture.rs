@@ -12,8 +12,9 @@ use super::{
     TargetKind, TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
+use crate::metrics::UsageSource;
 use crate::pool::{self, Backend, Peer, Timings, Totals};
-use crate::view::{self, Source, Usage, Views};
+use crate::view::{self, Usage, Views};
 
 /// The time of a snapshot's fresh connect.
 pub const CONNECT: Duration = Duration::from_micros(12_500);
@@ -81,7 +82,7 @@ pub fn snapshot() -> Snapshot {
     }
 }
 
-/// What a probe that went well adds to the window.
+/// The sample that a successful probe adds to the window.
 pub fn sample(query: Duration) -> ProbeSample {
     ProbeSample {
         at: Instant::now(),
@@ -107,7 +108,7 @@ pub fn usage(active: u64) -> Usage {
         size: Some(20),
         max_overflow: Some(10),
         max: Some(30),
-        source: Source::Exporter,
+        source: UsageSource::Exporter,
     }
 }
 

@@ -3,8 +3,8 @@
 use super::snapshot::{Failure, ProbePart};
 use crate::pool::{self, Reason};
 
-/// What to do first about a failed part.
-pub fn hint(part: ProbePart, failure: &Failure) -> &'static str {
+/// Returns the first thing to do about a failed part.
+pub(crate) fn hint(part: ProbePart, failure: &Failure) -> &'static str {
     match (part, failure.reason) {
         (ProbePart::Query, Reason::ReadOnly) => {
             "DB_MONITOR_QUERY runs in a read-only transaction: it must not write"

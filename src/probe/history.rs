@@ -15,25 +15,25 @@ use super::snapshot::Snapshot;
 use crate::pool::Totals;
 
 /// The time that a window covers.
-pub const SPAN: Duration = Duration::from_secs(300);
+pub(crate) const SPAN: Duration = Duration::from_secs(300);
 
 /// The maximum number of samples in a window: it bounds the memory where the interval is short.
-pub const CAPACITY: usize = 1_000;
+pub(crate) const CAPACITY: usize = 1_000;
 
-/// What a window keeps of one probe.
+/// The part of one probe that a window keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSample {
-    /// When the probe ended.
+    /// The end of the probe.
     pub at: Instant,
-    /// Whether the target was up: connect and statement succeeded.
+    /// True if the target was up: connect and statement succeeded.
     pub ok: bool,
     /// The statement's time; `None` if it was not answered.
     pub query: Option<Duration>,
-    /// Whether that was above the slow threshold.
+    /// True if that was above the slow threshold.
     pub slow: bool,
     /// The time of the probe's own fresh connect; `None` if there was none, or it failed.
     pub connect: Option<Duration>,
-    /// Whether the judged pool was used up to its limit.
+    /// True if the judged pool was used up to its limit.
     pub saturated: bool,
     /// The applications whose pools were used up to their limits.
     pub saturated_applications: Vec<String>,
@@ -56,23 +56,23 @@ impl Window {
     }
 
     /// The number of probes that found the target down.
-    pub fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.samples.iter().filter(|sample| !sample.ok).count()
     }
 
     /// The number of slow statements.
-    pub fn slow(&self) -> usize {
+    pub(crate) fn slow(&self) -> usize {
         self.samples.iter().filter(|sample| sample.slow).count()
     }
 
     /// Slow statements in percent of the answered ones; `None` if none was answered.
-    pub fn slow_percent(&self) -> Option<f64> {
+    pub(crate) fn slow_percent(&self) -> Option<f64> {
         let answered = self.samples.iter().filter(|sample| sample.query.is_some()).count();
         (answered > 0).then(|| self.slow() as f64 / answered as f64 * 100.0)
     }
 
     /// The number of probes in a row, up to the last, that found the judged pool used up to its limit.
-    pub fn saturated_in_a_row(&self) -> usize {
+    pub(crate) fn saturated_in_a_row(&self) -> usize {
         self.samples.iter().rev().take_while(|sample| sample.saturated).count()
     }
 
@@ -86,22 +86,22 @@ impl Window {
     }
 
     /// The number of check-outs that timed out.
-    pub fn checkout_timeouts(&self) -> u64 {
+    pub(crate) fn checkout_timeouts(&self) -> u64 {
         self.samples.iter().map(|sample| sample.checkout_timeouts).sum()
     }
 
     /// The number of connects that failed.
-    pub fn failed_connects(&self) -> u64 {
+    pub(crate) fn failed_connects(&self) -> u64 {
         self.samples.iter().map(|sample| sample.failed_connects).sum()
     }
 
     /// The statements' mean time; `None` if there are none. `since`: looks only at later probes.
-    pub fn mean_query(&self, since: Option<Instant>) -> Option<Duration> {
+    pub(crate) fn mean_query(&self, since: Option<Instant>) -> Option<Duration> {
         mean(self.later(since).filter_map(|sample| sample.query))
     }
 
     /// The fresh connects' mean time; `None` if there are none. `since`: looks only at later probes.
-    pub fn mean_connect(&self, since: Option<Instant>) -> Option<Duration> {
+    pub(crate) fn mean_connect(&self, since: Option<Instant>) -> Option<Duration> {
         mean(self.later(since).filter_map(|sample| sample.connect))
     }
 

@@ -18,7 +18,7 @@ pub enum TargetKind {
 
 impl TargetKind {
     /// The row of this kind.
-    pub fn spec(self) -> &'static KindSpec {
+    pub(crate) fn spec(self) -> &'static KindSpec {
         match self {
             Self::Postgres => &POSTGRES,
             Self::PgBouncer => &PGBOUNCER,
@@ -26,7 +26,7 @@ impl TargetKind {
     }
 }
 
-/// What the exporter needs to know of a kind of target.
+/// The properties of a kind of target.
 pub struct KindSpec {
     /// The product's name, for the status page.
     pub product: &'static str,
@@ -36,11 +36,11 @@ pub struct KindSpec {
     pub ping: &'static str,
     /// The statement of the probe, unless the target has one of its own.
     pub default_query: &'static str,
-    /// Whether `query` in `defaults:` is for this kind too.
+    /// True if `query` in `defaults:` applies to this kind.
     pub takes_shared_query: bool,
-    /// Whether statements run in transactions. Without them there is no write probe either.
+    /// True if statements run in transactions. Without them there is no write probe either.
     pub has_transactions: bool,
-    /// Whether its views show the sessions of applications, so that one is watched by default.
+    /// True if its views show the sessions of applications. Then one application is watched by default.
     pub shows_applications: bool,
     /// The views that it has, in the order in which they are read.
     pub views: &'static [&'static View],

@@ -24,17 +24,20 @@ mod target;
 pub mod write;
 
 pub use baseline::{Baseline, Since};
-pub use hint::hint;
-pub use history::{CAPACITY, History, ProbeSample, SPAN, Window};
+pub(crate) use hint::hint;
+pub(crate) use history::SPAN;
+pub use history::{History, ProbeSample, Window};
 pub use instruments::{OwnQuery, ProbeInstruments, READINGS as INSTRUMENT_READINGS, WriteStep};
 pub use kind::{KindSpec, TargetKind};
 pub use once::{FreshConnect, once};
 pub use roster::{Probing, Roster};
-pub use run::publish_once;
+pub(crate) use run::publish_once;
 pub use session::SessionFault;
-pub use settings::{DEFAULT_TARGET, Schedule, TargetSettings, Thresholds};
+pub(crate) use settings::DEFAULT_TARGET;
+pub use settings::{Schedule, TargetSettings, Thresholds};
+pub(crate) use snapshot::STALE;
 pub use snapshot::{
-    Connected, Failure, ProbePart, Published, Queried, READINGS as SNAPSHOT_READINGS, STALE,
-    Snapshot,
+    Connected, Failure, ProbePart, Published, Queried, READINGS as SNAPSHOT_READINGS, Snapshot,
 };
-pub use target::{READINGS as TARGET_READINGS, Target};
+pub(crate) use target::READINGS as TARGET_READINGS;
+pub use target::Target;

@@ -16,7 +16,7 @@ use super::target::Target;
 use crate::pool::{AnswerLimit, Reason, TransactionMode};
 use crate::view::{Usage, Views};
 
-/// Whether a probe opens a connection of its own, beside the pool's.
+/// The choice whether a probe opens a connection of its own, beside the pool's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreshConnect {
     /// Opens one, because pooled connections stay good while new ones fail.
@@ -77,7 +77,7 @@ struct Pass<'t> {
     settled: Notify,
     /// The check-out for the statement has ended.
     checked_out: Notify,
-    /// Why that check-out failed.
+    /// The failure of that check-out.
     refused: OnceLock<Failure>,
 }
 

@@ -90,7 +90,7 @@ struct Visit<'t> {
     target: &'t Target,
     deadline: Instant,
     connection: Option<Checkout>,
-    /// Why there is no connection: then nothing more is tried.
+    /// The reason for which there is no connection: then nothing more is tried.
     refused: Option<Failure>,
     answers: Vec<Box<dyn Answer>>,
     extras: Extras,

@@ -21,7 +21,7 @@ pub struct Roster {
     budgets: Budgets,
 }
 
-/// Whether the targets of a roster are probed: `DB_MONITOR_ENABLED`.
+/// The switch for all targets of a roster: `DB_MONITOR_ENABLED`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probing {
     /// Each at its interval.
@@ -53,17 +53,17 @@ impl Roster {
     }
 
     /// Reports whether the targets are probed.
-    pub fn is_probing(&self) -> bool {
+    pub(crate) fn is_probing(&self) -> bool {
         self.is_probing.load(Ordering::Relaxed)
     }
 
     /// Switches probing on or off; takes effect at the next [`Roster::apply`].
-    pub fn set_probing(&self, probing: Probing) {
+    pub(crate) fn set_probing(&self, probing: Probing) {
         self.is_probing.store(probing == Probing::On, Ordering::Relaxed);
     }
 
     /// The targets that run, in the order of the configuration.
-    pub fn targets(&self) -> Vec<Arc<Target>> {
+    pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
         self.targets.load().iter().map(|entry| Arc::clone(&entry.target)).collect()
     }
 
@@ -74,7 +74,7 @@ impl Roster {
     }
 
     /// Reports whether every target was probed at least once, with or without success.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         !self.is_probing() || self.targets.load().iter().all(|e| e.target.published().is_some())
     }
 

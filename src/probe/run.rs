@@ -90,7 +90,7 @@ impl Connects {
 }
 
 /// Probes a target once, with a fresh connect, and publishes the snapshot.
-pub async fn publish_once(target: &Target) -> Arc<Snapshot> {
+pub(crate) async fn publish_once(target: &Target) -> Arc<Snapshot> {
     let snapshot = once(target, FreshConnect::Try).await;
     let published = Published::new(snapshot, target.base());
     let snapshot = Arc::clone(&published.snapshot);

@@ -8,9 +8,9 @@ use crate::pool;
 use crate::view;
 
 /// The name of the target that environment variables describe.
-pub const DEFAULT_TARGET: &str = "default";
+pub(crate) const DEFAULT_TARGET: &str = "default";
 
-/// When a target is probed, and for how long.
+/// The times of a target's probes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     /// From the start of one probe to the start of the next.
@@ -33,7 +33,7 @@ impl Default for Schedule {
 impl Schedule {
     /// The schedule for an interval when nothing else is configured.
     #[must_use]
-    pub fn every(interval: Duration) -> Self {
+    pub(crate) fn every(interval: Duration) -> Self {
         Self {
             interval,
             timeout: interval,
@@ -67,7 +67,7 @@ pub struct TargetSettings {
     pub labels: Vec<(String, String)>,
     /// The kind of its server.
     pub kind: TargetKind,
-    /// When it is probed.
+    /// The times of its probes.
     pub schedule: Schedule,
     /// The statement of the probe, `DB_MONITOR_QUERY`.
     pub query: String,
@@ -75,7 +75,7 @@ pub struct TargetSettings {
     pub slow_threshold: Duration,
     /// The limit of one statement; `None` for the probe's deadline.
     pub command_timeout: Option<Duration>,
-    /// How to connect.
+    /// Address, login and time-out of its connections.
     pub connect: pool::ConnectSettings,
     /// The rules of the exporter's own pool.
     pub limits: pool::PoolLimits,

@@ -15,7 +15,7 @@ use crate::pool::{
 use crate::view::{self, Usage, ViewName, Views};
 
 /// A snapshot older than this many intervals is stale: it says nothing about now.
-pub const STALE: u32 = 3;
+pub(crate) const STALE: u32 = 3;
 
 /// A part of a probe; the label `probe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Label for ProbePart {
     }
 }
 
-/// Why a part of a probe failed.
+/// The failure of a part of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The label `reason`.
@@ -58,7 +58,7 @@ pub struct Failure {
 
 impl Failure {
     /// The part had not ended at the probe's deadline. `limit`: the time from the probe's start to it.
-    pub fn deadline(limit: Duration) -> Self {
+    pub(crate) fn deadline(limit: Duration) -> Self {
         let message = format!("not done at the probe's deadline of {} s", limit.as_secs_f64());
         Self { reason: Reason::Timeout, message, phase: None }
     }
@@ -111,7 +111,7 @@ pub struct Queried {
     pub identity: Option<ServerIdentity>,
 }
 
-/// What one probe brought, before it is combined with what was known.
+/// The results of one probe, before they are combined with the snapshot before.
 pub(super) struct Outcome {
     pub(super) taken_at: SystemTime,
     pub(super) taken: Instant,
@@ -130,9 +130,9 @@ pub(super) struct Outcome {
 /// The result of one probe.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// When the probe ended, by the wall clock.
+    /// The end of the probe by the wall clock.
     pub taken_at: SystemTime,
-    /// When the probe ended, by the monotonic clock.
+    /// The end of the probe by the monotonic clock.
     pub taken: Instant,
     /// The time of the whole probe.
     pub took: Duration,
@@ -146,7 +146,7 @@ pub struct Snapshot {
     pub extras: Vec<(ProbePart, Result<(), Failure>)>,
     /// TLS of the last connection that was opened; `None` without TLS.
     pub tls: Option<TlsInfo>,
-    /// When a probe last succeeded, by the wall clock; `None` if none has yet.
+    /// The end of the last successful probe by the wall clock; `None` if there was none yet.
     pub last_success_at: Option<SystemTime>,
     /// The judged pool: the application's where it is known, otherwise the exporter's own after the
     /// probe's check-in.
@@ -202,19 +202,19 @@ impl Snapshot {
 
     /// Returns the same snapshot with the pool of this application as the judged one; `None` where it is
     /// not known.
-    pub fn of_application(&self, name: &str) -> Option<Self> {
+    pub(crate) fn of_application(&self, name: &str) -> Option<Self> {
         let usage = self.views.usage(Some(name))?;
         let window = Arc::new(self.window.of_application(name));
         Some(Self { usage, window, ..self.clone() })
     }
 
     /// The time since the probe ended.
-    pub fn age(&self, now: Instant) -> Duration {
+    pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.taken)
     }
 
     /// Reports whether it is too old to say anything about now. `interval`: between two probes.
-    pub fn is_stale(&self, now: Instant, interval: Duration) -> bool {
+    pub(crate) fn is_stale(&self, now: Instant, interval: Duration) -> bool {
         self.age(now) > interval * STALE
     }
 
@@ -225,12 +225,12 @@ impl Snapshot {
     }
 
     /// The first failure of a part that decides whether the target is up.
-    pub fn failure(&self) -> Option<(ProbePart, &Failure)> {
+    pub(crate) fn failure(&self) -> Option<(ProbePart, &Failure)> {
         self.essentials().find_map(|(part, result)| Some((part, result.err()?)))
     }
 
     /// Reports whether the write probe succeeded; `None` when it was not tried.
-    pub fn is_writable(&self) -> Option<bool> {
+    pub(crate) fn is_writable(&self) -> Option<bool> {
         let write = self.extras.iter().find(|(part, _)| *part == ProbePart::Write);
         write.map(|(_, result)| result.is_ok())
     }

@@ -54,17 +54,17 @@ impl Target {
     }
 
     /// Its settings.
-    pub fn settings(&self) -> &TargetSettings {
+    pub(crate) fn settings(&self) -> &TargetSettings {
         &self.settings
     }
 
     /// Its name, the label `target`.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.settings.name
     }
 
     /// The label that all its samples carry.
-    pub fn base(&self) -> &str {
+    pub(crate) fn base(&self) -> &str {
         &self.base
     }
 
@@ -84,7 +84,7 @@ impl Target {
     }
 
     /// The last snapshot; `None` before the first.
-    pub fn published(&self) -> Option<Arc<Published>> {
+    pub(crate) fn published(&self) -> Option<Arc<Published>> {
         self.published.borrow().clone()
     }
 
@@ -98,7 +98,7 @@ impl Target {
     }
 
     /// Reports whether the last snapshot is too old to say anything about now.
-    pub fn is_stale(&self, now: Instant) -> bool {
+    pub(crate) fn is_stale(&self, now: Instant) -> bool {
         let interval = self.settings.schedule.interval;
         self.published().is_some_and(|p| p.snapshot.is_stale(now, interval))
     }
@@ -110,12 +110,12 @@ impl Target {
     }
 
     /// The reset point of the counters in the JSON.
-    pub fn baseline(&self) -> Baseline {
+    pub(crate) fn baseline(&self) -> Baseline {
         *self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves the reset point to now. Metrics and verdicts do not change.
-    pub fn reset(&self, now: Instant) {
+    pub(crate) fn reset(&self, now: Instant) {
         let baseline = Baseline {
             at: Some(now),
             totals: self.pool.instruments().totals(),
@@ -125,13 +125,13 @@ impl Target {
     }
 
     /// The first host's name, for `db_pool_target_info`.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         let hosts = &self.settings.connect.dsn.hosts;
         hosts.first().map_or_else(String::new, Host::show)
     }
 
     /// The database's name, for `db_pool_target_info`.
-    pub fn database(&self) -> &str {
+    pub(crate) fn database(&self) -> &str {
         self.settings.connect.dsn.database.as_deref().unwrap_or_default()
     }
 }
@@ -145,7 +145,7 @@ fn connect_settings(settings: &TargetSettings) -> pool::ConnectSettings {
 }
 
 /// The families of a target that change without a probe; read at each scrape.
-pub const READINGS: &[Reading<Target>] = &[
+pub(crate) const READINGS: &[Reading<Target>] = &[
     Reading {
         name: "db_pool_up",
         help: "1 when the last probe succeeded: a check-out through the exporter's own probe pool, its statement, and the last fresh connect; 0 also when the last probe is older than three intervals.",

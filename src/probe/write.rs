@@ -35,10 +35,10 @@ impl Default for WriteProbeSettings {
 }
 
 /// The table of the write probe unless another is configured.
-pub const DEFAULT_TABLE: &str = "db_pool_exporter_heartbeat";
+pub(crate) const DEFAULT_TABLE: &str = "db_pool_exporter_heartbeat";
 
 /// The maximum number of rows of a probe.
-pub const MOST_ROWS: u32 = 1000;
+pub(crate) const MOST_ROWS: u32 = 1000;
 
 /// The name of a table, quoted for use in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-/// Why a view could not be read although the server answered.
+/// The error when a view cannot be read although the server answered.
 #[derive(Debug, Error)]
 pub enum ViewError {
     /// No row where there must be one.

@@ -1,7 +1,7 @@
 //! Sessions over time, by database: pg_stat_database, which counts sessions since PostgreSQL 14.
 //!
-//! A session that an operator ends counts as killed, one whose client vanished as abandoned, a crash of
-//! the backend as fatal. The times lag: each session reports its own about once a second while it runs
+//! A session that an operator ends counts as killed, one that lost its client as abandoned, a crash of the
+//! backend as fatal. The times lag: each session reports its own about once a second while it runs
 //! statements, and an idle one not until its next statement.
 //! <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW>
 
@@ -44,7 +44,7 @@ impl Answer for Databases {
     }
 }
 
-/// What happened in a database since its statistics were reset.
+/// The sessions of a database since its statistics were reset.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Database {
     /// Its name.

@@ -7,7 +7,7 @@ use strum::{IntoStaticStr, VariantArray};
 use super::Views;
 use crate::metrics::{Kind, Label, Reading};
 
-/// A family whose number of label sets is limited; the label `family`.
+/// A family with a limited number of label sets; the label `family`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 pub enum CappedFamily {
     /// `db_pool_server_connections`, and all that have its label sets.
@@ -24,7 +24,7 @@ pub enum CappedFamily {
     Roles,
 }
 
-/// How many label sets found no room, by family, since the target was started.
+/// The number of label sets that found no room, by family, since the target was started.
 #[derive(Debug)]
 pub(super) struct Dropped(BTreeMap<CappedFamily, u64>);
 

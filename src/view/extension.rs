@@ -17,7 +17,7 @@ pub struct Extension {
 
 impl Extension {
     /// The statement that looks an extension up.
-    pub fn find(name: &'static str) -> Query {
+    pub(crate) fn find(name: &'static str) -> Query {
         let sql = "SELECT pg_catalog.quote_ident(n.nspname) AS schema, e.extversion AS version \
                    FROM pg_catalog.pg_extension e \
                    JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = $1";
@@ -28,7 +28,7 @@ impl Extension {
     ///
     /// # Errors
     /// The extension is not installed, or a column is not as expected.
-    pub fn read(name: &'static str, rows: &[Row]) -> Result<Self, ViewError> {
+    pub(crate) fn read(name: &'static str, rows: &[Row]) -> Result<Self, ViewError> {
         let row = rows.first().ok_or(ViewError::NoExtension(name))?;
         Ok(Self::new(column(row, "schema")?, column(row, "version")?))
     }

@@ -39,13 +39,13 @@ pub fn session_group(user: &str, application: &str, own: bool) -> SessionGroup {
     }
 }
 
-/// A session whose query is slow.
+/// A session with a slow query.
 pub fn slow(pid: i32, started: i64) -> SessionGroup {
     let slow = SlowQuery { pid, started, wait_event: None, text: None };
     SessionGroup { slow: Some(slow), ..group("", SessionState::Active, 1) }
 }
 
-/// What the views of a probe show when every family of theirs has a sample.
+/// The views of a probe in which every family has a sample.
 pub fn views() -> Views {
     let mut settings = ViewSettings::default();
     settings.applications[0].sessions.application_name = Some(Pattern::new("web-*"));

@@ -1,5 +1,5 @@
-//! How many more connections can be opened: by an ordinary role, as a role with a limit, in a database
-//! with a limit.
+//! The headroom: connections that can still be opened by an ordinary role, as a role with a limit, and in
+//! a database with a limit.
 //!
 //! Counted from the sessions of the same probe. Walsenders do not count towards max_connections. A login
 //! in progress does, but only PostgreSQL 18 and later show it: before, the headroom can be smaller than

@@ -25,12 +25,12 @@ impl SessionKey {
     }
 
     /// The label values: database, user, application.
-    pub fn labels(&self) -> [&str; 3] {
+    pub(crate) fn labels(&self) -> [&str; 3] {
         [&self.database, &self.user, &self.application]
     }
 
     /// The label values, and one more.
-    pub fn labels_and<'s>(&'s self, last: &'s str) -> [&'s str; 4] {
+    pub(crate) fn labels_and<'s>(&'s self, last: &'s str) -> [&'s str; 4] {
         [&self.database, &self.user, &self.application, last]
     }
 

@@ -1,4 +1,4 @@
-//! How many connections the server, a role and a database allow, and what server it is.
+//! The limits of the server, of roles and of databases on connections, and the server's version.
 //!
 //! Every role may read all of this. The server refuses a connection beyond any of the three limits with
 //! the same error, 53300.
@@ -25,14 +25,14 @@ pub const VIEW: View = View {
     readings: &[READINGS, headroom::READINGS],
 };
 
-/// What limits connections.
+/// The limits on connections.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerLimits {
     /// The setting server_version: `15.18 (Debian 15.18-0+deb12u1)`.
     pub version: String,
-    /// When the server started, in seconds since 1970 by its clock.
+    /// The start of the server, in seconds since 1970 by its clock.
     pub started: f64,
-    /// Whether it is a standby, or still recovering.
+    /// True on a standby, and while the server recovers.
     pub in_recovery: bool,
     /// max_connections: all client connections together.
     pub max: u64,
@@ -65,9 +65,9 @@ pub struct OwnRole {
     pub role: String,
     /// The database.
     pub database: String,
-    /// Whether the role is a superuser, for whom only max_connections applies.
+    /// True for a superuser, for whom only max_connections applies.
     pub superuser: bool,
-    /// Whether it may use the reserved connections.
+    /// True if it may use the reserved connections.
     pub uses_reserved: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a target's views from one probe to the next.
+//! The memory of a target's views, kept from one probe to the next.
 //!
 //! A snapshot shows one moment. The memory knows which label sets were there before, which slow queries
 //! have been counted, and which statements are shown. A reading between two probes only counts slow
@@ -18,7 +18,7 @@ use super::settings::ViewSettings;
 use super::slow::SlowQueryCounter;
 use super::statements::StatementMembers;
 
-/// What is kept of a target's views from one probe to the next.
+/// The memory of a target's views, kept from one probe to the next.
 #[derive(Debug)]
 pub struct Memory {
     pub(super) series: Series,
@@ -29,7 +29,7 @@ pub struct Memory {
     pub(super) dropped: Dropped,
 }
 
-/// What a view's answer is digested with, and into.
+/// The snapshot's views in the making, with all that an answer needs to add its share.
 pub struct Digest<'m> {
     pub(super) settings: &'m ViewSettings,
     pub(super) memory: &'m mut Memory,
@@ -53,12 +53,16 @@ impl Memory {
     }
 
     /// Takes in what was read between two probes.
-    pub fn sample(&mut self, answers: Vec<Box<dyn Answer>>) {
+    pub(crate) fn sample(&mut self, answers: Vec<Box<dyn Answer>>) {
         answers.into_iter().for_each(|answer| answer.sample(self));
     }
 
     /// Takes in what the views of one probe have read, and returns what its snapshot shows.
-    pub fn digest(&mut self, settings: &ViewSettings, answers: Vec<Box<dyn Answer>>) -> Views {
+    pub(crate) fn digest(
+        &mut self,
+        settings: &ViewSettings,
+        answers: Vec<Box<dyn Answer>>,
+    ) -> Views {
         let mut digest = Digest { settings, memory: self, views: Views::default(), scan: None };
         answers.into_iter().for_each(|answer| answer.digest(&mut digest));
         let Digest { mut views, scan, .. } = digest;
@@ -108,41 +112,41 @@ mod tests {
     }
 
     /// Open connections by the label `application`: of the server's families, and of the applications'.
-    type Told = Vec<(String, u64)>;
+    type Shown = Vec<(String, u64)>;
 
-    fn told(views: &Views) -> (Told, Told) {
+    fn shown(views: &Views) -> (Shown, Shown) {
         let sets = &views.activity.as_ref().unwrap().sets;
         let server = sets.iter().map(|(key, s)| (key.application.clone(), s.open())).collect();
         let apps = views.applications.iter().map(|app| (app.key.application.clone(), app.open));
         (server, apps.collect())
     }
 
-    fn pairs(pairs: &[(&str, u64)]) -> Told {
+    fn pairs(pairs: &[(&str, u64)]) -> Shown {
         pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
     }
 
     #[test]
-    fn who_is_gone_is_told_as_zero_for_a_while() {
+    fn who_is_gone_is_shown_as_zero_for_a_while() {
         let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
         memory.digest(&settings, scan(vec![group("web", SessionState::Idle, 4)]));
         for _ in 0..RETAINED {
-            let (server, apps) = told(&memory.digest(&settings, scan(Vec::new())));
+            let (server, apps) = shown(&memory.digest(&settings, scan(Vec::new())));
             assert_eq!((server, apps), (pairs(&[("web", 0)]), pairs(&[("default", 0)])));
         }
-        let (server, apps) = told(&memory.digest(&settings, scan(Vec::new())));
+        let (server, apps) = shown(&memory.digest(&settings, scan(Vec::new())));
         assert_eq!((server, apps), (pairs(&[]), pairs(&[])));
     }
 
     #[test]
-    fn an_application_without_settings_is_told_beside_the_others() {
+    fn an_application_without_settings_is_shown_beside_the_others() {
         let mut settings = ViewSettings::default();
         settings.applications[0].sessions.application_name = Some(crate::view::Pattern::new("w*"));
         let mut memory = Memory::new(&settings);
         let groups =
             vec![group("web", SessionState::Active, 4), group("psql", SessionState::Idle, 1)];
         let views = memory.digest(&settings, scan(groups));
-        assert_eq!(told(&views).1, pairs(&[("default", 4), ("psql", 1)]));
+        assert_eq!(shown(&views).1, pairs(&[("default", 4), ("psql", 1)]));
         assert_eq!(views.usage(None).map(|usage| usage.active), Some(4));
         assert_eq!(views.usage(Some("psql")), None);
         assert_eq!(views.activity.unwrap().used, 6);
@@ -156,18 +160,18 @@ mod tests {
         let groups =
             vec![group("web", SessionState::Idle, 1), group("default", SessionState::Idle, 1)];
         let views = memory.digest(&settings, scan(groups));
-        assert_eq!(told(&views).1, pairs(&[("default", 1)]));
+        assert_eq!(shown(&views).1, pairs(&[("default", 1)]));
     }
 
     #[test]
-    fn an_application_that_may_not_be_seen_has_no_slow_queries_told() {
+    fn an_application_that_may_not_be_seen_shows_no_slow_queries() {
         let settings = ViewSettings::default();
         let mut memory = Memory::new(&settings);
         let groups =
             vec![group("web", SessionState::Unknown, 1), group("psql", SessionState::Idle, 1)];
         let views = memory.digest(&settings, scan(groups));
-        let told: Vec<&str> = views.slow.iter().map(|(key, _)| key.application.as_str()).collect();
-        assert_eq!(told, ["psql"]);
+        let shown: Vec<&str> = views.slow.iter().map(|(key, _)| key.application.as_str()).collect();
+        assert_eq!(shown, ["psql"]);
     }
 
     #[test]

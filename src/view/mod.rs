@@ -1,4 +1,4 @@
-//! What the server shows beside our own pool: one file a view.
+//! The views: what the server shows beside our own pool, one file a view.
 //!
 //! A view's file holds its row of [`VIEWS`], its type, its SQL, its metrics, and what it makes of the
 //! rows. To add a view: write its file, add the row here, and a field to [`Views`]. Nothing in this room
@@ -26,7 +26,7 @@ mod series;
 mod settings;
 mod slow;
 
-pub use crate::metrics::{Usage, UsageSource as Source};
+pub use crate::metrics::Usage;
 pub use activity::{Activity, RunningQuery};
 pub use application::Application;
 pub use column::ViewError;
@@ -38,15 +38,16 @@ pub use key::SessionKey;
 pub use limits::ServerLimits;
 pub use memory::{Digest, Memory};
 pub use pattern::Pattern;
-pub use row::{Answer, Context, Query, View, ViewName, ViewSource};
+pub use row::{Answer, Context, Query, ReadRows, View, ViewName, ViewSource};
 pub use settings::ViewSettings;
 
 use crate::metrics::Reading;
 
 /// The views, in the order in which they are read and shown.
-pub const VIEWS: &[&View] = &[&activity::VIEW, &limits::VIEW, &databases::VIEW, &statements::VIEW];
+pub(crate) const VIEWS: &[&View] =
+    &[&activity::VIEW, &limits::VIEW, &databases::VIEW, &statements::VIEW];
 
-/// What the views of one probe showed: a field for each. A view that was not read, or failed, is `None`.
+/// The views of one probe, a field for each. A view that was not read, or failed, is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Views {
     /// Client sessions.
@@ -71,14 +72,14 @@ impl Views {
     /// Returns the application of this name, or without a name the first one; only applications with
     /// settings are looked at. Of several pools, by role or database, it is the one with the most open
     /// connections.
-    pub fn application(&self, name: Option<&str>) -> Option<&Application> {
+    pub(crate) fn application(&self, name: Option<&str>) -> Option<&Application> {
         let selected = || self.applications.iter().filter(|app| app.allowed.is_some());
         let name = name.or_else(|| Some(selected().next()?.key.application.as_str()))?;
         selected().filter(|app| app.key.application == name).max_by_key(|app| app.open)
     }
 
     /// The names of the applications whose pools are used up to their limit.
-    pub fn saturated(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn saturated(&self) -> impl Iterator<Item = &str> {
         let applications = self.applications.iter();
         applications
             .filter(|app| app.usage().is_some_and(|usage| usage.is_saturated()))

@@ -11,12 +11,12 @@ impl Pattern {
     }
 
     /// Reports whether more than one name can match.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.0.contains('*')
     }
 
     /// Reports whether a name matches as a whole.
-    pub fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else { return self.0 == name };
         let Some(mut left) = name.strip_prefix(head) else { return false };
         let mut parts: Vec<&str> = rest.split('*').collect();

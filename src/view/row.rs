@@ -24,11 +24,11 @@ pub struct View {
     pub doc: &'static str,
     /// The first major version of the server that has it; 0 for all.
     pub since: u32,
-    /// Whether it is read unless the configuration says otherwise.
+    /// True if it is read unless it is switched off, false if it must be switched on.
     pub on_by_default: bool,
-    /// Whether it is also read between two probes, every `slow_query_sampling`.
+    /// True if it is also read between two probes, every `slow_query_sampling`.
     pub is_sampled: bool,
-    /// How it is read.
+    /// The way it is read.
     pub source: ViewSource,
     /// Its metric families, table by table, in the order of the exposition.
     pub readings: &'static [&'static [Reading<Views>]],
@@ -37,7 +37,7 @@ pub struct View {
 impl View {
     /// Reports whether a server of this major version has the view. Where the version is not known,
     /// the attempt decides.
-    pub fn exists_in(&self, major: Option<u32>) -> bool {
+    pub(crate) fn exists_in(&self, major: Option<u32>) -> bool {
         major.is_none_or(|major| major >= self.since)
     }
 }
@@ -68,14 +68,14 @@ impl Label for ViewName {
     }
 }
 
-/// How a view is read. Each way of reading is a variant; the probe has one function for each.
+/// A way to read a view. Another protocol is another variant here, and another arm in `probe/read.rs`.
 pub enum ViewSource {
     /// One statement in a read-only transaction.
     Sql {
         /// Makes the statement.
         ask: fn(&Context<'_>) -> Query,
         /// Reads its rows.
-        read: fn(&Context<'_>, &[Row]) -> Result<Box<dyn Answer>, ViewError>,
+        read: ReadRows,
     },
     /// One statement that reads an extension, which is looked up first in the same transaction.
     Extension {
@@ -84,15 +84,18 @@ pub enum ViewSource {
         /// Makes the statement.
         ask: fn(&Context<'_>, &Extension) -> Query,
         /// Reads its rows.
-        read: fn(&Context<'_>, &[Row]) -> Result<Box<dyn Answer>, ViewError>,
+        read: ReadRows,
     },
 }
 
-/// What a view may look at when it asks, and when it reads the answer.
+/// Reads the rows of a view's statement.
+pub type ReadRows = fn(&Context<'_>, &[Row]) -> Result<Box<dyn Answer>, ViewError>;
+
+/// The surroundings of a view when it makes its statement and when it reads the rows.
 pub struct Context<'a> {
     /// The settings of all views of the target.
     pub settings: &'a ViewSettings,
-    /// What is kept from one probe to the next.
+    /// The memory of the views.
     pub memory: &'a Memory,
     /// Process ids of the exporter's own backends for this target.
     pub own_pids: &'a [i32],
@@ -121,13 +124,14 @@ impl Query {
     }
 
     /// The parameters, as the client library takes them.
-    pub fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    pub(crate) fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         let parameters = self.parameters.iter();
         parameters.map(|(value, of)| (&**value as &(dyn ToSql + Sync), of.clone())).collect()
     }
 }
 
-/// What a view has read. The answers of one probe are digested together, in the order of the table.
+/// The content that a view has read. All answers of one probe are digested together, in the order of the
+/// table.
 pub trait Answer: Send + Sync {
     /// Puts the view's share into the snapshot.
     fn digest(self: Box<Self>, digest: &mut Digest<'_>);

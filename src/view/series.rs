@@ -36,7 +36,7 @@ struct Member {
     order: u64,
     /// The number of snapshots without sessions, up to the last one.
     missing: u32,
-    /// Whether a scan since the last snapshot has seen sessions.
+    /// True if a scan since the last snapshot has seen sessions.
     here: bool,
 }
 
@@ -109,7 +109,7 @@ impl Series {
     }
 }
 
-/// How many of the sets, from the first, can be shown beside the sets that the rest is rolled up into.
+/// The number of sets, from the first, that can be shown beside the sets that the rest is rolled up into.
 ///
 /// Goes from the last set to the first: with each set that is rolled up, one series is freed, and one
 /// is needed if it is the first of its role and database. The first count that fits keeps the most.

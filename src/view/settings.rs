@@ -1,4 +1,4 @@
-//! Which views are read, and how. This is the only home of their defaults.
+//! The settings of the views, with their defaults.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::application::ApplicationSettings;
 use super::row::ViewName;
 use super::statements::StatementsSettings;
 
-/// Which views are read, and how.
+/// The views that are read, and their options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewSettings {
     /// The views that are read, as far as the kind of target has them.
@@ -22,7 +22,7 @@ pub struct ViewSettings {
     /// The number of slow queries, and of statements, that are remembered: DB_QUERY_CACHE_SIZE. With 0,
     /// neither is counted.
     pub query_cache_size: usize,
-    /// Whether slow queries are shown with their texts.
+    /// Shows slow queries with their texts, which can hold personal data.
     pub show_query_text: bool,
     /// The applications whose pools are inferred. Sessions that several select belong to the first.
     pub applications: Vec<ApplicationSettings>,
@@ -59,7 +59,7 @@ impl ViewSettings {
     }
 
     /// [`Self::series_limit`] as the parameter of a LIMIT.
-    pub fn row_limit(&self) -> i64 {
+    pub(crate) fn row_limit(&self) -> i64 {
         i64::try_from(self.series_limit).unwrap_or(i64::MAX)
     }
 }

@@ -129,7 +129,7 @@ mod tests {
         queries.iter().map(|(pid, started)| fixture::slow(*pid, *started)).collect()
     }
 
-    /// What is counted after each of the scans.
+    /// The count after each of the scans.
     fn counted(capacity: usize, scans: &[&[Query]]) -> Vec<u64> {
         let mut seen = SlowQueryCounter::new(capacity);
         let mut after = |queries: &&[Query]| {

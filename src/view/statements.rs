@@ -35,7 +35,7 @@ pub const VIEW: View = View {
 pub struct StatementsSettings {
     /// The number of statements that are read, those with the most total time.
     pub top: u32,
-    /// Whether their texts are shown, in `_statement_info`.
+    /// Shows their texts, in `_statement_info`. They can hold personal data.
     pub show_text: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct StatementStats {
     pub rows: u64,
     /// Its normalized text; `None` unless `show_text` is on.
     pub text: Option<String>,
-    /// Whether it is among the top now.
+    /// True if it is among the top now.
     pub is_top: bool,
 }
 
@@ -151,7 +151,7 @@ impl StatementMembers {
     }
 
     /// The queryids of all members, to be read beside the top.
-    pub fn queries(&self) -> Vec<i64> {
+    pub(crate) fn queries(&self) -> Vec<i64> {
         let mut queries: Vec<i64> = self.since.keys().map(|id| id.query).collect();
         queries.sort_unstable();
         queries.dedup();
@@ -159,7 +159,7 @@ impl StatementMembers {
     }
 
     /// Adds the top, drops what the server has forgotten, and returns the statements to show.
-    pub fn choose(&mut self, statements: Vec<StatementStats>) -> Vec<StatementStats> {
+    pub(crate) fn choose(&mut self, statements: Vec<StatementStats>) -> Vec<StatementStats> {
         let there: BTreeMap<&StatementId, &StatementStats> =
             statements.iter().map(|s| (&s.id, s)).collect();
         self.since.retain(|id, _| there.contains_key(id));

@@ -1,4 +1,4 @@
-//! Who is connected, and what the sessions do: one scan of pg_stat_activity.
+//! The client sessions of the server: one scan of pg_stat_activity.
 //!
 //! The scan costs the server 4 to 7 microseconds a session, so there is one a probe, and everything
 //! else is derived from its rows. Sessions that are alike come as one row. A session with a slow query
@@ -38,18 +38,18 @@ pub const VIEW: View = View {
 };
 
 /// The `application_name` of the exporter's own connections.
-pub const EXPORTER_NAME: &str = "db_pool_exporter";
+pub(crate) const EXPORTER_NAME: &str = "db_pool_exporter";
 
 /// Sessions that are alike, or one whose query is slow: a row of the scan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionGroup {
     /// Their database, user and application_name.
     pub key: SessionKey,
-    /// Whether they are in the database that the exporter is connected to.
+    /// True if they are in the database that the exporter is connected to.
     pub own_database: bool,
-    /// Whether they have the role that the exporter has.
+    /// True if they have the exporter's own role.
     pub own_role: bool,
-    /// What they do.
+    /// Their state.
     pub state: SessionState,
     /// The wait_event_type of active sessions; `None` for those that do not wait.
     pub waits_for: Option<String>,

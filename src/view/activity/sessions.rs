@@ -1,4 +1,4 @@
-//! What a scan shows: sessions by label set, waits, and slow queries that run now.
+//! The result of a scan: sessions by label set, waits, and slow queries that run now.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub struct SessionStats {
 
 impl SessionStats {
     /// Adds a row of the scan.
-    pub fn add(&mut self, group: &SessionGroup) {
+    pub(crate) fn add(&mut self, group: &SessionGroup) {
         self.states[group.state as usize] += group.sessions;
         self.transaction = self.transaction.max(group.transaction);
         self.query = self.query.max(group.query);
@@ -42,22 +42,17 @@ impl SessionStats {
     }
 
     /// The number of sessions in a state.
-    pub fn count(&self, state: SessionState) -> u64 {
+    pub(crate) fn count(&self, state: SessionState) -> u64 {
         self.states[state as usize]
     }
 
     /// The number of sessions in all states.
-    pub fn open(&self) -> u64 {
+    pub(crate) fn open(&self) -> u64 {
         self.states.iter().sum()
     }
 
-    /// The number of sessions that are certainly checked out of a pool.
-    pub fn busy(&self) -> u64 {
-        SessionState::all().filter(|state| state.is_busy()).map(|state| self.count(state)).sum()
-    }
-
     /// Reports whether the exporter's role may see the state of at least one session.
-    pub fn are_visible(&self) -> bool {
+    pub(crate) fn are_visible(&self) -> bool {
         self.open() == 0 || self.count(SessionState::Unknown) < self.open()
     }
 }
@@ -94,7 +89,7 @@ impl Activity {
     }
 
     /// Reports whether the exporter's role may not see the state of some sessions.
-    pub fn hides(&self) -> bool {
+    pub(crate) fn hides(&self) -> bool {
         self.sets.iter().any(|(_, sessions)| sessions.count(SessionState::Unknown) > 0)
     }
 }
@@ -231,7 +226,7 @@ mod tests {
         let mut hidden = SessionStats::default();
         hidden.states[SessionState::Unknown as usize] = 3;
         assert!(!hidden.are_visible());
-        assert_eq!((hidden.open(), hidden.busy()), (3, 0));
+        assert_eq!(hidden.open(), 3);
         assert!(SessionStats::default().are_visible());
     }
 }

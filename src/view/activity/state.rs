@@ -2,7 +2,7 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-/// What a session does; the label `state`.
+/// The state of a session; the label `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum SessionState {
@@ -40,7 +40,7 @@ impl SessionState {
     }
 
     /// Reports whether a session in this state is certainly checked out of its pool.
-    pub fn is_busy(self) -> bool {
+    pub(crate) fn is_busy(self) -> bool {
         match self {
             Self::Active
             | Self::IdleInTransaction

@@ -1,4 +1,4 @@
-//! What active sessions wait for, by database and wait_event_type.
+//! Counts what active sessions wait for, by database and wait_event_type.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,7 @@ use crate::view::key::SessionKey;
 pub(super) struct SessionCounts {
     pub(super) open: u64,
     pub(super) busy: u64,
-    /// Sessions whose state the exporter's role may not see.
+    /// Sessions with a state that the exporter's role may not see.
     pub(super) hidden: u64,
     pub(super) leaked: u64,
 }
@@ -146,13 +146,13 @@ mod tests {
         super::infer(settings, SessionKey::new("db", "app", "x"), names)
     }
 
-    /// pool_size 5, max_overflow 3, one process: what SQLAlchemy itself told beside the sessions.
+    /// pool_size 5, max_overflow 3, one process: the numbers of SQLAlchemy itself beside the sessions.
     #[test]
     fn one_process_is_as_it_was_measured() {
         let check = |name: &str, open, busy, active, overflow| {
             let app = infer(&settings(5, Some(3), 1), &[seen(open, busy)]);
-            let told = (app.active, app.idle, app.allowed.unwrap().overflow);
-            assert_eq!(told, (Some(active), Some(open - active), overflow), "{name}");
+            let shown = (app.active, app.idle, app.allowed.unwrap().overflow);
+            assert_eq!(shown, (Some(active), Some(open - active), overflow), "{name}");
         };
         check("engine made, unused", 0, 0, 0, 0);
         check("all idle after a burst", 5, 0, 0, 0);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_seen_is_not_told() {
+    fn what_may_not_be_seen_is_not_shown() {
         let hidden = SessionCounts { open: 7, busy: 0, hidden: 7, leaked: 0 };
         let app = infer(&settings(5, Some(3), 1), &[hidden]);
         assert_eq!((app.open, app.active, app.usage()), (7, None, None));
@@ -229,9 +229,9 @@ mod tests {
         ];
         let mut left: Vec<&SessionGroup> = rows.iter().collect();
         let found = select(&[named("first", "a-*"), named("second", "a-2")], &mut left);
-        let told =
+        let shown =
             found.iter().map(|(key, app)| (key.user.as_str(), key.application.as_str(), app.open));
-        assert_eq!(told.collect::<Vec<_>>(), [("u", "first", 4), ("v", "first", 2)]);
+        assert_eq!(shown.collect::<Vec<_>>(), [("u", "first", 4), ("v", "first", 2)]);
         assert_eq!(left, [&rows[3]]);
     }
 }

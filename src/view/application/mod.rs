@@ -1,8 +1,7 @@
 //! An application's connection pools, inferred from the server's sessions.
 //!
 //! The number of open connections is exact. The number of checked-out ones is a lower bound (see
-//! `infer.rs`). Overflow is exact for one process, and a lower bound for several that cannot be told
-//! apart. Waiting for a connection happens inside the application and cannot be seen from here.
+//! `infer.rs`). Overflow is exact for one process, and a lower bound for several that share one name. Waiting for a connection happens inside the application and cannot be seen from here.
 
 mod infer;
 mod retained;
@@ -14,7 +13,7 @@ pub use settings::{ApplicationSettings, NameMatch, SessionMatch};
 use self::infer::SessionCounts;
 use super::Views;
 use super::key::SessionKey;
-use crate::metrics::{Kind, Reading, Samples, Usage, UsageSource as Source};
+use crate::metrics::{Kind, Reading, Samples, Usage, UsageSource};
 
 /// An application's pools, all its processes together, as its sessions show them.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,13 +44,13 @@ pub struct AllowedConnections {
     pub max_overflow: Option<u32>,
     /// Open above the size.
     pub overflow: u64,
-    /// Whether more is open than the limits allow. Then the settings are wrong, and ratios are left out.
+    /// True if more is open than the limits allow. Then the settings are wrong, and ratios are left out.
     pub is_exceeded: bool,
 }
 
 impl AllowedConnections {
     /// Size and overflow together; `None` without a limit.
-    pub fn max(&self) -> Option<u32> {
+    pub(crate) fn max(&self) -> Option<u32> {
         Some(self.size?.saturating_add(self.max_overflow?))
     }
 }
@@ -70,7 +69,7 @@ impl Application {
             size: allowed.size,
             max_overflow: allowed.max_overflow,
             max: allowed.max(),
-            source: Source::Activity,
+            source: UsageSource::Activity,
         };
         Some(if allowed.is_exceeded {
             Usage { size: None, max_overflow: None, max: None, ..usage }
@@ -172,7 +171,7 @@ pub(super) const READINGS: &[Reading<Views>] = &[
 
 fn each(views: &Views, out: &mut Samples<'_>, value: impl Fn(&Application) -> Option<f64>) {
     for app in &views.applications {
-        out.push(app.key.labels_and(Source::Activity.label()), value(app));
+        out.push(app.key.labels_and(UsageSource::Activity.label()), value(app));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which sessions are an application's, and what limits its pools have.
+//! The settings of an application: its sessions, and the limits of its pools.
 
 use crate::view::activity::{EXPORTER_NAME, SessionGroup};
 use crate::view::key::SessionKey;
@@ -52,7 +52,7 @@ pub enum NameMatch {
     SameAsExporter,
     /// Any.
     Any,
-    /// Those whose name matches.
+    /// Those with a name that matches.
     Like(Pattern),
 }
 
@@ -68,7 +68,7 @@ impl NameMatch {
 
 impl SessionMatch {
     /// Reports whether the sessions of a row of the scan are selected.
-    pub fn holds(&self, group: &SessionGroup) -> bool {
+    pub(crate) fn holds(&self, group: &SessionGroup) -> bool {
         let SessionKey { database, user, application } = &group.key;
         let named = match &self.application_name {
             Some(pattern) => pattern.matches(application),
