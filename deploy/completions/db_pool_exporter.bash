@@ -38,7 +38,7 @@ _db_pool_exporter() {
 
     case "${cmd}" in
         db_pool_exporter)
-            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help --version serve config check healthcheck demo"
+            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help --version serve config check healthcheck demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -88,6 +88,10 @@ _db_pool_exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.disable-local-trust)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -108,7 +112,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__check)
-            opts="-h --format --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
+            opts="-h --format --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -162,6 +166,10 @@ _db_pool_exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.disable-local-trust)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log.level)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -182,7 +190,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__config)
-            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
+            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -229,6 +237,10 @@ _db_pool_exporter() {
                     return 0
                     ;;
                 --web.enable-lifecycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.disable-local-trust)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -252,7 +264,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__demo)
-            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
+            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -299,6 +311,10 @@ _db_pool_exporter() {
                     return 0
                     ;;
                 --web.enable-lifecycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.disable-local-trust)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -322,7 +338,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__healthcheck)
-            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
+            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -369,6 +385,10 @@ _db_pool_exporter() {
                     return 0
                     ;;
                 --web.enable-lifecycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.disable-local-trust)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -392,7 +412,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__serve)
-            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --log.level --log.format --timeout-offset --help"
+            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -439,6 +459,10 @@ _db_pool_exporter() {
                     return 0
                     ;;
                 --web.enable-lifecycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.disable-local-trust)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

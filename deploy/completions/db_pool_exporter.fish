@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_db_pool_exporter_global_optspecs
-    string join \n config.file= config.check= config.enable-auto-reload= web.listen-address= web.telemetry-path= web.config.file= web.systemd-socket= web.max-requests= web.external-url= web.route-prefix= web.enable-lifecycle= log.level= log.format= timeout-offset= h/help V/version
+    string join \n config.file= config.check= config.enable-auto-reload= web.listen-address= web.telemetry-path= web.config.file= web.systemd-socket= web.max-requests= web.external-url= web.route-prefix= web.enable-lifecycle= web.disable-local-trust= log.level= log.format= timeout-offset= h/help V/version
 end
 
 function __fish_db_pool_exporter_needs_command
@@ -35,6 +35,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.m
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
@@ -56,6 +57,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
@@ -71,6 +73,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
@@ -88,6 +91,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
@@ -103,6 +107,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand health
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
@@ -118,6 +123,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r

@@ -85,6 +85,10 @@ pub(super) struct Web {
     /// Allow every client to reload the configuration and to reset the JSON counters.
     #[arg(long = "web.enable-lifecycle", global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) lifecycle: Option<String>,
+
+    /// Do not trust a client because it is on this host: for proxies and TCP forwarders in front.
+    #[arg(long = "web.disable-local-trust", global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) no_local_trust: Option<String>,
 }
 
 /// The subcommands.

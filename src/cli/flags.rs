@@ -80,6 +80,7 @@ fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> web:
             .optional("web.external-url", web.external_url, url, |text| text.parse().ok()),
         route_prefix: flags.optional("web.route-prefix", web.route_prefix, path, plain_path),
         lifecycle: flags.switch("web.enable-lifecycle", web.lifecycle),
+        local_trust: !flags.switch("web.disable-local-trust", web.no_local_trust),
         timeout_offset: flags.value_or(
             "timeout-offset",
             offset,

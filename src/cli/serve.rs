@@ -17,11 +17,13 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
         Ok(config) => config,
         Err(problems) => return report(&problems),
     };
-    if let Err(problems) = check_web(&command.settings.web) {
-        return report(&problems);
-    }
+    let web_warnings = match check_web(&command.settings.web) {
+        Ok(warnings) => warnings,
+        Err(problems) => return report(&problems),
+    };
     if command.check_only {
         config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        web_warnings.iter().for_each(|warning| eprintln!("warning: --web.config.file: {warning}"));
         return print("configuration is valid\n");
     }
     if config.production {
@@ -50,10 +52,14 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
     outcome
 }
 
-/// Reads the web configuration file, so that its problems are reported before anything starts.
-fn check_web(settings: &web::ServerSettings) -> Result<(), Problems> {
-    let Some(file) = &settings.web_config_file else { return Ok(()) };
-    let Err(found) = web::check(file) else { return Ok(()) };
+/// Reads the web configuration file, so that its problems are reported before anything starts. Returns
+/// its warnings.
+fn check_web(settings: &web::ServerSettings) -> Result<Vec<Problem>, Problems> {
+    let Some(file) = &settings.web_config_file else { return Ok(Vec::new()) };
+    let found = match web::check(file) {
+        Ok(warnings) => return Ok(warnings),
+        Err(found) => found,
+    };
     let mut problems = Problems::default();
     for problem in found.iter() {
         problems.add(Problem::new("--web.config.file", problem.to_string()));

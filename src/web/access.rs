@@ -1,16 +1,19 @@
 //! Access control: which client gets which answer.
 //!
-//! A direct client on this host is trusted, but not a page of another site in a browser on this
+//! A direct client on this host is trusted, unless `--web.disable-local-trust` says otherwise. A proxy on
+//! this host looks like one, hence the headers that end trust. A TCP forwarder adds none: it cannot be
+//! told from a direct client. Nor is trusted a page of another site in a browser on this
 //! host: it can send requests here, hence the checks of Origin and Sec-Fetch-Site. An attacker can
 //! also point a name of his own to 127.0.0.1 (DNS rebinding), so that to the browser his page and we
 //! are one site; hence the Host must be a name that nobody else can point here.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hyper::Uri;
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
+use hyper::{Uri, Version};
 
 use super::settings::{ExternalUrl, ServerSettings};
 
@@ -21,8 +24,8 @@ pub enum Access {
     Open,
     /// In production for trusted clients only.
     Sensitive,
-    /// Changes something: for trusted clients only, or with `--web.enable-lifecycle` for all;
-    /// never for a request from another site.
+    /// Changes something: for trusted clients only, or with `--web.enable-lifecycle` for all; never for a
+    /// page of another site, or of a host name that might be another's.
     Change,
 }
 
@@ -57,15 +60,23 @@ pub struct Client {
     pub sees_details: bool,
 }
 
+/// The proof that a client gave of its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientLogin {
+    /// A password, or a verified certificate.
+    Authenticated,
+    Anonymous,
+}
+
 impl Client {
     pub(super) fn new(
         settings: &ServerSettings,
         peer: Peer,
-        authenticated: bool,
-        uri: &Uri,
-        headers: &HeaderMap,
+        login: ClientLogin,
+        head: &Parts,
     ) -> Self {
-        let trusted = authenticated || on_this_host(settings, peer, uri, headers);
+        let authenticated = login == ClientLogin::Authenticated;
+        let trusted = authenticated || on_this_host(settings, peer, head);
         Self { peer, authenticated, trusted, sees_details: trusted || !settings.production }
     }
 }
@@ -91,14 +102,13 @@ pub(super) fn check(
     settings: &ServerSettings,
     access: Access,
     client: &Client,
-    uri: &Uri,
-    headers: &HeaderMap,
+    head: &Parts,
 ) -> Result<(), Refusal> {
     let allowed = match access {
         Access::Open => true,
         Access::Sensitive => client.trusted || !settings.production,
         Access::Change => {
-            if from_other_site(settings, uri, headers) {
+            if from_other_site(settings, &head.uri, &head.headers) {
                 return Err(Refusal::OtherSite);
             }
             client.trusted || settings.lifecycle
@@ -107,21 +117,54 @@ pub(super) fn check(
     if allowed { Ok(()) } else { Err(Refusal::NotTrusted) }
 }
 
-/// Headers that a proxy adds: the client is not the one that is connected.
-const FORWARDED: [&str; 5] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+/// Headers that proxies, meshes and content delivery networks add: the client is not the one that is
+/// connected.
+const OF_PROXIES: [&str; 15] = [
+    "forwarded",
+    "via",
+    "cdn-loop",
+    "client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-originating-ip",
+    "x-real-ip",
+    "x-real-port",
+    "x-request-id",
+];
 
-fn on_this_host(settings: &ServerSettings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> bool {
-    if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+/// The beginnings of more of them.
+const OF_PROXIES_LIKE: [&str; 4] = ["x-forwarded", "x-envoy-", "x-b3-", "x-proxy"];
+
+fn came_through_proxy(version: Version, headers: &HeaderMap) -> bool {
+    // nginx asks in HTTP/1.0 and adds no header unless it is configured to. Clients speak HTTP/1.1.
+    version < Version::HTTP_11
+        || headers.keys().map(HeaderName::as_str).any(|name| {
+            OF_PROXIES.contains(&name) || OF_PROXIES_LIKE.iter().any(|like| name.starts_with(like))
+        })
+}
+
+fn on_this_host(settings: &ServerSettings, peer: Peer, head: &Parts) -> bool {
+    if !settings.local_trust || came_through_proxy(head.version, &head.headers) {
         return false;
     }
     match peer {
         // Browsers cannot open Unix sockets.
         Peer::Unix => true,
         Peer::Tcp(address) => {
-            address.is_loopback() && host_is_ours(settings.external_url.as_ref(), uri, headers)
+            is_loopback(address)
+                && host_is_ours(settings.external_url.as_ref(), &head.uri, &head.headers)
         }
     }
+}
+
+/// Only the two addresses that a direct client has: a sidecar of Istio connects from 127.0.0.6.
+fn is_loopback(address: IpAddr) -> bool {
+    address == IpAddr::V4(Ipv4Addr::LOCALHOST) || address == IpAddr::V6(Ipv6Addr::LOCALHOST)
 }
 
 /// Accepts an address, localhost, the host of the external URL, and no Host at all, which no browser
@@ -148,6 +191,11 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
 fn from_other_site(settings: &ServerSettings, uri: &Uri, headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     if sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+        return true;
+    }
+    let is_browser = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    // The page of a name that was pointed here after it was loaded has the right Origin.
+    if is_browser && !host_is_ours(settings.external_url.as_ref(), uri, headers) {
         return true;
     }
     headers.get_all(header::ORIGIN).iter().any(|origin| {
@@ -193,13 +241,14 @@ mod tests {
         pairs: &[(&'static str, &str)],
         access: Access,
     ) -> Result<(), Refusal> {
-        let mut headers = HeaderMap::new();
+        let (mut head, ()) = hyper::Request::new(()).into_parts();
+        head.uri = Uri::from_static("/-/reload");
         for (name, value) in pairs {
-            headers.append(*name, value.parse().unwrap());
+            head.headers.append(*name, value.parse().unwrap());
         }
-        let (peer, uri) = (Peer::Tcp(peer.parse().unwrap()), Uri::from_static("/-/reload"));
-        let client = Client::new(settings, peer, false, &uri, &headers);
-        check(settings, access, &client, &uri, &headers)
+        let peer = Peer::Tcp(peer.parse().unwrap());
+        let client = Client::new(settings, peer, ClientLogin::Anonymous, &head);
+        check(settings, access, &client, &head)
     }
 
     #[test]
@@ -218,9 +267,32 @@ mod tests {
         assert_eq!(asked("10.0.0.1", &[("host", "localhost")], Access::Change), no);
         assert_eq!(asked("127.0.0.1", &[("host", "evil.example")], Access::Change), no);
         assert_eq!(asked("127.0.0.1", &[("host", "b@d host")], Access::Change), no);
-        for name in FORWARDED {
+        let like = ["x-forwarded-proto", "x-envoy-attempt-count", "x-b3-traceid", "x-proxyuser-ip"];
+        for name in OF_PROXIES.into_iter().chain(like) {
             assert_eq!(asked("127.0.0.1", &[(name, "1")], Access::Change), no, "{name}");
         }
+        assert_eq!(asked("127.0.0.6", &[("host", "localhost")], Access::Change), no, "a sidecar");
+        let off = ServerSettings { local_trust: false, ..settings() };
+        assert_eq!(asked_of(&off, "127.0.0.1", &[("host", "localhost")], Access::Change), no);
+    }
+
+    #[test]
+    fn nginx_without_configuration_asks_in_http_1_0() {
+        assert!(came_through_proxy(Version::HTTP_10, &HeaderMap::new()));
+        assert!(!came_through_proxy(Version::HTTP_11, &HeaderMap::new()));
+        assert!(!came_through_proxy(Version::HTTP_2, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_page_of_a_rebound_name_may_not_even_with_lifecycle() {
+        let open = ServerSettings { lifecycle: true, ..settings() };
+        let host = ("host", "rebound.example:9956");
+        for pair in [("origin", "http://rebound.example:9956"), ("sec-fetch-site", "same-origin")] {
+            let asked = asked_of(&open, "127.0.0.1", &[host, pair], Access::Change);
+            assert_eq!(asked, Err(Refusal::OtherSite), "{pair:?}");
+        }
+        // A program sends neither, and may use any name.
+        assert_eq!(asked_of(&open, "10.0.0.1", &[host], Access::Change), Ok(()));
     }
 
     #[test]

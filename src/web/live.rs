@@ -62,12 +62,13 @@ impl ActiveConfig {
     }
 }
 
-/// Reads a web configuration file and checks that it can be used. Blocks.
+/// Reads a web configuration file and checks that it can be used. Returns warnings. Blocks.
 ///
 /// # Errors
 /// All problems of the file, those of key and certificate included.
-pub fn check(file: &Path) -> Result<(), Problems> {
-    config::load(file, &FileReader::default()).outcome.and_then(ActiveConfig::new).map(|_| ())
+pub fn check(file: &Path) -> Result<Vec<Problem>, Problems> {
+    let Loaded { warnings, outcome, .. } = config::load(file, &FileReader::default());
+    outcome.and_then(ActiveConfig::new).map(|_| warnings)
 }
 
 /// The file, and all files that it names as they were at the start.
@@ -96,7 +97,8 @@ impl LiveConfig {
             return Ok(Self { current, source: None, instruments });
         };
         let reader = FileReader::default();
-        let Loaded { files, outcome } = config::load(file, &reader);
+        let Loaded { files, warnings, outcome } = config::load(file, &reader);
+        warn(&warnings);
         let current = ArcSwap::from_pointee(outcome.and_then(ActiveConfig::new)?);
         instruments.web_config_taken();
         let source = Source { file: file.to_owned(), reader, files };
@@ -117,7 +119,8 @@ impl LiveConfig {
             watcher.changed().await;
             let (file, reader) = (file.clone(), reader.clone());
             let reading = spawn_blocking(move || config::load(&file, &reader));
-            let Ok(Loaded { files, outcome }) = reading.await else { return };
+            let Ok(Loaded { files, warnings, outcome }) = reading.await else { return };
+            warn(&warnings);
             watcher = ChangedFiles::new(files);
             self.replace(outcome);
         }
@@ -142,6 +145,12 @@ impl LiveConfig {
                 );
             }
         }
+    }
+}
+
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        tracing::warn!("web configuration: {warning}");
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::access::{self, Client, Peer};
+use super::access::{self, Client, ClientLogin, Peer};
 use super::activity::{RequestGuard, Stage};
 use super::answer::Answer;
 use super::connections::Connections;
@@ -185,8 +185,7 @@ impl<C: Send + Sync> Service<C> {
             Ok(client) => client,
             Err(refusal) => return refusal,
         };
-        let allowed =
-            access::check(&self.settings, found.access(), &client, &parts.uri, &parts.headers);
+        let allowed = access::check(&self.settings, found.access(), &client, &parts);
         if let Err(refusal) = allowed {
             return Answer::problem(StatusCode::FORBIDDEN, refusal.detail());
         }
@@ -220,7 +219,8 @@ impl<C: Send + Sync> Service<C> {
         if let Some(refusal) = malformed(parts).or_else(|| oversized(parts)) {
             return Err(refusal);
         }
-        let mut authenticated = caller.certified;
+        let mut proof =
+            if caller.certified { ClientLogin::Authenticated } else { ClientLogin::Anonymous };
         if !config.users.is_empty() {
             let header = parts.headers.get(header::AUTHORIZATION);
             let header = header.map(|value| value.to_str().unwrap_or(""));
@@ -239,9 +239,9 @@ impl<C: Send + Sync> Service<C> {
             if let Some(refusal) = self.refuse(login, caller.peer) {
                 return Err(refusal);
             }
-            authenticated = true;
+            proof = ClientLogin::Authenticated;
         }
-        Ok(Client::new(&self.settings, caller.peer, authenticated, &parts.uri, &parts.headers))
+        Ok(Client::new(&self.settings, caller.peer, proof, parts))
     }
 
     /// The answer to a login that failed; `None` if it did not.

@@ -155,6 +155,8 @@ pub struct ServerSettings {
     pub route_prefix: Option<String>,
     /// `--web.enable-lifecycle`: every client may reload and reset.
     pub lifecycle: bool,
+    /// Whether direct clients on this host are trusted: false with `--web.disable-local-trust`.
+    pub local_trust: bool,
     /// `APP_ENV=production`.
     pub production: bool,
     /// `--timeout-offset`: subtracted from the scraper's time-out.
@@ -174,6 +176,7 @@ impl Default for ServerSettings {
             external_url: None,
             route_prefix: None,
             lifecycle: false,
+            local_trust: true,
             production: false,
             timeout_offset: Duration::from_millis(500),
             limits: HttpLimits::default(),

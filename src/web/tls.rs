@@ -9,7 +9,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::config::{ClientAuth, ClientCertificates, Http2, TlsSettings};
-use super::verify::{AnyCertificate, NamedCertificate};
+use super::verify::{AnyCertificate, ChainCertificate, NamedCertificate};
 use crate::problem::Problem;
 
 /// The acceptor of TLS connections.
@@ -96,8 +96,9 @@ fn chain_verifier(
     for authority in &client.authorities {
         roots.add(authority.clone()).map_err(|e| format!("client_ca cannot be used: {e}"))?;
     }
+    let roots = Arc::new(roots);
     let builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
     let builder = match client.auth {
         ClientAuth::VerifyIfGiven => builder.allow_unauthenticated(),
         ClientAuth::None
@@ -106,5 +107,6 @@ fn chain_verifier(
         | ClientAuth::RequireAndVerify => builder,
     };
     let verifier = builder.build().map_err(|e| format!("client_ca cannot be used: {e}"))?;
-    Ok(verifier)
+    let algorithms = provider.signature_verification_algorithms;
+    Ok(Arc::new(ChainCertificate::new(verifier, client.authorities.clone(), roots, algorithms)))
 }

@@ -30,6 +30,8 @@ use crate::watch::ReadFiles;
 pub struct Loaded {
     /// The files that were read, also those that could not be.
     pub files: ReadFiles,
+    /// Settings that are used, but better changed.
+    pub warnings: Vec<Problem>,
     /// The settings, or all problems.
     pub outcome: Result<WebConfig, Problems>,
 }
@@ -41,15 +43,21 @@ const LARGEST: u64 = 1024 * 1024;
 pub fn load(file: &Path, reader: &FileReader) -> Loaded {
     let mut files = ReadFiles::new(reader.clone(), LARGEST);
     let mut problems = Problems::default();
-    let settings = read(file, &mut files, &mut problems);
+    let mut warnings = Vec::new();
+    let settings = read(file, &mut files, &mut warnings, &mut problems);
     let outcome = match settings {
         Some(settings) if problems.is_empty() => Ok(settings),
         Some(_) | None => Err(problems),
     };
-    Loaded { files, outcome }
+    Loaded { files, warnings, outcome }
 }
 
-fn read(file: &Path, files: &mut ReadFiles, problems: &mut Problems) -> Option<WebConfig> {
+fn read(
+    file: &Path,
+    files: &mut ReadFiles,
+    warnings: &mut Vec<Problem>,
+    problems: &mut Problems,
+) -> Option<WebConfig> {
     let text = match files.read(file) {
         // The parser takes a NUL for the end of the file: what follows would be ignored.
         Ok(bytes) => String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')),
@@ -76,7 +84,7 @@ fn read(file: &Path, files: &mut ReadFiles, problems: &mut Problems) -> Option<W
             return None;
         }
     };
-    Some(settings(&root, &mut Folder { path: file.parent()?, files }, problems))
+    Some(settings(&root, &mut Folder { file, path: file.parent()?, files, warnings }, problems))
 }
 
 const DEEPEST: usize = 16;
@@ -116,8 +124,11 @@ fn place_and_message(error: ScanError) -> (usize, String) {
 
 /// The folder in which relative paths begin, and the record of the files that were read.
 struct Folder<'a> {
+    /// The web configuration file itself.
+    file: &'a Path,
     path: &'a Path,
     files: &'a mut ReadFiles,
+    warnings: &'a mut Vec<Problem>,
 }
 
 fn settings(root: &Yaml, folder: &mut Folder<'_>, problems: &mut Problems) -> WebConfig {
@@ -151,11 +162,11 @@ fn headers(http: &Section<'_>, problems: &mut Problems) -> Vec<Header> {
     let mut headers = Vec::new();
     for (name, allowed) in HEADERS {
         let Some(text) = section.text(name, problems) else { continue };
-        if !allowed.is_empty() && !allowed.contains(&text) {
+        if !allowed.is_empty() && !allowed.contains(&text.as_ref()) {
             problems.add(section.problem(name, format!("must be {}", allowed.join(" or "))));
             continue;
         }
-        match Header::new(name, text) {
+        match Header::new(name, &text) {
             Some(header) => headers.push(header),
             None => problems.add(section.problem(name, "must be one line of visible characters")),
         }
@@ -172,7 +183,7 @@ fn users(root: &Section<'_>, problems: &mut Problems) -> Vec<(String, Secret)> {
             problems.add(Problem::new(&path, "a name must not hold a colon"));
         }
         match value.as_str().ok_or(HashProblem::NotBcrypt).and_then(password_hash) {
-            Ok(hash) => users.push((name.to_owned(), hash)),
+            Ok(hash) => users.push((name.into_owned(), hash)),
             Err(problem) => problems.add(Problem::new(path, problem.to_string())),
         }
     }
@@ -233,7 +244,7 @@ http_server_config:
     Strict-Transport-Security: max-age=31536000
     X-Content-Type-Options: nosniff
     X-Frame-Options: sameorigin
-    X-XSS-Protection: '1'
+    X-XSS-Protection: 1
 basic_auth_users:
   prom: $2y$05$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi
 rate_limit: { interval: 1m30s, burst: 5 }

@@ -1,5 +1,7 @@
 //! A mapping of the file, read key by key. Every problem is kept.
 
+use std::borrow::Cow;
+
 use yaml_rust2::Yaml;
 use yaml_rust2::yaml::Hash;
 
@@ -70,11 +72,15 @@ impl<'a> Section<'a> {
     }
 
     /// The entries of a mapping whose keys are chosen by the user.
-    pub(super) fn entries(&self, key: &str, problems: &mut Problems) -> Vec<(&'a str, &'a Yaml)> {
+    pub(super) fn entries(
+        &self,
+        key: &str,
+        problems: &mut Problems,
+    ) -> Vec<(Cow<'a, str>, &'a Yaml)> {
         let inner = Section::open(self.path(key), self.value(key), problems);
         let mut entries = Vec::new();
         for (name, value) in inner.map.into_iter().flat_map(Hash::iter) {
-            match name.as_str() {
+            match text(name) {
                 Some(name) => entries.push((name, value)),
                 None => {
                     problems.add(inner.problem("?", "a key must be text, in quotes if need be"))
@@ -91,8 +97,8 @@ impl<'a> Section<'a> {
     }
 
     /// A text; an empty one counts as absent, as in the toolkit.
-    pub(super) fn text(&self, key: &str, problems: &mut Problems) -> Option<&'a str> {
-        let text = self.scalar(key)?.as_str();
+    pub(super) fn text(&self, key: &str, problems: &mut Problems) -> Option<Cow<'a, str>> {
+        let text = text(self.scalar(key)?);
         if text.is_none() {
             problems.add(self.problem(key, "must be text, in quotes if need be"));
         }
@@ -105,7 +111,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts; `None` when absent.
-    pub(super) fn list(&self, key: &str, problems: &mut Problems) -> Option<Vec<&'a str>> {
+    pub(super) fn list(&self, key: &str, problems: &mut Problems) -> Option<Vec<Cow<'a, str>>> {
         let value = self.scalar(key)?;
         let Some(items) = value.as_vec() else {
             problems.add(self.problem(key, "must be a list"));
@@ -113,7 +119,7 @@ impl<'a> Section<'a> {
         };
         let mut texts = Vec::new();
         for (index, item) in items.iter().enumerate() {
-            match item.as_str() {
+            match text(item) {
                 Some(text) => texts.push(text),
                 None => problems.add(self.problem(&format!("{key}[{index}]"), "must be text")),
             }
@@ -126,6 +132,16 @@ impl<'a> Section<'a> {
             map.iter().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value)
         });
         found.unwrap_or(&Yaml::Null)
+    }
+}
+
+/// The text of a scalar. Go's YAML reader also takes a number or a boolean for a text.
+fn text(value: &Yaml) -> Option<Cow<'_, str>> {
+    match value {
+        Yaml::String(text) | Yaml::Real(text) => Some(Cow::Borrowed(text)),
+        Yaml::Integer(number) => Some(Cow::Owned(number.to_string())),
+        Yaml::Boolean(flag) => Some(Cow::Owned(flag.to_string())),
+        Yaml::Array(_) | Yaml::Hash(_) | Yaml::Alias(_) | Yaml::Null | Yaml::BadValue => None,
     }
 }
 

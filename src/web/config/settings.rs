@@ -92,6 +92,14 @@ impl ClientAuth {
             Self::VerifyIfGiven | Self::RequireAndVerify => true,
         }
     }
+
+    /// Reports whether a client without a certificate is refused.
+    pub(super) fn requires(self) -> bool {
+        match self {
+            Self::None | Self::Request | Self::VerifyIfGiven => false,
+            Self::RequireAny | Self::RequireAndVerify => true,
+        }
+    }
 }
 
 /// A header of every answer.

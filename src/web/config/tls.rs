@@ -1,5 +1,9 @@
 //! `tls_server_config`.
 
+use std::borrow::Cow;
+
+use std::os::unix::fs::MetadataExt;
+
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
@@ -8,7 +12,7 @@ use super::Folder;
 use super::names::{cipher_suite, curve, versions};
 use super::section::Section;
 use super::settings::{ClientAuth, ClientCertificates, TlsSettings};
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 
 const KEYS: [&str; 13] = [
     "cert",
@@ -25,6 +29,9 @@ const KEYS: [&str; 13] = [
     "max_version",
     "prefer_server_cipher_suites",
 ];
+
+/// The permission of others to read a file.
+const OTHERS_READ: u32 = 0o004;
 
 /// Any of these switches TLS on, as in the toolkit.
 const SWITCHES: [&str; 7] =
@@ -79,7 +86,9 @@ impl Reader<'_, '_, '_> {
     }
 
     fn key(&mut self) -> Option<PrivateKeyDer<'static>> {
-        match self.pem("key", "key_file") {
+        let found = self.pem("key", "key_file");
+        self.warn_of_readers(&found);
+        match found {
             Found::Text(key, text) => match PrivateKeyDer::from_pem_slice(&text) {
                 Ok(private) => Some(private),
                 Err(_) => {
@@ -92,6 +101,25 @@ impl Reader<'_, '_, '_> {
                 None
             }
             Found::Problem => None,
+        }
+    }
+
+    /// Warns if all users of the machine may read the file that holds the key. It is still used: with
+    /// mounted secrets the mode is often not in the user's hands.
+    fn warn_of_readers(&mut self, found: &Found) {
+        let Found::Text(key, _) = *found else { return };
+        let path = if key == "key" {
+            self.folder.file.to_owned()
+        } else {
+            let Some(file) = self.section.text(key, self.problems) else { return };
+            self.folder.path.join(file.as_ref())
+        };
+        // The file was read just now, so that its file system answers.
+        let mode = std::fs::metadata(&path).map_or(0, |found| found.mode());
+        if mode & OTHERS_READ != 0 {
+            let place = format!("tls_server_config.{key}");
+            let message = "every user of this machine may read the private key; chmod o-r its file";
+            self.folder.warnings.push(Problem::new(place, message));
         }
     }
 
@@ -113,18 +141,20 @@ impl Reader<'_, '_, '_> {
             }
             Some(_) | None => {}
         }
-        if names.is_some() && auth == ClientAuth::None {
-            self.add("client_allowed_sans", "needs a client_auth_type that asks for a certificate");
+        if names.is_some() && !auth.requires() {
+            let message = "needs a client_auth_type of RequireAnyClientCert or RequireAndVerifyClientCert: \
+                           with others a client without a certificate has no name that could be checked";
+            self.add("client_allowed_sans", message);
         }
         Some(ClientCertificates {
             auth,
             authorities: authorities.map(|(_, found)| found).unwrap_or_default(),
-            allowed_names: names.map(|names| names.into_iter().map(str::to_owned).collect()),
+            allowed_names: names.map(|names| names.into_iter().map(Cow::into_owned).collect()),
         })
     }
 
     fn client_auth(&mut self) -> Option<ClientAuth> {
-        match self.section.text("client_auth_type", self.problems) {
+        match self.section.text("client_auth_type", self.problems).as_deref() {
             None | Some("NoClientCert") => Some(ClientAuth::None),
             Some("RequestClientCert") => Some(ClientAuth::Request),
             // The second is an older name, which the toolkit still takes.
@@ -143,16 +173,17 @@ impl Reader<'_, '_, '_> {
     }
 
     fn versions(&mut self) -> Vec<&'static rustls::SupportedProtocolVersion> {
-        let min = self.section.text("min_version", self.problems).unwrap_or("TLS12");
-        let max = self.section.text("max_version", self.problems).unwrap_or("TLS13");
-        versions(min, max).unwrap_or_else(|wrong| {
-            for (key, what) in [("min_version", wrong.min), ("max_version", wrong.max)] {
-                if let Some(what) = what {
-                    self.add(key, what);
+        let min = self.section.text("min_version", self.problems);
+        let max = self.section.text("max_version", self.problems);
+        versions(min.as_deref().unwrap_or("TLS12"), max.as_deref().unwrap_or("TLS13"))
+            .unwrap_or_else(|wrong| {
+                for (key, what) in [("min_version", wrong.min), ("max_version", wrong.max)] {
+                    if let Some(what) = what {
+                        self.add(key, what);
+                    }
                 }
-            }
-            Vec::new()
-        })
+                Vec::new()
+            })
     }
 
     fn names<T, E: std::fmt::Display>(
@@ -163,7 +194,7 @@ impl Reader<'_, '_, '_> {
         let names = self.section.list(key, self.problems).unwrap_or_default();
         let mut found = Vec::new();
         for (index, name) in names.into_iter().enumerate() {
-            match find(name) {
+            match find(&name) {
                 Ok(value) => found.push(value),
                 Err(what) => self.add(&format!("{key}[{index}]"), what),
             }
@@ -188,19 +219,21 @@ impl Reader<'_, '_, '_> {
         let text = self.section.text(inline, self.problems);
         let path = self.section.text(file, self.problems);
         match (text, path) {
-            (Some(_), Some(_)) => {
+            (Some(text), Some(_)) => {
                 self.add(file, format!("cannot be given together with {inline}"));
                 // The text is checked too, so that all problems are reported at once.
-                Found::Text(inline, Zeroizing::new(text.unwrap_or_default().into()))
+                Found::Text(inline, Zeroizing::new(text.as_bytes().into()))
             }
-            (Some(text), None) => Found::Text(inline, Zeroizing::new(text.into())),
-            (None, Some(path)) => match self.folder.files.read(&self.folder.path.join(path)) {
-                Ok(text) => Found::Text(file, Zeroizing::new(text)),
-                Err(error) => {
-                    self.add(file, error);
-                    Found::Problem
+            (Some(text), None) => Found::Text(inline, Zeroizing::new(text.as_bytes().into())),
+            (None, Some(path)) => {
+                match self.folder.files.read(&self.folder.path.join(path.as_ref())) {
+                    Ok(text) => Found::Text(file, Zeroizing::new(text)),
+                    Err(error) => {
+                        self.add(file, error);
+                        Found::Problem
+                    }
                 }
-            },
+            }
             (None, None) => Found::Nothing,
         }
     }
