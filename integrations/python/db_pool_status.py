@@ -827,15 +827,19 @@ class _Server:
         self._pid = os.getpid()
         self._listener: socket.socket | None = None
         self._client: socket.socket | None = None
+        self._locked: _Locked | None = None
 
     def start(self) -> None:
         """Opens the socket. A failure is logged and does not stop the application."""
         try:
-            listener = self._listener = self._open()
-            threading.Thread(target=self._run, args=(listener,), name="db_pool_status", daemon=True).start()
+            self._listener = self._open()
+            self._answer_on(self._listener)
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            self.stop()
             _log.warning("no status socket for pool %s in %s: %s", self._watch.name, self.directory, error)
-            return
+
+    def _answer_on(self, listener: socket.socket) -> None:
+        threading.Thread(target=self._run, args=(listener,), name="db_pool_status", daemon=True).start()
 
     def stop(self) -> None:
         """Takes the socket away. In a forked child it leaves the parent's file alone."""
@@ -852,14 +856,14 @@ class _Server:
 
     def abandon(self) -> None:
         """Closes the descriptors that a forked child has inherited; the parent's socket goes on."""
-        for inherited in (self._listener, self._client):
+        for inherited in (self._listener, self._client, self._locked):
             if inherited is not None:
-                inherited.close()
-        self._listener = self._client = self.path = None
+                inherited.close()  # of the lock, too: it is held until every copy of its descriptor is closed
+        self._listener = self._client = self._locked = self.path = None
 
     def _open(self) -> socket.socket:
         os.makedirs(self.directory, exist_ok=True)
-        with _Locked(self.directory):
+        with self._lock():
             _sweep(self.directory, _everyone)
             # It listens before it has its name, so that a refused connection always means a dead process.
             hidden = os.path.join(self.directory, f".{uuid.uuid4().hex[:8]}.tmp")
@@ -876,6 +880,10 @@ class _Server:
             finally:
                 _remove(hidden)
         return listener
+
+    def _lock(self) -> _Locked:
+        self._locked = _Locked(self.directory)
+        return self._locked
 
     def _name(self, hidden: str) -> str:
         stem = os.path.join(self.directory, f"{self._watch.name}-{self._pid}")
@@ -918,15 +926,23 @@ class _Server:
         if path is not None and os.path.exists(path):
             # Workers that a signal ends (uvicorn's do) leave their files, and perhaps no process starts after them.
             try:
-                with _Locked(self.directory):
+                with self._lock():
                     _sweep(self.directory, _is_gone)
             except OSError:
                 pass
         elif listener is self._listener:
             # Somebody emptied the directory: a restart of the unit that owns it, or a cleaner of temporary files.
-            self._listener = None
-            listener.close()
-            self.start()
+            try:
+                replacement = self._open()
+            except OSError:
+                return  # perhaps next time
+            if listener is self._listener:
+                self._listener = replacement
+                listener.close()
+                self._answer_on(replacement)
+            else:  # stopped meanwhile
+                replacement.close()
+                _remove(self.path or "")
 
     def _reply(self, client: socket.socket) -> None:
         line = self._request_line(client)
@@ -975,7 +991,12 @@ class _Locked:
                 time.sleep(0.01)
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        self.close()
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _sweep(directory: str, suspected: Callable[[str], bool]) -> None:

@@ -137,6 +137,15 @@ def test_a_socket_comes_back_when_the_directory_was_emptied(make, folder, monkey
     folder.rmdir()
     until(lambda: os.path.exists(path), what="the socket")
     ask(path)
+    os.unlink(path)
+    folder.rmdir()
+    folder.write_text("in the way")
+    time.sleep(0.4)
+    folder.unlink()
+    until(lambda: os.path.exists(path), what="the socket, later")
+    ask(path)
+    watch.close()
+    assert list(folder.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_used_is_a_warning(make, tmp_path, caplog):
