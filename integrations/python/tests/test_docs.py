@@ -60,8 +60,8 @@ class Snippet:
             for path in self.pools.glob("*.sock") if self.pools.exists() else ():
                 try:
                     answers.append(ask(path))
-                except (ConnectionRefusedError, FileNotFoundError):
-                    continue  # of a process that has just ended
+                except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
+                    continue  # of a process that has just ended, or of a master that has just forked
             return answers if len(answers) == count else None
 
         return until(found, 60, f"{count} sockets")

@@ -405,6 +405,17 @@ def test_slow_queries_are_counted(make):
     assert watch.status()["metrics"]["performance"]["slow_queries"] == 1
 
 
+def test_an_error_while_fetching_is_not_a_second_statement(make):
+    engine, watch = make()
+    statement = text("SELECT 1 / (900 - n) FROM generate_series(1, 1000) AS n")
+    with engine.connect().execution_options(stream_results=True) as connection:
+        result = connection.execute(statement)
+        assert valid(watch.status())["queries"]["count"] == 1
+        with pytest.raises(sqlalchemy.exc.DBAPIError):
+            result.fetchall()
+    assert valid(watch.status())["queries"]["count"] == 1
+
+
 def test_queries_can_be_left_alone(make):
     engine, watch = make(watched={"queries": False})
     with engine.connect() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import importlib.util
 import json
 import logging
@@ -230,6 +231,19 @@ def test_many_processes_that_start_at_once_keep_their_sockets(script, folder):
     assert sockets(folder) == sorted(f"orders-{process.pid}.sock" for process in processes)
     for process in processes:
         ask(folder / f"orders-{process.pid}.sock")
+
+
+def test_a_start_waits_while_another_process_sweeps(script, folder):
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    process = script("tell('up'); watch(engine, name='orders', socket_dir=FOLDER); tell('open'); sys.stdin.read()")
+    assert process.stdout.readline() == "up\n"
+    time.sleep(0.5)
+    assert sockets(folder) == []
+    os.close(descriptor)
+    assert process.stdout.readline() == "open\n"
+    assert sockets(folder) == [f"orders-{process.pid}.sock"]
 
 
 def test_a_fork_has_a_socket_and_counts_of_its_own(script, folder):
