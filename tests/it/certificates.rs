@@ -265,3 +265,186 @@ async fn files_that_are_named_must_be_there() {
         }
     }
 }
+
+/// A certificate below a limited authority, and what it must come to with verify-ca and verify-full.
+struct Limited {
+    what: &'static str,
+    constraints: &'static str,
+    below: Below,
+    common_name: &'static str,
+    alternative: &'static str,
+    host: &'static str,
+    verify_ca: bool,
+    verify_full: Expected,
+}
+
+/// Where the limited authority is.
+#[derive(Clone, Copy)]
+enum Below {
+    /// The root itself.
+    Root,
+    /// An authority that the server sends.
+    Sent,
+    /// An authority that is in the user's file of roots.
+    InFile,
+}
+
+enum Expected {
+    Accepted,
+    Refused,
+    /// Refused by us alone: psql accepts a name that its constraints do not reach.
+    Stricter,
+}
+
+impl Limited {
+    const DEFAULT: Limited = Limited {
+        what: "",
+        constraints: "permitted;DNS:example",
+        below: Below::Root,
+        common_name: "db.other",
+        alternative: "",
+        host: "db.other",
+        verify_ca: false,
+        verify_full: Expected::Refused,
+    };
+
+    fn table() -> Vec<Limited> {
+        let default = || Limited::DEFAULT;
+        let excluded = "excluded;DNS:other";
+        vec![
+            Limited { what: "root, permitted", ..default() },
+            Limited { what: "root, excluded", constraints: excluded, ..default() },
+            Limited { what: "sent, permitted", below: Below::Sent, ..default() },
+            Limited {
+                what: "sent, excluded",
+                below: Below::Sent,
+                constraints: excluded,
+                ..default()
+            },
+            Limited { what: "in the file, permitted", below: Below::InFile, ..default() },
+            Limited {
+                what: "in the file, excluded",
+                below: Below::InFile,
+                constraints: excluded,
+                ..default()
+            },
+            Limited { what: "an address beside it", alternative: "IP:127.0.0.1", ..default() },
+            Limited {
+                what: "a mail address beside it",
+                alternative: "email:a@b.example",
+                ..default()
+            },
+            Limited {
+                what: "an address as common name",
+                common_name: "127.0.0.1",
+                host: "127.0.0.1",
+                ..default()
+            },
+            Limited {
+                what: "an address outside of permitted ones",
+                constraints: "permitted;IP:10.0.0.0/255.0.0.0",
+                common_name: "127.0.0.1",
+                host: "127.0.0.1",
+                verify_ca: true,
+                verify_full: Expected::Stricter,
+                ..default()
+            },
+            Limited {
+                what: "a star",
+                common_name: "*.other",
+                verify_ca: true,
+                verify_full: Expected::Stricter,
+                ..default()
+            },
+            Limited {
+                what: "one label",
+                common_name: "localhost",
+                host: "localhost",
+                verify_ca: true,
+                verify_full: Expected::Stricter,
+                ..default()
+            },
+            Limited {
+                what: "a permitted name",
+                common_name: "db.example",
+                host: "db.example",
+                verify_ca: true,
+                verify_full: Expected::Accepted,
+                ..default()
+            },
+            Limited {
+                what: "a permitted name, sent",
+                below: Below::Sent,
+                common_name: "db.example",
+                host: "db.example",
+                verify_ca: true,
+                verify_full: Expected::Accepted,
+                ..default()
+            },
+            Limited {
+                what: "a permitted alternative name",
+                alternative: "DNS:db.example",
+                host: "db.example",
+                verify_ca: true,
+                verify_full: Expected::Accepted,
+                ..default()
+            },
+        ]
+    }
+}
+
+#[tokio::test]
+async fn name_constraints_hold_for_common_names_too() {
+    const CA: &str = "basicConstraints=critical,CA:TRUE";
+    let scene = Scene::new();
+    for row in Limited::table() {
+        let what = row.what;
+        let constraints = format!("nameConstraints=critical,{}", row.constraints);
+        let limits = [CA, constraints.as_str()];
+        let root = match row.below {
+            Below::Root => Authority::with("root", &limits),
+            Below::Sent | Below::InFile => Authority::with("root", &[CA]),
+        };
+        let middle = root.below("middle", &limits);
+        let alternative = format!("subjectAltName={}", row.alternative);
+        let extensions = ["keyUsage=digitalSignature", alternative.as_str()];
+        let extensions = &extensions[..if row.alternative.is_empty() { 1 } else { 2 }];
+        let leaf = Leaf { common_name: row.common_name, extensions, ..Leaf::default() };
+        let signer = if matches!(row.below, Below::Root) { &root } else { &middle };
+        let mut pair = signer.issue("server", &leaf);
+        let alone = pair.certificate.clone();
+        let mut roots = root.certificate();
+        match row.below {
+            Below::Root => {}
+            Below::Sent => {
+                pair.certificate = middle.bundle("chain", &[&alone, &middle.certificate()]);
+            }
+            Below::InFile => roots = middle.bundle("all", &[&roots, &middle.certificate()]),
+        }
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args(["verify", "-CAfile"]).arg(&roots);
+        if !matches!(row.below, Below::Root) {
+            openssl.arg("-untrusted").arg(middle.certificate());
+        }
+        let openssl = openssl.arg(&alone).output().expect("openssl runs");
+        assert_eq!(openssl.status.success(), row.verify_ca, "{what}: {openssl:?}");
+
+        let cluster = start(server(&pair));
+        for mode in ["verify-ca", "verify-full"] {
+            let parameters =
+                [("sslmode", mode), ("sslrootcert", text(&roots)), ("hostaddr", "127.0.0.1")];
+            let url = url(&cluster, row.host, &parameters);
+            let (ours, (theirs, message)) =
+                tokio::join!(connect(&url, &scene.home), psql(&url, &scene.home));
+            let (we, they) = match (mode, &row.verify_full) {
+                ("verify-ca", _) => (row.verify_ca, row.verify_ca),
+                (_, Expected::Accepted) => (true, true),
+                (_, Expected::Refused) => (false, false),
+                (_, Expected::Stricter) => (false, true),
+            };
+            let accepted = outcome(&ours) == Outcome::Encrypted;
+            assert_eq!(accepted, we, "we, {what}, {mode}: {ours:?}");
+            assert_eq!(theirs == Outcome::Encrypted, they, "psql, {what}, {mode}: {message}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use webpki::RawPublicKeyEntity;
 use x509_cert::der::asn1::{ContextSpecific, ObjectIdentifier};
 use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader, TagNumber};
-use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 use x509_cert::ext::pkix::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
 };
@@ -34,6 +34,8 @@ pub(super) struct Names {
     pub(super) dns: Vec<String>,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) common: Option<String>,
+    /// All common names; the first is the one that stands for the host.
+    pub(super) commons: Vec<String>,
 }
 
 impl<'a> Certificate<'a> {
@@ -73,8 +75,14 @@ impl<'a> Certificate<'a> {
     /// The names that it is for.
     pub(super) fn names(&self) -> Names {
         let mut names = Names::default();
-        let common = self.body().subject().common_name().ok().flatten();
-        names.common = common.map(String::from);
+        let subject = self.body().subject();
+        names.common = subject.common_name().ok().flatten().map(String::from);
+        names.commons = subject
+            .iter()
+            .filter(|attribute| attribute.oid == COMMON_NAME)
+            .filter_map(|attribute| DirectoryString::try_from(&attribute.value).ok())
+            .map(String::from)
+            .collect();
         match self.body().get_extension::<SubjectAltName>() {
             Ok(Some((_, SubjectAltName(list)))) => list.iter().for_each(|name| names.add(name)),
             Ok(None) => {}
@@ -140,9 +148,14 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Whether it signs for all names; one that is limited to some is left to webpki, which knows how.
+    /// The names that it may sign for; `None` without a limit.
+    pub(super) fn name_constraints(&self) -> x509_cert::der::Result<Option<NameConstraints>> {
+        Ok(self.body().get_extension::<NameConstraints>()?.map(|(_, constraints)| constraints))
+    }
+
+    /// Reports whether it may sign for all names. A limited one is left to webpki.
     fn is_unlimited(&self) -> bool {
-        matches!(self.body().get_extension::<NameConstraints>(), Ok(None))
+        matches!(self.name_constraints(), Ok(None))
     }
 
     /// Whether this one has signed `other`.
@@ -217,6 +230,7 @@ const fn oid(text: &str) -> ObjectIdentifier {
 
 const RSA_PSS: ObjectIdentifier = oid("1.2.840.113549.1.1.10");
 const SHA_1: ObjectIdentifier = oid("1.3.14.3.2.26");
+const COMMON_NAME: ObjectIdentifier = oid("2.5.4.3");
 const SERVER_AUTH: ObjectIdentifier = oid("1.3.6.1.5.5.7.3.1");
 
 /// The extensions that are understood here.

@@ -7,6 +7,7 @@
 //! no cmake and makes the smaller program.
 
 mod certificate;
+mod constraints;
 mod established;
 mod identity;
 mod roots;

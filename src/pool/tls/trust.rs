@@ -1,9 +1,10 @@
-//! Whether a server's certificate is good: libpq's rules, on webpki.
+//! Decides whether a server's certificate is valid: libpq's rules, on webpki.
 //!
-//! Without roots nothing is verified but that the server has the certificate's key, which is what
-//! channel binding stands on. With roots, the chain; with a host, its name as well
+//! Without roots only the server's possession of the certificate's key is verified, which channel
+//! binding depends on. With roots the chain is verified; with a host, its name as well
 //! (<https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES>).
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,9 +17,10 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use webpki::RawPublicKeyEntity;
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, VerifiedPath};
 
 use super::certificate::{Certificate, Names};
+use super::constraints::{Constraints, is_dns_name};
 use super::roots::Roots;
 
 /// The verifier of one connection.
@@ -39,7 +41,7 @@ impl Verifier {
         Self { provider, roots, host }
     }
 
-    /// Whether anything is verified but the key.
+    /// Reports whether more than the possession of the key is verified.
     pub(super) fn has_roots(&self) -> bool {
         self.roots.is_some()
     }
@@ -56,24 +58,88 @@ impl Verifier {
         }
         let algorithms = &self.provider.signature_verification_algorithms;
         let by_webpki = ParsedCertificate::try_from(leaf).and_then(|leaf| {
-            let (store, all) = (roots.store(), algorithms.all);
             let between = roots.between(others);
-            verify_server_cert_signed_by_trust_anchor(&leaf, store, &between, now, all)
+            let all = algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&leaf, roots.store(), &between, now, all)
         });
         let parsed = Certificate::parse(leaf);
+        // webpki does not look at the key usage of a server's certificate; OpenSSL does.
         if parsed.as_ref().is_some_and(|parsed| !parsed.is_for_servers()) {
             return Err(Error::InvalidCertificate(CertificateError::InvalidPurpose));
         }
         let Err(error) = by_webpki else { return Ok(()) };
-        let vouched = |parsed: &Certificate<'_>| {
-            let signed = is_form_only(&error) && roots.have_signed(parsed, algorithms);
-            parsed.is_understood() && (signed || roots.hold(leaf, parsed))
+        let Some(parsed) = parsed else { return Err(error) };
+        // Certificates made by PostgreSQL's manual are refused by webpki for their form: CA:TRUE on
+        // a server, or version 1. They prove as much as others, if a root of the user's own file has
+        // signed them, or is one of them. A signature, a date or a use that is wrong stays wrong.
+        let is_signed = is_form_only(&error) && roots.have_signed(&parsed, algorithms);
+        if parsed.is_understood() && (is_signed || roots.hold(leaf, &parsed)) {
+            return parsed.check_dates(now).map_err(Error::InvalidCertificate);
+        }
+        Err(error)
+    }
+
+    /// Applies the name constraints of the chain to the common name, which webpki does not do.
+    fn check_common_name(
+        &self,
+        roots: &Roots,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+        named_by: Option<NamedBy>,
+    ) -> Result<(), Error> {
+        let names = Certificate::parse(leaf).map(|parsed| parsed.names()).unwrap_or_default();
+        let by_common = named_by == Some(NamedBy::CommonName);
+        // Like OpenSSL: with alternative DNS names the common name is no name of the server.
+        if !names.dns.is_empty() && !by_common {
+            return Ok(());
+        }
+        // A certificate that webpki does not read came through a root that is not limited.
+        let Ok(entity) = EndEntityCert::try_from(leaf) else { return Ok(()) };
+        let is_refused = Cell::new(false);
+        let host = self.host.as_deref().filter(|_| by_common);
+        let judge = |path: &VerifiedPath<'_>| {
+            if is_common_name_allowed(path, &names, host) {
+                return Ok(());
+            }
+            is_refused.set(true);
+            Err(webpki::Error::NameConstraintViolation)
         };
-        match parsed.filter(vouched) {
-            Some(parsed) => parsed.check_dates(now).map_err(Error::InvalidCertificate),
-            None => Err(error),
+        let between = roots.between(others);
+        let found = entity.verify_for_usage(
+            self.provider.signature_verification_algorithms.all,
+            &roots.store().roots,
+            &between,
+            now,
+            KeyUsage::server_auth(),
+            None,
+            Some(&judge),
+        );
+        if found.is_err() && is_refused.get() {
+            let text = "the common name is outside of the name constraints of its authority";
+            return Err(Error::General(text.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Reports whether the authorities of a path may sign for these common names. `host` is set when it
+/// was recognised by the common name alone.
+fn is_common_name_allowed(path: &VerifiedPath<'_>, names: &Names, host: Option<&str>) -> bool {
+    let Ok(constraints) = Constraints::of(path) else { return false };
+    if constraints.are_none() {
+        return true;
+    }
+    if let Some(host) = host {
+        // Stricter than OpenSSL in two points. It applies no constraint on addresses to a common
+        // name, and takes neither one label nor a star for a DNS name, so these pass all limits.
+        let common = names.common.as_deref().unwrap_or_default();
+        if address_of(host).is_some() || !constraints.allow(common) {
+            return false;
         }
     }
+    let mut dns_names = names.commons.iter().filter(|name| is_dns_name(name));
+    !names.dns.is_empty() || dns_names.all(|name| constraints.allow(name))
 }
 
 impl ServerCertVerifier for Verifier {
@@ -88,8 +154,12 @@ impl ServerCertVerifier for Verifier {
         if let Some(roots) = &self.roots {
             self.check_chain(roots, leaf, others, now)?;
         }
-        if let Some(host) = &self.host {
-            check_name(leaf, host)?;
+        let named_by = match &self.host {
+            Some(host) => Some(named_by(leaf, host)?),
+            None => None,
+        };
+        if let Some(roots) = &self.roots {
+            self.check_common_name(roots, leaf, others, now, named_by)?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -108,9 +178,10 @@ impl ServerCertVerifier for Verifier {
         let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return Err(error) };
         let mapped = algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme);
         let mut candidates = mapped.into_iter().flat_map(|(_, candidates)| candidates.iter());
-        match candidates.any(|a| key.verify_signature(*a, message, signed.signature()).is_ok()) {
-            true => Ok(HandshakeSignatureValid::assertion()),
-            false => Err(Error::InvalidCertificate(CertificateError::BadSignature)),
+        if candidates.any(|a| key.verify_signature(*a, message, signed.signature()).is_ok()) {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::BadSignature))
         }
     }
 
@@ -135,9 +206,9 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether webpki found fault with a certificate's form rather than with what it proves: version 1,
+/// Reports whether webpki objects to a certificate's form rather than to what it proves: version 1,
 /// or an authority in a server's place. Dates, signatures and uses are never form.
-#[expect(clippy::wildcard_enum_match_arm, reason = "rustls' lists are open; unknown is no form")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "rustls' lists are open; unknown is not form")]
 fn is_form_only(error: &Error) -> bool {
     let Error::InvalidCertificate(error) = error else { return false };
     match error {
@@ -150,35 +221,51 @@ fn is_form_only(error: &Error) -> bool {
     }
 }
 
-/// Whether the certificate is for this host: by its alternative names, or, as libpq does, by its
-/// common name where it has no alternative ones of the host's kind.
-fn check_name(leaf: &CertificateDer<'_>, host: &str) -> Result<(), Error> {
+/// How a certificate names the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NamedBy {
+    /// By an alternative name.
+    AlternativeName,
+    /// By its common name, which libpq accepts where there are no alternative names of the host's
+    /// kind.
+    CommonName,
+}
+
+/// Finds how the certificate names this host.
+fn named_by(leaf: &CertificateDer<'_>, host: &str) -> Result<NamedBy, Error> {
     let parsed = ParsedCertificate::try_from(leaf);
     if let (Ok(parsed), Ok(name)) = (&parsed, ServerName::try_from(host))
         && verify_server_name(parsed, &name).is_ok()
     {
-        return Ok(());
+        return Ok(NamedBy::AlternativeName);
     }
     let names = Certificate::parse(leaf).map(|parsed| parsed.names()).unwrap_or_default();
-    match is_named(&names, host) {
-        true => Ok(()),
-        false => Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
-    }
+    let named = name_of(&names, host);
+    named.ok_or(Error::InvalidCertificate(CertificateError::NotValidForName))
 }
 
 /// libpq's `pgtls_verify_peer_name_matches_certificate_guts`.
-fn is_named(names: &Names, host: &str) -> bool {
-    let address = host.split('%').next().and_then(|text| text.parse::<IpAddr>().ok());
-    let has_own_kind = match address {
-        Some(address) if names.addresses.contains(&address) => return true,
+fn name_of(names: &Names, host: &str) -> Option<NamedBy> {
+    let has_own_kind = match address_of(host) {
+        Some(address) if names.addresses.contains(&address) => {
+            return Some(NamedBy::AlternativeName);
+        }
         Some(_) => !names.addresses.is_empty(),
         None => !names.dns.is_empty(),
     };
-    let common = names.common.iter().filter(|_| !has_own_kind);
-    names.dns.iter().chain(common).any(|pattern| matches(pattern, host))
+    if names.dns.iter().any(|pattern| matches(pattern, host)) {
+        return Some(NamedBy::AlternativeName);
+    }
+    let is_common = names.common.as_deref().is_some_and(|common| matches(common, host));
+    if is_common && !has_own_kind { Some(NamedBy::CommonName) } else { None }
 }
 
-/// Whether a host is what a name of a certificate says; a `*` stands for its whole first label.
+/// The address that a host is, without its zone.
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.split('%').next()?.parse().ok()
+}
+
+/// Reports whether a name of a certificate stands for a host; `*` stands for one whole first label.
 fn matches(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;
@@ -199,8 +286,9 @@ mod tests {
             dns: dns.iter().map(ToString::to_string).collect(),
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             common: Some(common.to_owned()),
+            commons: vec![common.to_owned()],
         };
-        assert_eq!(is_named(&names, host), expected, "{names:?} for {host}");
+        assert_eq!(name_of(&names, host).is_some(), expected, "{names:?} for {host}");
     }
 
     #[test]
