@@ -41,7 +41,7 @@ pub fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Checked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let checked = runtime.block_on(async {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let roster = Roster::new(tasks.clone(), stop, probe::Probing::Off);
+        let roster = Roster::new(tasks.clone(), stop, probe::Probing::ByCaller);
         roster.apply(targets);
         let targets = roster.targets();
         let findings = join_all(targets.iter().map(|target| find(target))).await;

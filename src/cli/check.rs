@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Command, print, report};
+use super::{Command, print, print_warnings, report};
 use crate::app::{self, Finding};
 use crate::config;
 use crate::health::HealthStatus;
@@ -41,6 +41,7 @@ pub(super) fn run(
             return ExitCode::from(UNKNOWN);
         }
     };
+    print_warnings(&config.warnings);
     let checked = match app::check(config.targets) {
         Ok(checked) => checked,
         Err(error) => {
@@ -85,7 +86,10 @@ fn table(findings: &[Finding]) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    findings.iter().for_each(|finding| advice(&mut text, finding));
+    for finding in findings {
+        advice(&mut text, finding);
+        privileges(&mut text, finding);
+    }
     text
 }
 
@@ -167,4 +171,20 @@ fn advice(text: &mut String, finding: &Finding) {
     for warning in warnings.filter(|_| reported.is_empty()) {
         let _ = write!(text, "\n{}: {}\n", printable(&finding.target), printable(warning));
     }
+}
+
+/// Adds what the exporter's role cannot see. The target is healthy all the same, so the exit code does not change.
+fn privileges(text: &mut String, finding: &Finding) {
+    let Some(limits) = finding.snapshot.views.limits.as_ref() else { return };
+    if limits.own.sees_all {
+        return;
+    }
+    let role = printable(&limits.own.role);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "\n{}: role {role} cannot see what sessions of other roles do: their applications and slow queries stay unknown\n  \
+         hint: GRANT pg_read_all_stats TO {role}\n",
+        printable(&finding.target)
+    );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::{Command, flags, print, report};
+use super::{Command, flags, print, print_warnings, report};
 use crate::config::{load, render};
 
 pub(super) fn run(mut command: Command, environment: &BTreeMap<String, String>) -> ExitCode {
@@ -12,7 +12,7 @@ pub(super) fn run(mut command: Command, environment: &BTreeMap<String, String>) 
             if config.production {
                 flags::in_production(&mut command);
             }
-            config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            print_warnings(&config.warnings);
             print(&format!("{}{}", render(&command.entries), render(&config.entries)))
         }
         Err(problems) => report(&problems),

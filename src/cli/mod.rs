@@ -92,6 +92,13 @@ fn report(problems: &Problems) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
+/// Prints the warnings of a configuration to standard error.
+fn print_warnings(warnings: impl IntoIterator<Item = impl ToString>) {
+    for warning in warnings {
+        eprintln!("warning: {}", printable(&warning.to_string()));
+    }
+}
+
 /// Prints to standard output.
 fn print(text: &str) -> ExitCode {
     // A reader that closed the pipe has read enough.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Command, flags, print, report};
+use super::{Command, flags, print, print_warnings, report};
 use crate::app::{self, Daemon, Notifier, logging};
 use crate::config::{self, Problem, Problems};
 use crate::web;
@@ -22,8 +22,8 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
         Err(problems) => return report(&problems),
     };
     if command.check_only {
-        config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-        web_warnings.iter().for_each(|warning| eprintln!("warning: --web.config.file: {warning}"));
+        print_warnings(&config.warnings);
+        print_warnings(web_warnings.iter().map(|w| format!("--web.config.file: {w}")));
         return print("configuration is valid\n");
     }
     if config.production {

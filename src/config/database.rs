@@ -25,7 +25,7 @@ pub(super) fn read(
     layers: &Layers<'_>,
     scope: &Scope<'_>,
 ) -> Option<Database> {
-    let url = url(name, layers);
+    let url = url(name, layers, scope);
     let password = password::read(layers, scope);
     let Sourced { value, origin } = url?;
     let mut dsn = match dsn::parse(value.reveal()) {
@@ -44,6 +44,10 @@ pub(super) fn read(
     // Before the variables fill it: a password of theirs is not in the file.
     let in_file = dsn.password.as_ref().and_then(|_| url_file(&origin, scope));
     let source = fill(name, &mut dsn, password, layers, scope, &origin).or(in_file);
+    if dsn.password.as_ref().is_some_and(|password| is_surrounded(password.reveal())) {
+        let text = "its password begins or ends with white space or a line break";
+        layers.report().warn(format!("target `{name}`: {text}"));
+    }
     let home = scope.environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     layers.list(options::URL.key, dsn.to_string(), origin);
     for parameter in &dsn.ignored {
@@ -53,15 +57,30 @@ pub(super) fn read(
     Some(Database { dsn, credentials: Credentials { source, home } })
 }
 
-fn url(name: &str, layers: &Layers<'_>) -> Option<Sourced<Secret>> {
+fn url(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<Sourced<Secret>> {
     if layers.has(&options::URL) {
         return layers.own_unlisted(&options::URL);
     }
     if name == DEFAULT_TARGET {
+        layers.report().warn(built_in_used(scope));
         return Some(Sourced::default(Secret::new(BUILT_IN_URL)));
     }
     layers.refuse(options::URL.key, &Origin::Default, "is missing");
     None
+}
+
+fn is_surrounded(text: &str) -> bool {
+    text.trim().len() < text.len()
+}
+
+/// The warning that no URL was given, with the name of a variable that looks like a mistyped one.
+fn built_in_used(scope: &Scope<'_>) -> String {
+    const NAME: &str = "DATABASE_URL";
+    let shown = dsn::parse(BUILT_IN_URL).map_or_else(|_| String::new(), |dsn| dsn.to_string());
+    let mut names = scope.environment.keys().filter(|name| *name != NAME);
+    let near = names.find(|name| strsim::damerau_levenshtein(name, NAME) <= 2);
+    let hint = near.map_or_else(String::new, |near| format!("; {near} is set: is it mistyped?"));
+    format!("{NAME} is not set: the built-in URL {shown} is used{hint}")
 }
 
 fn refuse_built_in(dsn: &Dsn, layers: &Layers<'_>, origin: &Origin) {
@@ -91,8 +110,9 @@ fn fill(
     let is_in_url = dsn.password.is_some();
     let variables = scope.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut errors = dsn.fill(variables);
-    let login = ["USER", "LOGNAME"].iter().find_map(|name| scope.environment.get(*name));
-    errors.extend(dsn.resolve(login.map(String::as_str)));
+    // The name is looked up only when it is needed: name services can be slow.
+    let login = if dsn.user.is_none() { effective_user() } else { None };
+    errors.extend(dsn.resolve(login.as_deref()));
     refuse(layers, origin, &errors);
     let password = password?;
     if is_in_url {
@@ -103,6 +123,12 @@ fn fill(
     }
     dsn.password = password.now;
     password.source
+}
+
+/// Returns the name of the process' effective user, which libpq takes where a URL names no user. The
+/// variable USER may belong to someone else.
+fn effective_user() -> Option<String> {
+    whoami::username().ok()
 }
 
 fn refuse(layers: &Layers<'_>, origin: &Origin, errors: &[dsn::Error]) {

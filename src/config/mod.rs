@@ -93,7 +93,10 @@ pub fn load_with(
     let files = Files::new(reader);
     let document = match file.map(|path| Document::read(path, &files)) {
         None => Document::default(),
-        Some(Ok(document)) => document,
+        Some(Ok(document)) => {
+            check_content(&document, environment, file, &report);
+            document
+        }
         Some(Err(problem)) => {
             report.refuse(problem.place, problem.message);
             Document::default()
@@ -101,6 +104,25 @@ pub fn load_with(
     };
     let folder = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
     resolve(&Sources { environment, document: &document, folder, files }, report)
+}
+
+/// Reports an empty file. With nothing else the built-in URL would be used, which nobody means who names a
+/// file.
+fn check_content(
+    document: &Document,
+    environment: &BTreeMap<String, String>,
+    file: Option<&Path>,
+    report: &Report,
+) {
+    if !document.0.is_empty() {
+        return;
+    }
+    let place = file.map_or_else(String::new, |path| path.display().to_string());
+    if environment::names_target(environment) {
+        report.warn(format!("{place} is empty"));
+    } else {
+        report.refuse(place, "is empty, and DATABASE_URL is not set");
+    }
 }
 
 /// The sources of a configuration.

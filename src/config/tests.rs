@@ -89,7 +89,12 @@ fn nothing_at_all_is_the_specifications_defaults() {
     assert_eq!(target.schedule.connect_interval, Some(Duration::ZERO));
     assert_eq!(target.schedule.timeout, Duration::from_secs(10));
     assert_eq!((config.app_env.as_str(), config.production), ("development", false));
-    assert!(config.enabled && config.warnings.is_empty());
+    assert!(config.enabled);
+    let used = "DATABASE_URL is not set: the built-in URL postgresql://sentinelops:***@localhost:5432/sentinelops is used";
+    assert_eq!(config.warnings, [used]);
+    let mistyped = [("DATABSE_URL", "postgresql://u:s3cret@h/d"), ("DATABASE_USER", "x")];
+    let hint = format!("{used}; DATABSE_URL is set: is it mistyped?");
+    assert_eq!(good(&mistyped, "").warnings, [hint]);
     let thresholds = crate::probe::Thresholds { saturation_percent: 90.0, slow_rate_percent: 5.0 };
     assert_eq!(config.targets[0].thresholds, thresholds);
     assert_eq!(target.write, None);
@@ -111,7 +116,8 @@ auth_modules: { app: { type: userpass, userpass: { username: u }, allowed_target
     assert_eq!(good(&[], text).warnings, expected);
     let without = "targets: { orders: { url: 'postgresql://u@h/d', applications: { web: {} } } }";
     assert!(good(&[], without).warnings.is_empty());
-    assert!(good(&[], "auth_modules: {}").warnings.is_empty());
+    let url = ("DATABASE_URL", "postgresql://u@h/d");
+    assert!(good(&[url], "auth_modules: {}").warnings.is_empty());
 }
 
 #[test]
@@ -261,6 +267,26 @@ fn secrets_come_from_files() {
     let config = good(&[("DATABASE_URL_FILE", &path("url")), ("PGPASSWORD", "b")], "");
     assert_eq!(password(&config, 0), Some("b"));
     assert!(config.targets[0].connect.credentials.source.is_none(), "the file has no password");
+    std::fs::write(path("two_lines"), "postgresql://u@h/x\n\n").unwrap();
+    one(
+        &[("DATABASE_URL_FILE", &path("two_lines"))],
+        "",
+        "DATABASE_URL_FILE: database URL at byte 19: white",
+    );
+    std::fs::write(path("two_words"), "s3cret \n").unwrap();
+    let url = ("DATABASE_URL", "postgresql://u@h/x");
+    let config = good(&[url, ("DB_PASSWORD_FILE", &path("two_words"))], "");
+    let warning = "target `default`: its password begins or ends with white space or a line break";
+    assert_eq!(config.warnings, [warning]);
+    std::fs::write(path("empty.yml"), "# targets:\n\n").unwrap();
+    let empty = path("empty.yml");
+    let loaded = |environment: &[(&str, &str)]| {
+        let environment = environment.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        load(&environment, Some(empty.as_ref()))
+    };
+    let problems = loaded(&[]).err().unwrap();
+    assert_eq!(problems.to_string(), format!("{empty}: is empty, and DATABASE_URL is not set"));
+    assert_eq!(loaded(&[url]).ok().unwrap().warnings, [format!("{empty} is empty")]);
     std::fs::write(path("whole"), "postgresql://u:c@h/x\n").unwrap();
     let config = good(&[("DATABASE_URL_FILE", &path("whole")), ("PGPASSWORD", "b")], "");
     assert_eq!(password(&config, 0), Some("c"));
@@ -332,6 +358,17 @@ fn libpqs_variables_fill_and_are_named() {
         "postgresql://u@db:5432/u?sslmode=prefer"
     );
     one(&[("DATABASE_URL", "postgresql://h"), ("PGPORT", "x")], "", "PGPORT: must be a number");
+}
+
+#[test]
+fn without_a_user_it_is_the_effective_one_and_not_that_of_a_variable() {
+    let effective = whoami::username().unwrap();
+    for url in ["postgresql://h", "postgresql://h1,h2/d", "postgresql:///d", "host=h"] {
+        let config =
+            good(&[("DATABASE_URL", url), ("USER", "mallory"), ("LOGNAME", "mallory")], "");
+        let dsn = &config.targets[0].connect.dsn;
+        assert_eq!(dsn.user.as_ref(), Some(&effective), "{url}");
+    }
 }
 
 #[test]

@@ -116,6 +116,8 @@ pub enum Problem {
         "must be a URL such as `postgresql://user:password@host:5432/database`, or words such as `host=db user=app`, without quotes around it"
     )]
     Form,
+    #[error("white space or a line break before or after the URL must be removed")]
+    Surrounded,
     #[error("a `%` must be followed by two hexadecimal digits; write a literal `%` as `%25`")]
     Escape,
     #[error("a NUL byte (`%00`) is not allowed")]
@@ -186,8 +188,8 @@ pub enum Problem {
     Range,
     #[error("needs `sslcert`")]
     Certificate,
-    #[error("is missing")]
-    Missing,
+    #[error("is missing, and the operating system has no name for the user that runs the exporter")]
+    NoUser,
 }
 
 /// The byte position, or nothing.

@@ -52,8 +52,8 @@ impl Dsn {
     }
 
     /// Sets libpq's defaults: port 5432, the database named like the user, `sslmode=prefer` (`verify-full`
-    /// with `sslrootcert=system`). The default host is `localhost`, where libpq tries a socket's directory
-    /// first: a monitor seldom runs on the database's host. `login` is the operating system's user.
+    /// with `sslrootcert=system`). Without a host these are a socket in `/run/postgresql` and then `localhost`.
+    /// `login` is the name of the process' effective user.
     ///
     /// Returns an error for each value that is still missing or contradictory.
     #[must_use = "what is still missing is refused, not ignored"]
@@ -63,7 +63,7 @@ impl Dsn {
             self.user = login.map(str::to_owned);
         }
         if self.user.is_none() {
-            errors.push(Error::anywhere(Part::User, Problem::Missing));
+            errors.push(Error::anywhere(Part::User, Problem::NoUser));
         }
         if self.database.is_none() {
             self.database.clone_from(&self.user);
@@ -89,15 +89,34 @@ impl Dsn {
         if self.hosts.is_empty() {
             self.hosts.push(Host { address: Address::Unset, hostaddr: None, port: None });
         }
-        for host in &mut self.hosts {
-            host.port.get_or_insert(DEFAULT_PORT);
-            if host.address == Address::Unset && host.hostaddr.is_none() {
-                host.address = Address::Name(LOCALHOST.to_owned());
-            }
+        if self.hosts.iter().any(is_unset) {
+            self.given.extend(["host", "port"]);
         }
+        self.hosts = mem::take(&mut self.hosts).into_iter().flat_map(with_defaults).collect();
         errors
     }
 }
+
+fn is_unset(host: &Host) -> bool {
+    host.address == Address::Unset && host.hostaddr.is_none()
+}
+
+/// Sets the default port, and replaces a host that is not given by the default hosts.
+///
+/// libpq's default is the socket directory that it was built with: `/run/postgresql` in the packages of
+/// Debian and Red Hat, `/tmp` upstream. asyncpg tries these and then `localhost`. We leave `/tmp` out,
+/// because every local user could put a socket there and receive the password.
+fn with_defaults(host: Host) -> Vec<Host> {
+    let port = host.port.or(Some(DEFAULT_PORT));
+    if !is_unset(&host) {
+        return vec![Host { port, ..host }];
+    }
+    let addresses = [Address::Unix(SOCKET_DIRECTORY.into()), Address::Name(LOCALHOST.to_owned())];
+    addresses.map(|address| Host { address, hostaddr: None, port }).into()
+}
+
+/// The socket directory of PostgreSQL's packages.
+const SOCKET_DIRECTORY: &str = "/run/postgresql";
 
 /// Replaces the parameter in an error by the variable that filled it.
 fn with_variable(error: Error, filled: &[(&'static str, &'static str)]) -> Error {

@@ -84,6 +84,9 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
         return Err(vec![Error::new(Part::Text, at, Problem::Nul)]);
     }
     let scheme = scheme::Scheme::of(text)?;
+    if let Some(at) = scheme.as_ref().and_then(|scheme| scheme.surrounding_blank(text)) {
+        return Err(vec![Error::new(Part::Text, at, Problem::Surrounded)]);
+    }
     let is_uri = scheme.is_some();
     let (words, mut errors) = match scheme {
         Some(scheme) => uri::words(text, scheme),

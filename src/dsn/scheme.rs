@@ -25,10 +25,22 @@ impl Scheme {
         let after = end + "://".len();
         let (name, driver) =
             scheme.split_once('+').map_or((scheme, None), |(name, driver)| (name, Some(driver)));
+        if scheme.starts_with(char::is_whitespace) {
+            return Err(Error::new(Part::Text, 0, Problem::Surrounded));
+        }
         if matches!(name, "postgresql" | "postgres") && driver.is_none_or(is_driver_name) {
             return Ok(Some(Self { after, driver: driver.is_some() }));
         }
         Err(Error::new(Part::Scheme, 0, Problem::Scheme))
+    }
+
+    /// Returns the position of white space at the end of the URI. It would become a part of the database's
+    /// name or of the last parameter. libpq 18 drops spaces there, but no other white space.
+    pub(super) fn surrounding_blank(&self, text: &str) -> Option<usize> {
+        let allowed: &[char] = if self.driver { &[] } else { &[' '] };
+        let rest = text.trim_end_matches(allowed);
+        let trimmed = rest.trim_end();
+        (trimmed.len() < rest.len()).then_some(trimmed.len())
     }
 }
 

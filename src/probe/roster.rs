@@ -18,6 +18,8 @@ pub struct Roster {
     tasks: TaskTracker,
     stop: CancellationToken,
     is_probing: AtomicBool,
+    /// Whether targets are probed by tasks of the roster.
+    spawns: bool,
     budgets: Budgets,
 }
 
@@ -28,6 +30,8 @@ pub enum Probing {
     On,
     /// Not at all.
     Off,
+    /// Not by the roster: whoever holds it probes each target once.
+    ByCaller,
 }
 
 impl From<bool> for Probing {
@@ -47,9 +51,10 @@ struct Entry {
 impl Roster {
     /// An empty roster. `tasks` and `stop` track and end everything that it spawns.
     pub fn new(tasks: TaskTracker, stop: CancellationToken, probing: Probing) -> Self {
-        let is_probing = AtomicBool::new(probing == Probing::On);
+        let is_probing = AtomicBool::new(probing != Probing::Off);
+        let spawns = probing != Probing::ByCaller;
         let budgets = Budgets::default();
-        Self { targets: ArcSwap::default(), tasks, stop, is_probing, budgets }
+        Self { targets: ArcSwap::default(), tasks, stop, is_probing, spawns, budgets }
     }
 
     /// Reports whether the targets are probed.
@@ -59,7 +64,7 @@ impl Roster {
 
     /// Switches probing on or off; takes effect at the next [`Roster::apply`].
     pub(crate) fn set_probing(&self, probing: Probing) {
-        self.is_probing.store(probing == Probing::On, Ordering::Relaxed);
+        self.is_probing.store(probing != Probing::Off, Ordering::Relaxed);
     }
 
     /// The targets that run, in the order of the configuration.
@@ -106,7 +111,7 @@ impl Roster {
         let budget = Arc::clone(lease.budget());
         let target = Target::new(settings, budget, self.tasks.clone(), self.stop.clone());
         let is_probed = self.is_probing();
-        if is_probed {
+        if is_probed && self.spawns {
             let probing = run(Arc::clone(&target));
             self.tasks.spawn(stop.clone().run_until_cancelled_owned(probing));
         }

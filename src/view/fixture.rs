@@ -88,6 +88,7 @@ fn limits() -> ServerLimits {
         database: "db".to_owned(),
         superuser: false,
         uses_reserved: true,
+        sees_all: true,
     };
     ServerLimits {
         version: "16.4".to_owned(),

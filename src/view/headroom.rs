@@ -132,6 +132,7 @@ mod tests {
             database: "db".to_owned(),
             superuser,
             uses_reserved,
+            sees_all: true,
         };
         ServerLimits {
             max: 20,

@@ -69,6 +69,8 @@ pub struct OwnRole {
     pub superuser: bool,
     /// True if it may use the reserved connections.
     pub uses_reserved: bool,
+    /// Whether it sees what the sessions of other roles do: pg_read_all_stats.
+    pub sees_all: bool,
 }
 
 const SQL: &str = "\
@@ -81,6 +83,7 @@ const SQL: &str = "\
     session_user::text AS own_role, pg_catalog.current_database()::text AS own_database, \
     coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user), false) AS superuser, \
     coalesce(pg_catalog.pg_has_role(session_user, pg_catalog.to_regrole('pg_use_reserved_connections')::oid, 'USAGE'), false) AS uses_reserved, \
+    pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all, \
     ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1) AS role_names, \
     ARRAY(SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1) AS role_limits, \
     ARRAY(SELECT datname::text FROM pg_catalog.pg_database WHERE datconnlimit >= 0 ORDER BY oid LIMIT $1) AS database_names, \
@@ -109,6 +112,7 @@ fn read(_: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
             database: column(row, "own_database")?,
             superuser: column(row, "superuser")?,
             uses_reserved: column(row, "uses_reserved")?,
+            sees_all: column(row, "sees_all")?,
         },
         roles,
         databases,

@@ -69,6 +69,35 @@ fn check_as_json_has_the_shape_of_the_targets() {
         (0, &"healthy".into(), &"default".into())
     );
     assert!(target["probe"]["connect"]["phases"]["startup"].is_number(), "{printed}");
+    assert!(!printed.contains("monitoring is disabled"), "{printed}");
+    let (code, printed, _) = ended(check(&cluster, "stranger").arg("--format=json"));
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    let message = json["targets"][0]["message"].as_str().unwrap_or_default();
+    assert!(code == 2 && message.contains("28P01"), "{message}");
+}
+
+#[test]
+fn check_reports_a_role_that_cannot_see_the_others() {
+    let cluster = cluster();
+    let hint = "GRANT pg_read_all_stats TO app";
+    let (code, printed, _) = ended(check(&cluster, ROLE.0));
+    assert!(code == 0 && printed.contains(hint), "{printed}");
+    cluster.psql(hint);
+    let (code, printed, _) = ended(check(&cluster, ROLE.0));
+    assert!(code == 0 && !printed.contains(hint), "{printed}");
+}
+
+#[test]
+fn serve_and_check_say_at_once_that_the_built_in_url_is_used() {
+    let warning =
+        "DATABASE_URL is not set: the built-in URL postgresql://sentinelops:***@localhost:5432";
+    let (_, _, log) = ended(program("check").env("DATABSE_URL", "postgresql://u:s3cret@h/d"));
+    assert!(log.contains(warning) && log.contains("; DATABSE_URL is set"), "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
+    let mut daemon = Program::daemon().start();
+    let line = daemon.logged("DATABASE_URL is not set");
+    assert!(line.contains("level=warn") && line.contains(warning), "{line}");
+    daemon.terminate();
 }
 
 #[test]

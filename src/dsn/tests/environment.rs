@@ -92,7 +92,7 @@ fn bad_variables_are_named() {
 fn defaults_are_libpqs() {
     assert_eq!(
         resolved("postgresql://", Some("me")),
-        Ok("me||localhost:5432|me|sslmode=prefer".into())
+        Ok("me||%2Frun%2Fpostgresql:5432,localhost:5432|me|sslmode=prefer".into())
     );
     assert_eq!(resolved("postgresql://u@h", None), Ok("u||h:5432|u|sslmode=prefer".into()));
     assert_eq!(
@@ -101,7 +101,8 @@ fn defaults_are_libpqs() {
     );
     assert_eq!(
         resolved("user=u sslrootcert=system", None),
-        Ok("u||localhost:5432|u|sslmode=verify-full&sslrootcert=system".into())
+        Ok("u||%2Frun%2Fpostgresql:5432,localhost:5432|u|sslmode=verify-full&sslrootcert=system"
+            .into())
     );
     assert_eq!(
         resolved("user=u hostaddr=10.0.0.1", None),
@@ -111,7 +112,8 @@ fn defaults_are_libpqs() {
 
 #[test]
 fn what_is_still_missing_is_named() {
-    assert_eq!(resolved("host=h", None), Err(vec!["user: is missing".into()]));
+    let message = "user: is missing, and the operating system has no name for the user that runs the exporter";
+    assert_eq!(resolved("host=h", None), Err(vec![message.into()]));
     assert_eq!(resolved("user=u port=1,2", None), Err(vec!["port: 2 given for 1 host(s)".into()]));
     assert_eq!(
         resolved("user=u sslcertmode=require", None),

@@ -13,7 +13,6 @@ fn a_scheme_must_be_postgresqls() {
         "mysql://u:p@h/db",
         "POSTGRESQL://h",
         "jdbc:postgresql://h/db",
-        " postgresql://h",
         "://h",
         "postgresql+://h",
         "postgresql+a+b://h",
@@ -47,6 +46,21 @@ fn parameters_must_not_pass_for_a_database() {
             "database at byte 18: parameters begin with `?`; an `&` in the name must be written `%26`",
         ],
     );
+}
+
+#[test]
+fn nothing_may_surround_a_url() {
+    let at = |byte: usize| {
+        let rule = "white space or a line break before or after the URL must be removed";
+        format!("database URL at byte {byte}: {rule}")
+    };
+    check("postgresql://u@h/d\n", &[&at(19)]);
+    check("postgresql://u@h/d\r\n", &[&at(19)]);
+    check("postgresql://u@h/d\t ", &[&at(19)]);
+    check("postgresql+asyncpg://u@h/d ", &[&at(27)]);
+    check("postgresql://u@h?application_name=x\u{a0}", &[&at(36)]);
+    check(" postgresql://u@h/d", &[&at(1)]);
+    check("\npostgres+psycopg://u@h/d", &[&at(1)]);
 }
 
 #[test]

@@ -145,6 +145,12 @@ fn sqlalchemy_names_a_driver() {
 }
 
 #[test]
+fn libpq_18_drops_spaces_at_the_end_and_blanks_around_words() {
+    check("postgresql://u@h/d  ", "u||h|d|");
+    check(" \n host=h user=u \n", "u||h||");
+}
+
+#[test]
 fn sqlalchemy_leaves_a_percent_sign_that_encodes_nothing() {
     check("postgresql+asyncpg://u:100%@h", "u|100%|h||");
     check("postgresql+asyncpg://50%off:a%zz%2@h/d%", "50%off|a%zz%2|h|d%|");
