@@ -1,6 +1,7 @@
 //! The web server as clients see it: `serve` on a free port, with an example exposition.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail that way")]
+#![allow(clippy::disallowed_types, reason = "the test client measures real time")]
 
 #[path = "web/access.rs"]
 mod access;

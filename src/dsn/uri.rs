@@ -259,10 +259,12 @@ impl Uri<'_> {
     }
 
     fn decoded(&mut self, part: Part, range: Range<usize>) -> Option<Secret> {
-        let style = match part {
-            _ if !self.driver => Style::Libpq,
-            Part::Host | Part::Port => Style::Verbatim,
-            _ => Style::Python,
+        let style = if !self.driver {
+            Style::Libpq
+        } else if matches!(part, Part::Host | Part::Port) {
+            Style::Verbatim
+        } else {
+            Style::Python
         };
         decode(&self.text[range.clone()], range.start, style)
             .map_err(|(at, problem)| self.errors.push(Error::new(part, at, problem)))

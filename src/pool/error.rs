@@ -71,10 +71,7 @@ impl ConnectError {
 
     /// A failure of TLS, or of the network during the handshake.
     pub(super) fn tls(phase: Phase, error: &io::Error) -> Self {
-        let reason = match network_reason(error) {
-            Reason::Other => Reason::Tls,
-            reason => reason,
-        };
+        let reason = network_reason(error).or(Reason::Tls);
         Self::new(phase, reason, error.to_string())
     }
 
@@ -287,10 +284,7 @@ impl QueryError {
             return Self::Server { reason: refusal_reason(refusal), sqlstate: None, message };
         }
         let reason = match error.as_db_error() {
-            Some(db) => match sqlstate::reason(db.code().code(), db.message()) {
-                Reason::Other => Reason::Query,
-                reason => reason,
-            },
+            Some(db) => sqlstate::reason(db.code().code(), db.message()).or(Reason::Query),
             None if error.is_closed() => Reason::Disconnected,
             None => Reason::Other,
         };

@@ -11,7 +11,7 @@ use crate::dsn::{self, Dsn};
 /// # Panics
 /// The URL is bad or incomplete.
 pub fn connect(url: &str) -> ConnectSettings {
-    let mut dsn = dsn::parse(url).ok().expect("a good URL");
+    let mut dsn = dsn::parse(url).expect("a good URL");
     assert!(dsn.resolve(Some("nobody")).is_empty(), "the URL is complete");
     connect_to(dsn)
 }

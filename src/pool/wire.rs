@@ -201,8 +201,8 @@ mod tests {
     async fn other_messages_are_read_where_they_are_awaited() {
         let (mut wire, state) = wire(b"R\0\0\0\x08\0\0\0\0");
         let login = async move {
-            let mut bytes = [0; 64];
-            wire.read(&mut bytes).await.expect("it is whole");
+            let mut bytes = [0; 9];
+            wire.read_exact(&mut bytes).await.expect("it is whole");
             thread::current().id()
         };
         assert_eq!(prove_elsewhere(Box::pin(login), state).await, thread::current().id());

@@ -81,6 +81,14 @@ pub enum Reason {
     Other,
 }
 
+impl Reason {
+    /// The reason itself, or a better one where it is only [`Reason::Other`].
+    #[must_use]
+    pub fn or(self, better: Self) -> Self {
+        if self == Self::Other { better } else { self }
+    }
+}
+
 /// What a connection is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
