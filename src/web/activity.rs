@@ -64,15 +64,18 @@ struct InFlight {
 /// there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Worth {
-    /// It has not completed a request yet, and none is being answered.
+    /// It has not taken an answer yet, sends no request, and had time for both.
     Unproven,
     /// Its requests wait: for the client, which does not send a body or take an answer, or behind others.
     Waiting,
+    /// It was accepted just now: its request may be on the way.
+    Fresh,
     /// It is idle, and has taken an answer before: perhaps a scraper between two scrapes.
     Proven,
 }
 
 struct State {
+    accepted: Instant,
     phase: Phase,
     since: Instant,
     protocol: Protocol,
@@ -88,6 +91,9 @@ struct State {
     inbound: usize,
     refilled: Instant,
 }
+
+/// The time in which a new connection is expected to send its request.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// An answer without progress for this long may be cut when others wait for its place.
 const STALL: Duration = Duration::from_millis(250);
@@ -110,6 +116,7 @@ impl Activity {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let state = State {
+            accepted: now,
             phase: Phase::Handshake,
             since: now,
             protocol: Protocol::Http1,
@@ -159,13 +166,15 @@ impl Activity {
     /// phase; `None` while an answer is being made or taken.
     pub(super) fn worth(&self) -> Option<(Worth, u64, Instant)> {
         let state = self.lock();
-        let worth = match state.phase {
-            Phase::Handshake | Phase::Header => Worth::Unproven,
-            Phase::Idle if state.answered == 0 => Worth::Unproven,
-            Phase::Idle => Worth::Proven,
-            Phase::Busy if state.requests.iter().all(InFlight::waits) => Worth::Waiting,
-            Phase::Busy => return None,
-        };
+        let worth =
+            match state.phase {
+                Phase::Idle if state.answered > 0 => Worth::Proven,
+                Phase::Handshake | Phase::Idle | Phase::Header => {
+                    if state.accepted.elapsed() < FRESH { Worth::Fresh } else { Worth::Unproven }
+                }
+                Phase::Busy if state.requests.iter().all(InFlight::waits) => Worth::Waiting,
+                Phase::Busy => return None,
+            };
         Some((worth, state.answered, state.since))
     }
 

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_scraper_outlives_newcomers_and_clients_that_wait() {
+    async fn a_scraper_and_newcomers_outlive_clients_that_wait() {
         let connections = Connections::new(3);
         let scraper = admit(&connections, 1);
         answer(&scraper);
@@ -147,12 +147,13 @@ mod tests {
         let waiting = body.activity.begin();
         waiting.enter(Stage::Body);
         let silent = admit(&connections, 1);
+        let fresh = admit(&connections, 1);
+        assert!(body.close.is_cancelled() && !silent.close.is_cancelled());
+        drop(fresh);
+        advance(Duration::from_secs(1)).await;
+        let _fresh = admit(&connections, 1);
         let mut last = admit(&connections, 1);
         assert!(silent.close.is_cancelled());
-        let busy = last.activity.begin();
-        let next = admit(&connections, 1);
-        assert!(body.close.is_cancelled() && !scraper.close.is_cancelled());
-        drop((busy, next));
         for _ in 0..10 {
             last = admit(&connections, 1);
             assert!(!scraper.close.is_cancelled());

@@ -12,6 +12,7 @@ mod certificates;
 mod commands;
 mod daemon;
 mod dashboards;
+mod floods;
 mod harness;
 mod hostile;
 #[path = "../shared/http.rs"]
