@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::health::{bare_health, health};
 use crate::health::{Clock, HealthStatus, Verdict, judge};
-use crate::probe::{Roster, Snapshot, Target};
+use crate::probe::{DEFAULT_TARGET, Roster, Snapshot, Target};
 use crate::view::Usage;
 use crate::web::{Answer, Request};
 
@@ -106,7 +106,7 @@ impl ApiRequest<'_> {
 
     fn first(&self) -> Option<Arc<Target>> {
         let by_name = || self.roster.targets().into_iter().min_by(|a, b| a.name().cmp(b.name()));
-        self.roster.target("default").or_else(by_name)
+        self.roster.target(DEFAULT_TARGET).or_else(by_name)
     }
 
     /// Fails when monitoring is disabled.

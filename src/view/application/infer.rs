@@ -82,11 +82,7 @@ pub(super) fn infer(
     key: SessionKey,
     names: &[SessionCounts],
 ) -> Application {
-    let processes = if settings.sessions.names_processes() {
-        u32::try_from(names.len()).unwrap_or(u32::MAX)
-    } else {
-        0
-    };
+    let processes = named_processes(settings, names);
     let instances = settings.instances.max(processes).max(1);
     let all: SessionCounts = names.iter().copied().sum();
     // Where every process has a name of its own, overflow is exact process by process. Otherwise all
@@ -100,17 +96,8 @@ pub(super) fn infer(
         (std::slice::from_ref(&all), size * u64::from(instances))
     };
     let active: u64 = pools.iter().map(|pool| pool.busy.max(pool.beyond(kept))).sum();
-    let mut allowed = AllowedConnections {
-        instances,
-        size: (settings.pool_size > 0).then(|| settings.pool_size.saturating_mul(instances)),
-        // A pool without a size has no limit at all, whatever its overflow.
-        max_overflow: settings
-            .max_overflow
-            .filter(|_| settings.pool_size > 0)
-            .map(|overflow| overflow.saturating_mul(instances)),
-        overflow: pools.iter().map(|pool| pool.beyond(kept)).sum(),
-        is_exceeded: false,
-    };
+    let overflow = pools.iter().map(|pool| pool.beyond(kept)).sum();
+    let mut allowed = allowed(settings, instances, overflow);
     allowed.is_exceeded = allowed.max().is_some_and(|max| all.open > u64::from(max));
     Application {
         key,
@@ -119,6 +106,28 @@ pub(super) fn infer(
         idle: all.if_visible(all.open - active),
         leaked: all.if_visible(all.leaked),
         allowed: Some(allowed),
+    }
+}
+
+/// The number of processes that have names of their own; 0 where names do not stand for processes.
+fn named_processes(settings: &ApplicationSettings, names: &[SessionCounts]) -> u32 {
+    if settings.sessions.names_processes() {
+        u32::try_from(names.len()).unwrap_or(u32::MAX)
+    } else {
+        0
+    }
+}
+
+/// The limits of all processes together. A pool without a size has no limit, whatever its overflow.
+fn allowed(settings: &ApplicationSettings, instances: u32, overflow: u64) -> AllowedConnections {
+    let size = (settings.pool_size > 0).then_some(settings.pool_size);
+    let max_overflow = if size.is_some() { settings.max_overflow } else { None };
+    AllowedConnections {
+        instances,
+        size: size.map(|size| size.saturating_mul(instances)),
+        max_overflow: max_overflow.map(|overflow| overflow.saturating_mul(instances)),
+        overflow,
+        is_exceeded: false,
     }
 }
 
