@@ -76,6 +76,8 @@ struct CheckJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    available: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
 }
 
@@ -194,6 +196,8 @@ fn check_json(check: &Check) -> CheckJson<'_> {
         Measured::Utilization(percent) => {
             CheckJson { utilization: Some(percent.map(rounded)), ..head }
         }
+        Measured::Available(connections) => CheckJson { available: Some(connections), ..head },
+        Measured::Nothing => head,
         Measured::Rate(percent) => CheckJson { rate: Some(rounded(percent)), ..head },
     }
 }

@@ -20,7 +20,7 @@ pub struct Check {
     pub outcome: CheckOutcome,
     /// The number that was judged.
     pub measured: Measured,
-    /// The reason for which it did not pass; `None` if it passed.
+    /// The reason for which it did not pass, or a note to a check that passed.
     pub message: Option<String>,
 }
 
@@ -34,6 +34,12 @@ pub enum CheckName {
     PoolSaturation,
     /// Passes unless too many of the probe's statements were slow.
     SlowQueries,
+    /// Passes while the server can take more connections.
+    Headroom,
+    /// Passes while the write probe succeeds.
+    Write,
+    /// Passes while the pooled connection leads to the server that new ones reach.
+    Session,
 }
 
 /// The result of a check, from best to worst; the label `status`.
@@ -57,6 +63,10 @@ pub enum Measured {
     Utilization(Option<f64>),
     /// Slow statements in percent of the window's answered ones.
     Rate(f64),
+    /// Connections that can still be opened.
+    Available(u64),
+    /// No number.
+    Nothing,
 }
 
 /// Judges whether the last probe succeeded and is recent.

@@ -5,6 +5,7 @@
 
 mod check;
 mod readings;
+mod server;
 mod verdict;
 
 pub use crate::probe::Thresholds;

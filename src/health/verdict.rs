@@ -6,6 +6,7 @@ use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Instant;
 
 use super::check::{Check, CheckOutcome, connection, pool_saturation, slow_queries};
+use super::server::{headroom, session, write};
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
@@ -29,8 +30,8 @@ pub struct Verdict {
     pub status: HealthStatus,
     /// `Database is healthy`, or the status with the messages of the checks that did not pass.
     pub message: String,
-    /// Every check, in the order of [`CheckName`](super::CheckName).
-    pub checks: [Check; 3],
+    /// Every check that could be judged, in the order of [`CheckName`](super::CheckName).
+    pub checks: Vec<Check>,
     /// The age of the snapshot; `None` before the first probe.
     pub age: Option<Duration>,
 }
@@ -49,11 +50,15 @@ pub(crate) fn judge(
     clock: &Clock,
     thresholds: &Thresholds,
 ) -> Verdict {
-    let checks = [
+    let mut checks = vec![
         connection(snapshot, clock),
         pool_saturation(snapshot, thresholds),
         slow_queries(snapshot, thresholds),
     ];
+    if let Some(snapshot) = snapshot {
+        let known = [headroom(snapshot), write(snapshot), session(snapshot, clock)];
+        checks.extend(known.into_iter().flatten());
+    }
     let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(CheckOutcome::Pass);
     let status = match worst {
         CheckOutcome::Pass => HealthStatus::Healthy,
@@ -65,7 +70,9 @@ pub(crate) fn judge(
 }
 
 fn summary(status: HealthStatus, checks: &[Check]) -> String {
-    let reasons: Vec<&str> = checks.iter().filter_map(|check| check.message.as_deref()).collect();
+    // A check that passed can have a note, which does not make the database less healthy.
+    let complaints = checks.iter().filter(|check| check.outcome != CheckOutcome::Pass);
+    let reasons: Vec<&str> = complaints.filter_map(|check| check.message.as_deref()).collect();
     let head = format!("Database is {}", status.label());
     if reasons.is_empty() { head } else { format!("{head}: {}", reasons.join("; ")) }
 }

@@ -94,6 +94,7 @@ pub fn sample(query: Duration) -> ProbeSample {
         saturated_applications: Vec::new(),
         checkout_timeouts: 0,
         failed_connects: 0,
+        headroom: None,
     }
 }
 

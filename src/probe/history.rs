@@ -41,6 +41,8 @@ pub struct ProbeSample {
     pub checkout_timeouts: u64,
     /// Connects that failed since the previous probe.
     pub failed_connects: u64,
+    /// Connections that could still be opened; `None` where that is not known.
+    pub headroom: Option<u64>,
 }
 
 /// The samples of the last [`SPAN`], the oldest first.
@@ -83,6 +85,12 @@ impl Window {
             ..sample.clone()
         });
         samples.collect()
+    }
+
+    /// The number of consecutive probes, up to the last that knew, at which no connection was left.
+    pub fn without_headroom(&self) -> usize {
+        let known = self.samples.iter().rev().filter_map(|sample| sample.headroom);
+        known.take_while(|free| *free == 0).count()
     }
 
     /// The number of check-outs that timed out.
@@ -150,6 +158,7 @@ impl History {
             saturated_applications: new.views.saturated().map(str::to_owned).collect(),
             checkout_timeouts: new.totals.timeouts.saturating_sub(before.timeouts),
             failed_connects: new.totals.failed.saturating_sub(before.failed),
+            headroom: new.views.tightest().map(|tightest| tightest.free),
         });
         self.prune(new.taken);
         Arc::new(self.samples.iter().cloned().collect())

@@ -231,8 +231,13 @@ impl Snapshot {
 
     /// Reports whether the write probe succeeded; `None` when it was not tried.
     pub(crate) fn is_writable(&self) -> Option<bool> {
+        self.write_result().map(|result| result.is_ok())
+    }
+
+    /// The result of the write probe; `None` when it was not tried.
+    pub(crate) fn write_result(&self) -> Option<Result<(), &Failure>> {
         let write = self.extras.iter().find(|(part, _)| *part == ProbePart::Write);
-        write.map(|(_, result)| result.is_ok())
+        write.map(|(_, result)| result.as_ref().copied())
     }
 
     /// The failure of a view or of the write probe.

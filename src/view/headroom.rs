@@ -53,6 +53,46 @@ impl Headroom {
     }
 }
 
+/// The least that is left, and the limit that leaves no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tightest {
+    /// Connections that can still be opened.
+    pub free: u64,
+    /// The limit.
+    pub limit: TightLimit,
+}
+
+/// A limit on connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TightLimit {
+    /// max_connections, less what is reserved.
+    Server,
+    /// The CONNECTION LIMIT of an application's role.
+    Role(String),
+    /// The CONNECTION LIMIT of an application's database.
+    Database(String),
+}
+
+impl Views {
+    /// Returns what is left to ordinary roles, or to an application with settings by its role or its
+    /// database if that is less; `None` where the headroom is not known.
+    pub fn tightest(&self) -> Option<Tightest> {
+        let headroom = self.headroom.as_ref()?;
+        let mut least = Tightest { free: headroom.ordinary, limit: TightLimit::Server };
+        for app in self.applications.iter().filter(|app| app.allowed.is_some()) {
+            let role = headroom.roles.iter().find(|(role, _)| *role == app.key.user);
+            let database = headroom.databases.iter().find(|(name, _)| *name == app.key.database);
+            if let Some((role, free)) = role.filter(|(_, free)| *free < least.free) {
+                least = Tightest { free: *free, limit: TightLimit::Role(role.clone()) };
+            }
+            if let Some((database, free)) = database.filter(|(_, free)| *free < least.free) {
+                least = Tightest { free: *free, limit: TightLimit::Database(database.clone()) };
+            }
+        }
+        Some(least)
+    }
+}
+
 /// Sessions by name. `own`: the name that the exporter's own connections count for.
 fn sums<'s>(
     scan: &'s Scan,

@@ -33,7 +33,7 @@ pub use column::ViewError;
 pub use databases::Databases;
 pub use dropped::CappedFamily;
 pub use extension::Extension;
-pub use headroom::Headroom;
+pub use headroom::{Headroom, TightLimit, Tightest};
 pub use key::SessionKey;
 pub use limits::ServerLimits;
 pub use memory::{Digest, Memory};
