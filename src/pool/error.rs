@@ -72,6 +72,10 @@ impl ConnectError {
     /// A failure of TLS, or of the network during the handshake.
     pub(super) fn tls(phase: Phase, error: &io::Error) -> Self {
         let reason = network_reason(error).or(Reason::Tls);
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if inner.is_some_and(is_about_algorithms) {
+            return Self::new(phase, reason, format!("{error}; {UNSUPPORTED_KEYS}"));
+        }
         Self::new(phase, reason, error.to_string())
     }
 
@@ -138,6 +142,26 @@ impl ConnectError {
             Reason::Unreachable | Reason::WrongSession => 1,
             Reason::Budget | Reason::Other => 0,
         }
+    }
+}
+
+/// What a server with such a key comes to: TLS 1.3 has no common signature scheme then, and the server
+/// ends the handshake.
+const UNSUPPORTED_KEYS: &str = "keys on P-521 and RSA-PSS keys are not supported in certificates: \
+                                use P-256, P-384, RSA or Ed25519";
+
+/// Reports whether a handshake failed because there is no common algorithm.
+#[expect(clippy::wildcard_enum_match_arm, reason = "rustls' lists are open and long")]
+fn is_about_algorithms(error: &rustls::Error) -> bool {
+    use rustls::{AlertDescription, CertificateError};
+    match error {
+        rustls::Error::AlertReceived(alert) => *alert == AlertDescription::HandshakeFailure,
+        rustls::Error::InvalidCertificate(error) => matches!(
+            error,
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        ),
+        _ => false,
     }
 }
 

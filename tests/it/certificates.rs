@@ -448,3 +448,23 @@ async fn name_constraints_hold_for_common_names_too() {
         }
     }
 }
+
+#[tokio::test]
+async fn keys_that_are_not_supported_are_named() {
+    let scene = Scene::new();
+    let p521 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp521r1", "-sha256"];
+    let pss = ["-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-sha256"];
+    let p384 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-sha256"];
+    for (kind, works) in [(&p521, false), (&pss, false), (&p384, true)] {
+        let cluster = start(server(&scene.issue(&Leaf { kind, ..Leaf::default() })));
+        for version in ["TLSv1.2", "TLSv1.3"] {
+            let parameters = [("sslmode", "require"), ("ssl_max_protocol_version", version)];
+            let result = connect(&url(&cluster, "localhost", &parameters), &scene.home).await;
+            assert_eq!(result.is_ok(), works, "{kind:?} {version}: {result:?}");
+            if let Err(error) = result {
+                assert_eq!(error.reason, Reason::Tls, "{error}");
+                assert!(error.to_string().contains("P-521 and RSA-PSS"), "{version}: {error}");
+            }
+        }
+    }
+}
