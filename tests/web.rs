@@ -10,6 +10,10 @@ mod api;
 #[path = "web/auth.rs"]
 mod auth;
 #[path = "shared/http.rs"]
+#[allow(
+    clippy::disallowed_types,
+    reason = "a client outside of the runtime measures with std's clock"
+)]
 mod http;
 #[path = "web/limits.rs"]
 mod limits;
