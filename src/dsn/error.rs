@@ -164,6 +164,10 @@ pub enum Problem {
     Count { given: usize, hosts: usize },
     #[error("is not a parameter of libpq, asyncpg, psycopg or SQLAlchemy")]
     Unknown,
+    #[error(
+        "is a parameter of {0}, and means nothing to a server: remove it here (see URLs of other drivers in docs/migration.md)"
+    )]
+    Foreign(&'static str),
     #[error("must be one of: {0}")]
     Allowed(String),
     #[error("must be a whole number")]

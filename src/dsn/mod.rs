@@ -9,6 +9,7 @@ mod auth;
 mod draft;
 mod error;
 mod fill;
+mod foreign;
 mod host;
 mod lists;
 mod number;

@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::parameter::{Parameter, ignored, only, read};
-use super::{Error, Part, Problem, Word, auth, session, ssl};
+use super::{Error, Part, Problem, Word, auth, foreign, session, ssl};
 
 /// Returns all parameters.
 pub(super) fn all() -> impl Iterator<Item = &'static Parameter> {
@@ -17,7 +17,12 @@ pub(super) fn all() -> impl Iterator<Item = &'static Parameter> {
 /// Applies a word of the text to the draft; a later word of the same name overrides an earlier one.
 pub(super) fn apply(draft: &mut Draft, word: &Word) -> Result<(), Error> {
     let Some(parameter) = find(&word.name) else {
-        return Err(Error::new(Part::unknown(&word.name), word.at, Problem::Unknown));
+        return Err(match foreign::find(&word.name) {
+            Some((name, driver)) => {
+                Error::new(Part::parameter(name), word.at, Problem::Foreign(driver))
+            }
+            None => Error::new(Part::unknown(&word.name), word.at, Problem::Unknown),
+        });
     };
     parameter.apply(draft, word.value.reveal()).map_err(|problem| {
         let part = word.part.clone().unwrap_or(Part::parameter(parameter.name));
