@@ -7,9 +7,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Command, print, print_warnings, report};
+use super::{Command, load, print, print_warnings, report};
 use crate::app::{self, Finding};
-use crate::config;
 use crate::health::HealthStatus;
 use crate::metrics::Label;
 use crate::pool::{Phase, Timings};
@@ -34,7 +33,7 @@ pub(super) fn run(
     environment: &BTreeMap<String, String>,
     format: Format,
 ) -> ExitCode {
-    let config = match config::load(environment, command.settings.config_file.as_deref()) {
+    let config = match load(command, environment) {
         Ok(config) => config,
         Err(problems) => {
             report(&problems);

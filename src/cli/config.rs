@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::{Command, flags, print, print_warnings, report};
-use crate::config::{load, render};
+use super::{Command, flags, load, print, print_warnings, report};
+use crate::config::render;
 
 pub(super) fn run(mut command: Command, environment: &BTreeMap<String, String>) -> ExitCode {
-    match load(environment, command.settings.config_file.as_deref()) {
+    match load(&command, environment) {
         Ok(config) => {
             if config.production {
                 flags::in_production(&mut command);

@@ -10,7 +10,7 @@ use super::Command;
 use super::arguments::{Arguments, Subcommand, Web as WebArguments};
 use crate::app::DaemonSettings;
 use crate::app::logging::{self, Format};
-use crate::config::{Entry, Origin, Problem, Problems, quote};
+use crate::config::{Entry, Origin, Problem, Problems, quote, unknown_flag_variables};
 use crate::switch;
 use crate::web::{self, Listen};
 
@@ -42,6 +42,14 @@ pub(super) fn resolve(
     let subcommand = arguments.subcommand.unwrap_or(Subcommand::Serve);
     let settings = DaemonSettings { config_file, auto_reload, web, log };
     Ok(Command { subcommand, check_only, settings, entries })
+}
+
+/// Warns of variables that look like those of flags, and are none.
+pub(super) fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let command = super::command_line();
+    let flags = command.get_arguments().filter_map(|argument| argument.get_long());
+    let known: Vec<String> = flags.map(variable).collect();
+    unknown_flag_variables(environment.keys().map(String::as_str), &known)
 }
 
 fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> web::ServerSettings {

@@ -20,7 +20,7 @@ use clap::{CommandFactory, Parser};
 
 use self::arguments::{Arguments, Subcommand};
 use crate::app;
-use crate::config::Problems;
+use crate::config::{Config, Problems};
 use crate::text::printable;
 
 /// The exit code for bad flags and bad configuration (EX_USAGE).
@@ -75,6 +75,13 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
         Subcommand::Demo => demo::run(command),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),
     }
+}
+
+/// Reads the configuration, and adds warnings of variables that name no flag.
+fn load(command: &Command, environment: &BTreeMap<String, String>) -> Result<Config, Problems> {
+    let mut config = crate::config::load(environment, command.settings.config_file.as_deref())?;
+    config.warnings.extend(flags::unknown_variables(environment));
+    Ok(config)
 }
 
 /// Returns the environment as text. Bytes that are not UTF-8 become replacement characters, which `config`

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Command, flags, print, print_warnings, report};
+use super::{Command, flags, load, print, print_warnings, report};
 use crate::app::{self, Daemon, Notifier, logging};
-use crate::config::{self, Problem, Problems};
+use crate::config::{Problem, Problems};
 use crate::web;
 
 /// The time in which the last log lines must be written at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
-    let config = match config::load(&environment, command.settings.config_file.as_deref()) {
+    let config = match load(&command, &environment) {
         Ok(config) => config,
         Err(problems) => return report(&problems),
     };

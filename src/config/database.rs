@@ -41,6 +41,9 @@ pub(super) fn read(
     if dsn.database.is_none() {
         dsn.database = kind.spec().default_database.map(str::to_owned);
     }
+    if dsn.password.is_some() {
+        layers.report().password_at(&origin);
+    }
     // Before the variables fill it: a password of theirs is not in the file.
     let in_file = dsn.password.as_ref().and_then(|_| url_file(&origin, scope));
     let source = fill(name, &mut dsn, password, layers, scope, &origin).or(in_file);

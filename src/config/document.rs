@@ -3,16 +3,25 @@
 //! The crate only parses. Merging is done in `layers`: the crate would drop a value that a stronger source
 //! hides before anybody has checked it, and would take a key such as `a[9999999]` for a path.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use config::{FileFormat, Format, Map, Value};
 
 use super::sources::Files;
+use super::yaml;
 use crate::problem::Problem;
 
 /// A parsed file.
 #[derive(Clone, Default)]
-pub(super) struct Document(pub(super) Map<String, Value>);
+pub(super) struct Document {
+    pub(super) values: Map<String, Value>,
+    /// The file's name, if every user of the host may read it.
+    pub(super) world_readable: Option<String>,
+}
+
+/// The permission of everybody to read a file.
+const OTHERS_READ: u32 = 0o004;
 
 impl Document {
     /// Reads and parses a file.
@@ -24,21 +33,39 @@ impl Document {
             _ => return Err(Problem::new(place, "the name must end in .yml, .yaml or .toml")),
         };
         let content = files.read(path).map_err(|error| Problem::new(&place, error.to_string()))?;
-        let text =
-            String::from_utf8(content).map_err(|_| Problem::new(&place, "is not UTF-8 text"))?;
-        Self::parse(&text, format).map_err(|message| Problem::new(place, message))
+        let is_world_readable = content.metadata.mode() & OTHERS_READ != 0;
+        let Ok(text) = std::str::from_utf8(&content.bytes) else {
+            return Err(Problem::new(place, "is not UTF-8 text"));
+        };
+        match Self::parse(text, format) {
+            Ok(document) => {
+                Ok(Self { world_readable: is_world_readable.then_some(place), ..document })
+            }
+            Err(message) => Err(Problem::new(place, message)),
+        }
     }
 
-    /// Parses a text; an error says where, but nothing of what stands there.
+    /// Parses a text. An error names the place of a mistake, and quotes nothing that stands there.
     pub(super) fn parse(text: &str, format: FileFormat) -> Result<Self, String> {
         let name = if format == FileFormat::Toml { "TOML" } else { "YAML" };
-        if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
+        if is_empty(text) {
             return Ok(Self::default());
         }
-        Format::parse(&format, Some(&"file".to_owned()), text).map(Self).map_err(|error| {
-            format!("is not a table of keys in {name}{}", position(&error.to_string()))
-        })
+        if format == FileFormat::Yaml {
+            yaml::check(text)?;
+        }
+        match Format::parse(&format, Some(&"file".to_owned()), text) {
+            Ok(values) => Ok(Self { values, world_readable: None }),
+            Err(error) => {
+                Err(format!("is not a table of keys in {name}{}", position(&error.to_string())))
+            }
+        }
     }
+}
+
+/// Reports whether a text has nothing but comments.
+fn is_empty(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'))
 }
 
 /// The line of a parser's message, which otherwise can quote the file.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::kind::Grammar;
-use super::names::{did_you_mean, join};
+use super::names::{self, did_you_mean, did_you_mean_within, join};
 use super::options::{self, VariableRow};
 use super::report::Report;
 use super::sources::Files;
@@ -93,13 +93,54 @@ pub(super) fn check(
     }
 }
 
+/// Warns of variables that are probably misspelled.
 fn warn_unknown(environment: &BTreeMap<String, String>, report: &Report) {
-    let known: BTreeSet<&str> = options::variables().map(|row| row.variable.name).collect();
-    for name in environment.keys().filter(|name| name.starts_with("DB_MONITOR_")) {
-        if !known.contains(name.as_str()) {
-            let near = did_you_mean(name, known.iter().copied());
+    let known: Vec<&str> = options::variables().map(|row| row.variable.name).collect();
+    for name in environment.keys().filter(|name| !is_foreign(name)) {
+        if known.contains(&name.as_str()) {
+            continue;
+        }
+        let near = suggestion(name, &known);
+        let stem = name.strip_suffix("_FILE").filter(|stem| known.contains(stem));
+        if let Some(stem) = stem {
+            report
+                .warn(format!("{name} is not a known variable and is ignored: {stem} has no file"));
+        } else if name.starts_with(OWN) || !near.is_empty() {
             report.warn(format!("{name} is not a known variable and is ignored{near}"));
         }
+    }
+}
+
+/// Suggests a known variable. An application has variables of its own (DATABASE_USER), so that outside
+/// of the prefixes of the pool and of the exporter only a slip of two characters counts.
+fn suggestion(name: &str, known: &[&str]) -> String {
+    let known = known.iter().copied();
+    if name.starts_with(OWN) || name.starts_with("DB_POOL_") {
+        did_you_mean(name, known)
+    } else {
+        did_you_mean_within(2, name, known)
+    }
+}
+
+/// The prefix of the variables that are the exporter's alone.
+const OWN: &str = "DB_MONITOR_";
+
+/// Reports whether a variable cannot be meant for the targets.
+fn is_foreign(name: &str) -> bool {
+    let is_ours = ["DB_", "DATABASE_"].iter().any(|prefix| name.starts_with(prefix));
+    // The flags' variables are checked where the flags are known.
+    !is_ours || name.starts_with(names::FLAGS) || names::is_of_kubernetes(name)
+}
+
+/// Warns of an APP_ENV that looks like production, but is not.
+pub(super) fn warn_app_env(app_env: &str, report: &Report) {
+    let name = app_env.to_ascii_lowercase();
+    let distance = strsim::damerau_levenshtein(&name, "production");
+    if distance > 0 && (name.starts_with("prod") || name == "live" || distance <= 3) {
+        report.warn(
+            "APP_ENV looks like production, but is not `production`: the rules of production do not apply"
+                .to_owned(),
+        );
     }
 }
 

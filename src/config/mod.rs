@@ -23,6 +23,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod view;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use ::config::{Map, Value, ValueKind};
 pub use auth::AuthModule;
 pub use kind::quote;
 pub use listing::{Entry, Origin, render};
+pub use names::unknown_flag_variables;
 pub use options::{Allowed, Place};
 pub use reference::{OptionDoc, VariableDoc, reference};
 pub use sources::LARGEST as LARGEST_FILE;
@@ -114,7 +116,7 @@ fn check_content(
     file: Option<&Path>,
     report: &Report,
 ) {
-    if !document.0.is_empty() {
+    if !document.values.is_empty() {
         return;
     }
     let place = file.map_or_else(String::new, |path| path.display().to_string());
@@ -136,19 +138,23 @@ struct Sources<'a> {
 
 fn resolve(sources: &Sources<'_>, report: Report) -> Result<Config, Problems> {
     let Sources { environment, document, files, .. } = sources;
-    let exists = environment::names_target(environment) || !names_others(&document.0);
+    let exists = environment::names_target(environment) || !names_others(&document.values);
     let presence = if exists { TargetPresence::Present } else { TargetPresence::Absent };
     environment::check(environment, presence, &report);
-    schema::check(&document.0, &report);
+    schema::check(&document.values, &report);
     let variables = Variables::read(environment, presence, files, &report);
-    let root = Layers::root(&report, &variables, &document.0);
+    let root = Layers::root(&report, &variables, &document.values);
     let app_env = root.get_or(&options::APP_ENV, "development".to_owned());
+    environment::warn_app_env(&app_env, &report);
     let production = app_env.eq_ignore_ascii_case("production");
     let enabled = root.get_or(&options::ENABLED, true);
     let Sources { environment, folder, files, .. } = sources;
     let scope = Scope { environment, folder, files, app_env: &app_env, production };
     let targets = targets(&root, &scope, presence);
     let auth_modules = auth_modules(&root, &scope);
+    if let Some(file) = &document.world_readable {
+        report.warn_inline_passwords(file);
+    }
     let Findings { problems, warnings, notes, entries } = report.finish();
     problems.into_result()?;
     Ok(Config { targets, auth_modules, enabled, app_env, production, warnings, notes, entries })

@@ -33,6 +33,44 @@ pub(super) fn is_parameter(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
 }
 
+/// Returns a key if it is a plain name: a mangled file can have anything in its place.
+pub(super) fn printable(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if !key.is_empty() && key.len() <= 60 && key.chars().all(plain) {
+        key.to_owned()
+    } else {
+        "(a key that is no plain name)".to_owned()
+    }
+}
+
+/// The prefix of the flags' variables.
+pub(super) const FLAGS: &str = "DB_POOL_EXPORTER_";
+
+/// Reports whether Kubernetes sets a variable of this name for a service: `X_SERVICE_HOST`, `X_PORT_80_TCP`.
+///
+/// See <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
+pub(super) fn is_of_kubernetes(name: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name.contains("_PORT_")
+}
+
+/// Warnings for variables of flags that do not exist, each with a suggestion.
+pub fn unknown_flag_variables<'a>(
+    set: impl Iterator<Item = &'a str>,
+    known: &[String],
+) -> Vec<String> {
+    let is_unknown = |name: &&str| {
+        name.starts_with(FLAGS) && !is_of_kubernetes(name) && !known.iter().any(|flag| flag == name)
+    };
+    let warning = |name: &str| {
+        let near = did_you_mean(name, known.iter().map(String::as_str));
+        format!("{name} is not a known variable and is ignored{near}")
+    };
+    set.filter(is_unknown).map(warning).collect()
+}
+
 /// Joins a section's path and a key.
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -40,7 +78,15 @@ pub(super) fn join(path: &str, key: &str) -> String {
 
 /// Suggests the most similar of the known names; empty if none is similar.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let most = 1 + name.len() / 4;
+    did_you_mean_within(1 + name.len() / 4, name, known)
+}
+
+/// Suggests the most similar of the known names, with at most so many changes.
+pub(super) fn did_you_mean_within<'a>(
+    most: usize,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> String {
     let of_similar_length = known.filter(|other| other.len().abs_diff(name.len()) <= most);
     let near = of_similar_length
         .map(|other| (strsim::damerau_levenshtein(name, other), other))

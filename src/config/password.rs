@@ -43,7 +43,10 @@ pub(super) fn read(layers: &Layers<'_>, scope: &Scope<'_>) -> Option<Password> {
         (Some(text), Some(file)) if is_variable(&file.origin) && !is_variable(&text.origin) => {
             Some(from_file(file, layers, scope))
         }
-        (Some(text), _) => Some(Password { now: Some(text.value), source: None }),
+        (Some(text), _) => {
+            layers.report().password_at(&text.origin);
+            Some(Password { now: Some(text.value), source: None })
+        }
         (None, Some(file)) => Some(from_file(file, layers, scope)),
         (None, None) => {
             let source = PasswordSource::Command(command?.value);

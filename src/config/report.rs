@@ -11,6 +11,8 @@ pub(super) struct Report {
     problems: RefCell<Problems>,
     warnings: RefCell<Vec<String>>,
     notes: RefCell<Vec<String>>,
+    /// The places of passwords that stand in the file.
+    inline_passwords: RefCell<Vec<String>>,
     entries: RefCell<Vec<Entry>>,
 }
 
@@ -39,6 +41,25 @@ impl Report {
     /// Adds a line for the log's level debug.
     pub(super) fn note(&self, message: String) {
         self.notes.borrow_mut().push(message);
+    }
+
+    /// Adds the place of a password, if it is in the file.
+    pub(super) fn password_at(&self, origin: &Origin) {
+        if let Origin::File(place) = origin {
+            self.inline_passwords.borrow_mut().push(place.clone());
+        }
+    }
+
+    /// Warns if a file that everybody may read holds passwords.
+    pub(super) fn warn_inline_passwords(&self, file: &str) {
+        let places = self.inline_passwords.borrow();
+        if !places.is_empty() {
+            self.warn(format!(
+                "{file} holds passwords ({}) and every user of this host may read it: use \
+                 password_file, or chmod 640",
+                places.join(", ")
+            ));
+        }
     }
 
     /// Adds an effective value.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use config::{Map, Value, ValueKind};
 
-use super::names::{self, did_you_mean, join};
+use super::names::{self, did_you_mean, join, printable};
 use super::options::GROUPS;
 use super::report::Report;
 
@@ -112,15 +112,5 @@ impl Schema<'_> {
             if pattern.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
         });
         below.filter_map(|rest| rest.split('.').next()).collect()
-    }
-}
-
-/// Returns a key if it is a plain name: a mangled file can have anything in its place.
-fn printable(key: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if !key.is_empty() && key.len() <= 60 && key.chars().all(plain) {
-        key.to_owned()
-    } else {
-        "(a key that is no plain name)".to_owned()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::files::{FileError, FileReader};
+use crate::files::{Content, FileError, FileReader};
 use crate::secret::Secret;
 
 /// The time that all files of one configuration may take together.
@@ -29,8 +29,8 @@ impl<'a> Files<'a> {
     }
 
     /// Reads the configuration file.
-    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
-        self.reader().read(path, LARGEST)
+    pub(super) fn read(&self, path: &Path) -> Result<Content, FileError> {
+        self.reader().read_with_metadata(path, LARGEST)
     }
 
     /// Reads a secret; the error does not name the file, because its path may be a mistyped secret.

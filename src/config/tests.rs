@@ -161,6 +161,80 @@ fn variables_are_read() {
 }
 
 #[test]
+fn probable_misspellings_are_warned_of_with_a_suggestion() {
+    let url = ("DATABASE_URL", "postgresql://u@h/d");
+    let warnings = |name: &str| good(&[url, (name, "5")], "").warnings;
+    for (name, expected) in [
+        ("DB_MONITOR_INTERVALL", "; did you mean `DB_MONITOR_INTERVAL`?"),
+        ("DB_MONITOR_X", " is not a known variable and is ignored"),
+        ("DB_POOL_SIZES", "; did you mean `DB_POOL_SIZE`?"),
+        ("DB_POOL_MAX_OVERFLOW", "; did you mean `DB_MAX_OVERFLOW`?"),
+        ("DB_PASWORD_FILE", "; did you mean `DB_PASSWORD_FILE`?"),
+        ("DB_POOL_SIZE_FILE", "ignored: DB_POOL_SIZE has no file"),
+        ("DATABASE_URI", "; did you mean `DATABASE_URL`?"),
+    ] {
+        let found = warnings(name);
+        let is_expected =
+            matches!(&found[..], [one] if one.starts_with(name) && one.ends_with(expected));
+        assert!(is_expected, "{name}: {found:?}");
+    }
+    for name in
+        ["DB_HOST", "DB_USER", "DB_NAME", "DB_PORT_5432_TCP", "DB_MONITOR_SERVICE_HOST", "X"]
+    {
+        assert_eq!(warnings(name), [""; 0], "{name}");
+    }
+    for (name, is_warned_of) in
+        [("prod", true), ("Producton", true), ("Production", false), ("staging", false)]
+    {
+        let warnings = good(&[url, ("APP_ENV", name)], "").warnings;
+        assert_eq!(warnings.iter().any(|w| w.starts_with("APP_ENV looks")), is_warned_of, "{name}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_no_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    for text in ["", "\n", "# nothing\n"] {
+        std::fs::write(&path, text).unwrap();
+        let problems = load(&BTreeMap::new(), Some(&path)).err().unwrap().to_string();
+        assert!(
+            problems.contains("config.yml: is empty, and DATABASE_URL is not set"),
+            "{problems}"
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
+    let problems = load(&BTreeMap::new(), Some(&path)).err().unwrap().to_string();
+    assert!(problems.ends_with("config.yml: cannot be read: no such file"), "{problems}");
+}
+
+#[test]
+fn passwords_in_a_file_that_everybody_may_read_are_warned_of() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yml");
+    let url = "targets:\n  a: { url: 'postgresql://u:s3cr3t@h/d' }\n";
+    let text = "targets:\n  a: { url: 'postgresql://u@h/d', password: s3cr3t }\n";
+    let none = "targets:\n  a: { url: 'postgresql://u@h/d' }\n";
+    for (text, mode, expected) in [
+        (url, 0o644, Some("(targets.a.url)")),
+        (text, 0o644, Some("(targets.a.password)")),
+        (url, 0o640, None),
+        (none, 0o644, None),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let config = load(&BTreeMap::new(), Some(&path)).unwrap_or_else(|p| panic!("{p}"));
+        let warnings = config.warnings.join("\n");
+        assert_eq!(warnings.contains("every user of this host"), expected.is_some(), "{warnings}");
+        assert!(warnings.contains(expected.unwrap_or_default()), "{warnings}");
+        assert!(!warnings.contains("s3cr3t"), "{warnings}");
+    }
+}
+
+#[test]
 fn every_problem_at_once() {
     let variables = [
         ("DB_POOL_SIZE", "abc"),
@@ -510,7 +584,7 @@ fn no_value_is_printed_for_any_key() {
     for path in paths.chain([vec!["targets".into(), "orders".into(), "password_file".into()]]) {
         for marker in [MARKER.into(), vec![MARKER].into(), ValueKind::I64(-47_114_711)] {
             let mut file = Document::parse(EXAMPLE, FileFormat::Yaml).unwrap();
-            put(&mut file.0, &path, Value::new(None, marker));
+            put(&mut file.values, &path, Value::new(None, marker));
             let Err(problems) = load_file(&[], &file) else { continue };
             let text = problems.to_string();
             assert!(text.contains(&path.join(".")), "{path:?}: {text}");

@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -119,6 +120,26 @@ fn a_bad_file_changes_nothing_and_says_so_everywhere() {
     write(&file, &cluster, &["keep"]);
     assert_eq!(request(address, "POST", "/-/reload", &[]).status, 200);
     assert_eq!(get(address, "/metrics").sample(SUCCESS), Some(1.0));
+}
+
+#[test]
+fn a_file_that_became_a_pipe_is_not_waited_for() {
+    let cluster = cluster();
+    let (daemon, address, file) = daemon(&cluster, &["keep"], &["--config.enable-auto-reload"]);
+    scrape_until(address, &up("keep"), 1.0);
+    fs::remove_file(&file).expect("it was written");
+    let made = Command::new("mkfifo").arg(&file).status().expect("mkfifo");
+    assert!(made.success());
+    daemon.signal(Signal::HUP);
+    for path in ["/metrics", "/-/healthy"].repeat(5) {
+        let start = Instant::now();
+        assert_eq!(get(address, path).status, 200);
+        assert!(start.elapsed() < Duration::from_secs(1), "{path}: {:?}", start.elapsed());
+    }
+    daemon.logged("is not a regular file");
+    let answer = request(address, "POST", "/-/reload", &[]);
+    assert_eq!(answer.status, 500, "{}", answer.body);
+    assert_eq!(get(address, "/metrics").sample(&up("keep")), Some(1.0));
 }
 
 #[test]

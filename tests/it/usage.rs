@@ -1,6 +1,10 @@
 //! The command line: exit codes, and what goes to standard output and to standard error.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use crate::support::process::{Ended, Program};
+use crate::support::workplace;
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let mut program = Program::at(env!("CARGO_BIN_EXE_db_pool_exporter")).env("USER", "somebody");
@@ -41,6 +45,89 @@ fn a_valid_configuration_is_said_to_be_so() {
     assert_eq!((ended.code, ended.output.as_str()), (0, "configuration is valid\n"));
     let ended = run(&["--config.check", "--config.file=/nowhere.yml"], &[]);
     assert_eq!(ended.code, 64);
+}
+
+#[test]
+fn misspelled_variables_and_a_missing_url_are_warned_of_at_once() {
+    let environment = [
+        ("DATABASE_URI", "s3cr3t"),
+        ("DB_POOL_SIZES", "5"),
+        ("DB_POOL_EXPORTER_LOG_LEVLE", "debug"),
+        ("DB_POOL_EXPORTER_SERVICE_HOST", "10.0.0.1"),
+        ("APP_ENV", "prod"),
+        ("DB_MONITOR_INTERVAL", "1"),
+    ];
+    let built_in =
+        "DATABASE_URL is not set: the built-in URL postgresql://sentinelops:***@localhost:5432";
+    let expected = [
+        built_in,
+        "DATABASE_URI is set: is it mistyped?",
+        "DB_POOL_SIZES is not a known variable and is ignored; did you mean `DB_POOL_SIZE`?",
+        "ignored; did you mean `DB_POOL_EXPORTER_LOG_LEVEL`?",
+        "APP_ENV looks like production",
+    ];
+    for subcommand in ["check", "config", "--config.check"] {
+        let errors = run(&[subcommand], &environment).log;
+        for words in expected {
+            assert!(errors.contains(words), "{subcommand}: {words}\n{errors}");
+        }
+        assert!(!errors.contains("s3cr3t") && !errors.contains("SERVICE_HOST"), "{errors}");
+    }
+    let daemon = Program::daemon().env("DB_MONITOR_ENABLED", "false").start();
+    daemon.logged(built_in);
+}
+
+#[test]
+fn files_that_are_no_files_are_refused_at_the_start() {
+    let folder = workplace::folder("pipes");
+    let pipe = folder.join("pipe.yml");
+    let pipe = pipe.to_str().expect("a plain path");
+    assert!(Command::new("mkfifo").arg(pipe).status().expect("mkfifo").success());
+    for (arguments, environment) in [
+        (vec![], vec![("DB_PASSWORD_FILE", pipe)]),
+        (vec![], vec![("DATABASE_URL_FILE", pipe)]),
+        (vec!["--config.file", pipe], vec![]),
+        (vec!["--web.config.file", pipe], vec![]),
+    ] {
+        let start = Instant::now();
+        let ended = run(&arguments, &environment);
+        assert!(start.elapsed() < Duration::from_secs(5), "{arguments:?} {:?}", start.elapsed());
+        assert_eq!(ended.code, 64, "{}", ended.log);
+        assert!(ended.log.contains("is not a regular file"), "{}", ended.log);
+    }
+    std::fs::remove_dir_all(folder).expect("it is ours");
+}
+
+#[test]
+fn mistakes_in_yaml_are_named_with_place_and_cause() {
+    let folder = workplace::folder("yaml");
+    let file = folder.join("config.yml");
+    let url = "url: 'postgresql://u:s3cr3t@h/d'";
+    for (text, expected) in [
+        (format!("targets:\n  a:\n\t{url}\n"), "line 3, column 2, at targets.a: tabs disallowed"),
+        (
+            format!("targets: {{ a: {{ {url} }}\n"),
+            "column 1, at targets: while parsing a flow mapping",
+        ),
+        (
+            format!("targets:\n  a: {{ {url} }}\n  a: {{ {url} }}\n"),
+            "line 3, column 3, at targets.a: this key is there a second time",
+        ),
+        (String::new(), "is empty, and DATABASE_URL is not set"),
+    ] {
+        std::fs::write(&file, text).expect("the folder is writable");
+        let ended = run(&["--config.check", "--config.file", file.to_str().expect("plain")], &[]);
+        assert_eq!(ended.code, 64);
+        assert!(
+            ended.log.contains(expected) && ended.log.contains("config.yml: "),
+            "{}",
+            ended.log
+        );
+        assert!(!ended.log.contains("s3cr3t"), "{}", ended.log);
+    }
+    let ended = run(&["--config.check", "--config.file=/nowhere.yml"], &[]);
+    assert_eq!(ended.log, "/nowhere.yml: cannot be read: no such file\n");
+    std::fs::remove_dir_all(folder).expect("it is ours");
 }
 
 #[test]
