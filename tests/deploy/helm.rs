@@ -154,6 +154,37 @@ fn everything_at_once_is_what_kubernetes_and_the_operator_take() {
     assert_eq!(value("DB_POOL_PRE_PING"), Some(&json!("true")));
 }
 
+/// The YAML block of the chart's README that begins with this comment, as JSON.
+fn example(comment: &str) -> Value {
+    let readme = read(root("deploy/helm/db-pool-exporter/README.md"));
+    let block = readme.split("```yaml\n").find(|block| block.starts_with(comment));
+    let block = block.expect("the README has the example").split("```").next().expect("an end");
+    let convert = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+    let output = run_with_input(tool("python").args(["-c", convert]), block);
+    serde_json::from_str(&passed(&output)).expect("JSON")
+}
+
+#[test]
+fn the_network_policy_of_the_readme_opens_the_databases_and_nothing_else() {
+    let mut values = example("# network-policy.yaml");
+    values["database"] = json!({"url": "postgresql://app@db/orders"});
+    let (objects, _) = objects(&values);
+    let policy = &one(&objects, "NetworkPolicy")["spec"];
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    let ingress = policy["ingress"].as_array().expect("rules");
+    assert_eq!((ingress.len(), &ingress[0]["from"]), (1, &values["networkPolicy"]["ingressFrom"]));
+    let egress = policy["egress"].as_array().expect("rules");
+    let ports = |rule: &Value| -> Vec<u64> {
+        let ports = rule["ports"].as_array().expect("ports");
+        ports.iter().filter_map(|port| port["port"].as_u64()).collect()
+    };
+    assert_eq!(
+        egress.iter().map(ports).collect::<Vec<_>>(),
+        [vec![53, 53], vec![5432], vec![5432, 6432]]
+    );
+    assert!(egress[1..].iter().all(|rule| rule["to"].is_array()), "{egress:?}");
+}
+
 #[test]
 fn rules_and_dashboards_are_those_of_the_repository() {
     let (objects, _) = objects(&everything());

@@ -10,6 +10,7 @@ mod links;
 mod packages;
 mod pages;
 mod reference;
+mod revision;
 mod systemd;
 mod variables;
 
