@@ -164,6 +164,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use tokio::task::yield_now;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -178,7 +179,7 @@ mod tests {
         queue.failed(peer(1));
         let wait = |last| {
             let queue = Arc::clone(&queue);
-            tokio::spawn(async move { queue.turn(peer(last)).await })
+            TaskTracker::new().spawn(async move { queue.turn(peer(last)).await })
         };
         let flood: Vec<_> = (0..10).map(|_| wait(1)).collect();
         yield_now().await;
@@ -204,14 +205,14 @@ mod tests {
             queue.failed(peer(last));
             for _ in 0..MOST_OF_ONE {
                 let queue = Arc::clone(&queue);
-                tokio::spawn(async move { queue.turn(peer(last)).await.is_some() });
+                TaskTracker::new().spawn(async move { queue.turn(peer(last)).await.is_some() });
             }
         }
         yield_now().await;
         assert_eq!(queue.lock().waiting.len(), MOST_WAITING);
         queue.failed(peer(9));
         assert!(queue.turn(peer(9)).await.is_none(), "no better than the others");
-        let valid = tokio::spawn({
+        let valid = TaskTracker::new().spawn({
             let queue = Arc::clone(&queue);
             async move { queue.turn(peer(100)).await.is_some() }
         });
@@ -223,7 +224,7 @@ mod tests {
     async fn a_waiter_that_goes_passes_its_turn_on() {
         let queue = Arc::new(LoginQueue::default());
         let running = queue.turn(peer(1)).await.expect("nobody waits");
-        let gone = tokio::spawn({
+        let gone = TaskTracker::new().spawn({
             let queue = Arc::clone(&queue);
             async move { queue.turn(peer(2)).await }
         });

@@ -279,6 +279,6 @@ mod tests {
             }
         }
         let ratio = shortest[0].as_secs_f64() / shortest[1].as_secs_f64();
-        assert!((0.8..1.25).contains(&ratio), "{shortest:?}");
+        assert!((0.5..2.0).contains(&ratio), "{shortest:?}");
     }
 }

@@ -40,10 +40,38 @@ async fn changes_are_for_direct_clients_of_this_host() {
 }
 
 #[tokio::test]
+async fn a_proxy_without_configuration_is_no_direct_client() {
+    let server = without_reload(settings());
+    // As nginx asks without configuration: in HTTP/1.0, and with the address that it connects to.
+    let nginx = "POST /-/reload HTTP/1.0\r\nHost: 127.0.0.1:9956\r\nConnection: close\r\n\r\n";
+    assert_eq!(server.send(nginx).await.status, 403);
+    for header in ["X-Forwarded-Proto: http", "X-Request-Id: 1", "X-Envoy-Internal: true"] {
+        assert_eq!(reload(&server, &[header]).await, 403, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn without_local_trust_only_a_login_lets_in() {
+    let server = without_reload(ServerSettings { local_trust: false, ..settings() });
+    assert_eq!(reload(&server, &[]).await, 403);
+    let production = ServerSettings { local_trust: false, production: true, ..settings() };
+    let server = start(production);
+    assert_eq!(server.get("/").await.status, 403);
+    assert_eq!(server.get("/metrics").await.status, 200);
+}
+
+#[tokio::test]
 async fn lifecycle_lets_everyone_change_but_other_sites() {
     let server = without_reload(ServerSettings { lifecycle: true, ..settings() });
     assert_eq!(reload(&server, &["X-Forwarded-For: 10.0.0.1"]).await, 503);
     assert_eq!(reload(&server, &["Origin: http://evil.example"]).await, 403);
+    assert_eq!(reload(&server, &["Host: exporter.example"]).await, 503);
+    let rebound = ["Host: rebound.example", "Origin: http://rebound.example"];
+    assert_eq!(reload(&server, &rebound).await, 403);
+    assert_eq!(
+        reload(&server, &["Host: rebound.example", "Sec-Fetch-Site: same-origin"]).await,
+        403
+    );
 }
 
 #[tokio::test]

@@ -87,3 +87,19 @@ async fn a_reload_tells_how_it_went() {
     drop(asked);
     assert_eq!(server.ask("POST", "/-/reload", &[]).await.status, 503);
 }
+
+#[tokio::test]
+async fn a_request_has_one_host() {
+    let server = start(settings());
+    for (head, status) in [
+        ("GET /-/healthy HTTP/1.1", 400),
+        ("GET /-/healthy HTTP/1.0", 200),
+        ("GET /-/healthy HTTP/1.1\r\nHost: a\r\nHost: a", 400),
+        ("GET /-/healthy HTTP/1.1\r\nHost: a b", 400),
+        ("GET /-/healthy HTTP/1.1\r\nHost:", 200),
+        ("GET /-/healthy HTTP/1.1\r\nHost: [::1]:80", 200),
+    ] {
+        let answer = server.send(&format!("{head}\r\nConnection: close\r\n\r\n")).await;
+        assert_eq!(answer.status, status, "{head}");
+    }
+}

@@ -134,6 +134,77 @@ async fn client_certificates_by_all_five_types() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_listed_or_for_any_usage_is_taken() {
+    let folder = certificates().await;
+    let here = folder.path("");
+    for (name, usage) in [("any", "anyExtendedKeyUsage"), ("web", "serverAuth")] {
+        folder.write("extensions", &format!("extendedKeyUsage={usage}"));
+        let (key, out) = (format!("{name}.key"), format!("{name}.pem"));
+        let request = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -out request -keyout";
+        let request: Vec<_> = request.split(' ').chain([key.as_str()]).collect();
+        run("openssl", &request, &here).await;
+        let sign = "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out";
+        run("openssl", &sign.split(' ').chain([out.as_str()]).collect::<Vec<_>>(), &here).await;
+    }
+    let text = |name| std::fs::read_to_string(folder.path(name)).unwrap();
+    folder.write("both.pem", &format!("{}{}", text("ca.pem"), text("own.pem")));
+    for (authorities, client, expected) in [
+        ("ca.pem", "own", false),
+        // Self-signed with CA:TRUE, as openssl makes it.
+        ("own.pem", "own", true),
+        ("both.pem", "own", true),
+        ("own.pem", "client", false),
+        ("ca.pem", "any", true),
+        ("ca.pem", "web", false),
+    ] {
+        let tls = format!(
+            "{SERVER}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: {authorities}"
+        );
+        let server = start(with(&folder, &tls));
+        for version in ["1.2", "1.3"] {
+            let done = ask(&server, &folder, Some(client), &["--tls-max", version]).await;
+            assert_eq!(done.exit == 0, expected, "{authorities} {client} {version}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn handshakes_that_fail_are_counted_by_reason() {
+    let folder = certificates().await;
+    let auth = "client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem";
+    let mut settings = with(&folder, &format!("{SERVER}, {auth}, min_version: TLS13"));
+    settings.limits.handshake = Duration::from_millis(300);
+    let server = start(settings);
+    server.curl(&["http://{}/metrics"]).await;
+    ask(&server, &folder, None, &[]).await;
+    ask(&server, &folder, Some("own"), &[]).await;
+    ask(&server, &folder, Some("client"), &["--tls-max", "1.2"]).await;
+    server.curl(&["https://{}/metrics"]).await;
+    drop(server.connect().await);
+    let mut silent = server.connect().await;
+    crate::support::read_all(&mut silent).await;
+    let page = ask(&server, &folder, Some("client"), &[]).await.output;
+    for reason in ["not_tls", "no_certificate", "bad_certificate", "incompatible", "alert"] {
+        let line = format!("handshake_failures_total{{reason=\"{reason}\"}} 1");
+        assert!(page.contains(&line), "{line} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_others_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = certificates().await;
+    let file = folder.write("web.yml", &format!("tls_server_config: {{ {SERVER} }}\n"));
+    for (mode, expected) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path("server.key"), mode).unwrap();
+        let warnings = db_pool_exporter::web::check(&file).unwrap();
+        assert_eq!(warnings.len(), expected, "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.place == "tls_server_config.key_file"));
+    }
+}
+
+#[tokio::test]
 async fn one_of_the_allowed_names_must_be_there() {
     let folder = certificates().await;
     for (names, expected) in [
@@ -235,6 +306,11 @@ async fn what_cannot_be_done_is_an_error_at_start() {
         ("curve_preferences: [CurveP521]", "not supported"),
         ("client_ca_file: ca.pem", "needs a client_auth_type"),
         ("client_allowed_sans: [a]", "needs a client_auth_type"),
+        (
+            "client_allowed_sans: [a], client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem",
+            "needs a client_auth_type",
+        ),
+        ("client_auth_type: VerifyClientCertIfGiven", "needs client_ca"),
     ] {
         let error = try_start(with(&folder, &format!("{SERVER}, {more}"))).err().unwrap();
         assert!(error.to_string().contains(expected), "{more}: {error}");
