@@ -159,7 +159,6 @@ impl Drop for Turn {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test waits for its tasks itself")]
 mod tests {
     use std::net::Ipv4Addr;
 
