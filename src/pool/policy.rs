@@ -1,7 +1,8 @@
-//! Which authentication the server may ask for: `require_auth`, and what stands where it is not set.
+//! The authentication methods that a server may ask for: `require_auth`, and our rule without it.
 //!
-//! Without `require_auth` libpq sends the password as it is to whoever asks. Here that takes an
-//! encrypted connection or one that stays on this machine, so that nobody on the way gets it by asking.
+//! Without `require_auth`, libpq sends the password in clear text to any server that asks for it. An
+//! attacker in the middle only has to ask. So here that needs an encrypted connection, or one that
+//! does not leave this machine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,25 +13,26 @@ use super::inspect::{Guard, Method, Refusal};
 use super::reach::Peer;
 use crate::dsn::{AuthMethod, RequireAuth};
 
-/// What was warned of once, and need not be again.
+/// Warnings that were logged already; each is logged once.
 #[derive(Debug, Default)]
 pub(super) struct Warned {
     md5: AtomicBool,
     unverified: AtomicBool,
 }
 
-/// Who can listen to a connection.
+/// Protection of a connection against others in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Privacy {
-    /// Whoever is on the way.
+    /// None: it can be read.
     Open,
-    /// Whoever on the way answers in the server's name: its certificate was not verified.
+    /// Encrypted, but the server's certificate was not verified: an active attacker can answer in the
+    /// server's name.
     Encrypted,
-    /// Nobody.
+    /// Encrypted, with a verified server.
     Verified,
 }
 
-/// What is known of a connection before the server asks.
+/// The facts on which a decision depends.
 pub(super) struct Policy {
     pub(super) require: Option<RequireAuth>,
     pub(super) privacy: Privacy,
@@ -39,16 +41,16 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// Decides about each demand of the server, before it is answered.
+    /// Returns a function that decides about each request of the server before it is answered.
     pub(super) fn guard(self) -> Guard {
-        let mut asked = None;
-        Box::new(move |method| match (method, asked) {
-            // The end of an authentication is no demand for none.
-            (Method::None, Some(_)) => Ok(()),
-            _ => {
-                asked = Some(method);
-                self.decide(method)
+        let mut was_asked = false;
+        Box::new(move |method| {
+            // AuthenticationOk after another method ends that method; it is not a request for none.
+            if method == Method::None && was_asked {
+                return Ok(());
             }
+            was_asked = true;
+            self.decide(method)
         })
     }
 
@@ -65,28 +67,31 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether a password may be sent as it is.
+    /// Reports whether a password may be sent in clear text.
     fn may_be_clear(&self) -> bool {
         self.privacy != Privacy::Open || self.peer.is_local()
     }
 
-    /// Tells once of what works, but should not be so.
+    /// Warns once of each method that works but is not safe.
     fn warn(&self, method: Method) {
-        let first = |flag: &AtomicBool| !flag.swap(true, Ordering::Relaxed);
-        if method == Method::Md5 && first(&self.warned.md5) {
+        if method == Method::Md5 && is_first(&self.warned.md5) {
             warn!(
                 server = %self.peer,
-                "the server takes the password by md5, which can be broken; use scram-sha-256"
+                "the server takes the password as an MD5 hash, which can be broken; use scram-sha-256"
             );
         }
         let is_doubtful = self.privacy == Privacy::Encrypted && !self.peer.is_local();
-        if method == Method::Cleartext && is_doubtful && first(&self.warned.unverified) {
+        if method == Method::Cleartext && is_doubtful && is_first(&self.warned.unverified) {
             warn!(
                 server = %self.peer,
-                "the password goes to a server whose certificate is not verified; use sslmode=verify-full"
+                "the password is sent to a server without a verified certificate; use sslmode=verify-full"
             );
         }
     }
+}
+
+fn is_first(warned: &AtomicBool) -> bool {
+    !warned.swap(true, Ordering::Relaxed)
 }
 
 fn is_listed(list: &RequireAuth, method: Method) -> bool {

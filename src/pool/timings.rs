@@ -1,4 +1,4 @@
-//! How far a connect has come, and how long each of its phases took.
+//! The progress of a connect, and the time of each of its phases.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,20 +7,20 @@ use tokio::time::Instant;
 
 use crate::metrics::Phase;
 
-/// How long each phase took; `None` for those that there were not.
+/// The time of each phase; `None` for a phase that there was not, such as TLS without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// Looking the name up.
+    /// Looking the host name up.
     pub dns: Option<Duration>,
-    /// TCP's or the socket's connect.
+    /// Connecting the TCP or Unix socket.
     pub tcp: Option<Duration>,
-    /// Asking for TLS.
+    /// Asking the server for TLS.
     pub ssl_request: Option<Duration>,
-    /// TLS' handshake.
+    /// The TLS handshake.
     pub tls: Option<Duration>,
-    /// Start-up, authentication, readiness.
+    /// The start-up: authentication and parameters, until the server is ready.
     pub startup: Option<Duration>,
-    /// All together, attempts at other hosts included.
+    /// The whole connect, attempts at other hosts included.
     pub total: Duration,
 }
 
@@ -48,7 +48,8 @@ impl Timings {
     }
 }
 
-/// How far a connect has come; the one who gives it up reads where it stood.
+/// The progress of a connect. It is shared, so that a caller that gives up can report the phase in
+/// which the connect hung.
 #[derive(Clone)]
 pub(super) struct Progress(Arc<Mutex<(Phase, Timings)>>);
 
@@ -66,7 +67,7 @@ impl Progress {
         result
     }
 
-    /// Another attempt begins; only the last one's times are told.
+    /// Begins another attempt: only the last one's times are reported.
     pub(super) fn restart(&self) {
         self.with(|state| state.1 = Timings::default());
     }

@@ -96,6 +96,31 @@ async fn a_command_that_fails_is_reported_as_auth_without_its_words() {
 }
 
 #[tokio::test]
+async fn files_that_would_hang_are_refused_at_once_and_only_their_target_suffers() {
+    let cluster = Cluster::start();
+    cluster.role("app", "secret");
+    let home = workplace::folder("home");
+    // Opening a named pipe for reading waits for a writer.
+    let pipe = home.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let hanging = pool(&url(&cluster, ""), from(PasswordSource::File(pipe.clone())));
+    let certificate =
+        format!("{}?sslmode=require&sslrootcert={}", url(&cluster, ""), pipe.display());
+    let start = std::time::Instant::now();
+    for _ in 0..20 {
+        let error = hanging.try_connect().await.unwrap_err();
+        assert_eq!(error.reason, Reason::Auth, "{error}");
+        assert!(error.to_string().contains("is not a regular file"), "{error}");
+        let error = connect(&certificate, &home).await.unwrap_err();
+        assert!(error.to_string().contains("is not a regular file"), "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let healthy = pool(&url(&cluster, ":secret"), Credentials::default());
+    healthy.try_connect().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_password_file_at_home_is_used_if_nobody_else_can_read_it() {
     let cluster = Cluster::start();
     cluster.role("app", "se:cret");

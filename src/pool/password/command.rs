@@ -1,7 +1,7 @@
-//! A command that prints a password: short-lived tokens of RDS, Azure, Vault.
+//! A command that prints a password, such as a short-lived token of RDS, Azure or Vault.
 //!
 //! It runs in a task of its own, one at a time, so that a probe that gives up neither kills it nor
-//! starts a second one. What it prints on standard error goes nowhere: tokens have been seen there.
+//! starts a second one. Its standard error is discarded, because commands print tokens there too.
 
 use std::pin::Pin;
 use std::process::Stdio;
@@ -17,33 +17,33 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// No token is longer; a command that prints more is not one that we want.
+/// The most that is read of its output, in bytes. No token is longer.
 const LONGEST: u64 = 64 * 1024;
 
-/// A command, and how its answer is kept. It is run without a shell, with our own environment.
+/// A command, and how long its answer is cached. It runs without a shell, with our own environment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordCommand {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// It is killed, with all that it has started, when it takes longer.
+    /// The limit after which it is killed, with all processes that it has started.
     pub timeout: Duration,
-    /// For how long its answer is used again; zero: not at all.
+    /// The time for which its answer is used again; zero means not at all.
     pub keep: Duration,
 }
 
-/// Work that goes on when the one who asked has gone.
+/// Work that goes on when the caller has gone.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The last answer.
+/// The cached answer.
 #[derive(Default)]
 pub(super) struct Tokens {
-    /// Held by the one who runs the command.
+    /// Held while the command runs.
     turn: tokio::sync::Mutex<()>,
     kept: Mutex<Option<(Secret, Instant)>>,
 }
 
 impl Tokens {
-    /// The answer that is kept, or a new one.
+    /// Returns the cached answer, or a new one.
     pub(super) async fn get(
         self: &Arc<Self>,
         command: &PasswordCommand,
@@ -53,12 +53,13 @@ impl Tokens {
             return Ok(token);
         }
         let (sender, receiver) = oneshot::channel();
-        let (tokens, command) = (Arc::clone(self), command.clone());
+        let tokens = Arc::clone(self);
+        let command = command.clone();
         spawn(Box::pin(async move { drop(sender.send(tokens.renew(&command).await)) }));
         receiver.await.unwrap_or_else(|_| Err("the exporter is stopping".to_owned()))
     }
 
-    /// Whatever is kept is not used again.
+    /// Discards the cached answer.
     pub(super) fn forget(&self) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -66,12 +67,12 @@ impl Tokens {
     fn kept(&self, command: &PasswordCommand) -> Option<Secret> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (token, since) = kept.as_ref()?;
-        (since.elapsed() < command.keep).then(|| token.clone())
+        if since.elapsed() < command.keep { Some(token.clone()) } else { None }
     }
 
     async fn renew(&self, command: &PasswordCommand) -> Result<Secret, String> {
         let _turn = self.turn.lock().await;
-        // The one before us may have brought one.
+        // Another caller may have renewed it while we waited.
         if let Some(token) = self.kept(command) {
             return Ok(token);
         }
@@ -100,7 +101,7 @@ async fn run(command: &PasswordCommand) -> Result<Secret, String> {
     }
 }
 
-/// A program and all that it has started; they end when this is dropped.
+/// A program and all processes that it has started; they are killed when this is dropped.
 struct Group(Child);
 
 impl Group {
@@ -121,7 +122,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // No id: it has ended and was waited for, and its number may be another's.
+        // Without an id it has ended and was waited for; its number may belong to another process.
         let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(group) = id {
             let _ = kill_process_group(group, Signal::KILL);

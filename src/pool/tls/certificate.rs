@@ -1,9 +1,9 @@
-//! A certificate, read for what rustls does not tell: its end, its names, its hash, its issuer.
+//! Parses a certificate for what rustls does not report: its dates, names, hash and uses.
 //!
-//! webpki takes only certificates of version 3 that are no authorities, and PostgreSQL's own manual
-//! makes others: `openssl req -x509` writes CA:TRUE, `openssl x509 -req` wrote version 1 until
-//! OpenSSL 3.2. Those that stand in the root file themselves, or that one of it has signed, are
-//! verified here, as OpenSSL does for libpq. Whatever else must be verified is left to webpki.
+//! webpki accepts only version 3 certificates that are no authorities, and the commands in
+//! PostgreSQL's manual make others: `openssl req -x509` writes CA:TRUE, `openssl x509 -req` wrote
+//! version 1 until OpenSSL 3.2. Certificates that are in the root file themselves, or that were signed
+//! by a root of it, are verified here, as OpenSSL does for libpq. Everything else is left to webpki.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -39,7 +39,7 @@ pub(super) struct Names {
 }
 
 impl<'a> Certificate<'a> {
-    /// `None` for bytes that are no certificate.
+    /// Parses a certificate; `None` for bytes that are none.
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
         let parsed = x509_cert::Certificate::from_der(der).ok()?;
         Some(Self { der, parsed })
@@ -49,25 +49,28 @@ impl<'a> Certificate<'a> {
         self.parsed.tbs_certificate()
     }
 
-    /// When it ends.
+    /// When it expires.
     pub(super) fn not_after(&self) -> SystemTime {
         self.body().validity().not_after.to_system_time()
     }
 
-    /// Whether it is good at this time.
+    /// Checks its validity period.
+    ///
+    /// # Errors
+    /// `NotValidYet` or `Expired`.
     pub(super) fn check_dates(&self, now: UnixTime) -> Result<(), CertificateError> {
         let now = Duration::from_secs(now.as_secs());
         let validity = self.body().validity();
         if now < validity.not_before.to_unix_duration() {
             return Err(CertificateError::NotValidYet);
         }
-        match now > validity.not_after.to_unix_duration() {
-            true => Err(CertificateError::Expired),
-            false => Ok(()),
+        if now > validity.not_after.to_unix_duration() {
+            return Err(CertificateError::Expired);
         }
+        Ok(())
     }
 
-    /// Its key, as rustls takes it.
+    /// Its public key, in rustls' form.
     pub(super) fn key(&self) -> Option<SubjectPublicKeyInfoDer<'static>> {
         self.body().subject_public_key_info().to_der().ok().map(Into::into)
     }
@@ -86,14 +89,14 @@ impl<'a> Certificate<'a> {
         match self.body().get_extension::<SubjectAltName>() {
             Ok(Some((_, SubjectAltName(list)))) => list.iter().for_each(|name| names.add(name)),
             Ok(None) => {}
-            // Names that cannot be read do not make room for the common name.
+            // Unreadable alternative names must not enable the fallback to the common name.
             Err(_) => names.common = None,
         }
         names
     }
 
-    /// `tls-server-end-point` of RFC 5929: its hash by its own signature's hash, SHA-256 at least.
-    /// `None` for a signature without one, such as Ed25519's.
+    /// Its `tls-server-end-point` (RFC 5929, 4.1): its hash with its own signature's hash function, at
+    /// least SHA-256. `None` for a signature without a hash function, such as Ed25519's.
     pub(super) fn end_point(&self) -> Option<Vec<u8>> {
         let algorithm = self.parsed.signature_algorithm();
         let hash = match algorithm.oid {
@@ -104,31 +107,29 @@ impl<'a> Certificate<'a> {
         Some(digest::digest(hash, self.der).as_ref().to_vec())
     }
 
-    /// Whether it says that it signs itself.
+    /// Reports whether its issuer is its subject.
     pub(super) fn is_self_issued(&self) -> bool {
         self.body().issuer() == self.body().subject()
     }
 
-    /// Whether every extension that must be understood is.
+    /// Reports whether every critical extension is understood. Others must be refused (RFC 5280, 4.2).
     pub(super) fn is_understood(&self) -> bool {
         let mut extensions = self.body().extensions().into_iter().flatten();
         extensions.all(|extension| !extension.critical || KNOWN.contains(&extension.extn_id))
     }
 
-    /// Whether its key may be a server's, if its uses are named (OpenSSL's `check_purpose_ssl_server`).
+    /// Reports whether its key usages, if it has any, allow a server (OpenSSL's
+    /// `check_purpose_ssl_server`).
     pub(super) fn is_for_servers(&self) -> bool {
-        let serves = |usage: &KeyUsage| {
+        let Ok(usage) = self.body().get_extension::<KeyUsage>() else { return false };
+        let serves = usage.is_none_or(|(_, usage)| {
             usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
-        };
-        self.is_used_for_servers()
-            && self
-                .body()
-                .get_extension::<KeyUsage>()
-                .is_ok_and(|usage| usage.is_none_or(|(_, usage)| serves(&usage)))
+        });
+        serves && self.is_used_for_servers()
     }
 
-    /// Whether it may sign servers' certificates (OpenSSL's `check_ca`): it is called an authority, or
-    /// is of the time when there was no such word. webpki asks this of no trusted certificate.
+    /// Reports whether it may sign servers' certificates (OpenSSL's `check_ca`): it is marked as an
+    /// authority, or is too old for the mark. webpki does not check this for trusted certificates.
     pub(super) fn is_authority(&self) -> bool {
         let Ok(usage) = self.body().get_extension::<KeyUsage>() else { return false };
         let signs = usage.as_ref().is_none_or(|(_, usage)| usage.key_cert_sign());
@@ -158,7 +159,7 @@ impl<'a> Certificate<'a> {
         matches!(self.name_constraints(), Ok(None))
     }
 
-    /// Whether this one has signed `other`.
+    /// Reports whether this certificate has signed `other`, and may have.
     pub(super) fn has_signed(
         &self,
         other: &Certificate<'_>,
@@ -177,7 +178,8 @@ impl<'a> Certificate<'a> {
         fitting.any(|algorithm| key.verify_signature(*algorithm, signed, signature).is_ok())
     }
 
-    /// The part of it that is signed, byte for byte; `None` if two places name different signatures.
+    /// The signed part, byte for byte. `None` if the two fields for the signature algorithm differ, which
+    /// RFC 5280 forbids: only one of them is signed.
     fn signed(&self) -> Option<&'a [u8]> {
         if self.body().signature() != self.parsed.signature_algorithm() {
             return None;
@@ -204,7 +206,7 @@ impl Names {
     }
 }
 
-/// Whether an algorithm's name is this one, given as the content of its sequence.
+/// Reports whether an algorithm identifier is this one, given as the content of its sequence.
 fn is_algorithm(named: &AlgorithmIdentifierOwned, content: &[u8]) -> bool {
     let Ok(der) = named.to_der() else { return false };
     let Ok(mut reader) = SliceReader::new(&der) else { return false };
@@ -213,7 +215,7 @@ fn is_algorithm(named: &AlgorithmIdentifierOwned, content: &[u8]) -> bool {
         && usize::try_from(reader.remaining_len()) == Ok(content.len())
 }
 
-/// The hash that RSASSA-PSS names in its parameters; SHA-1 where it names none.
+/// The hash function in the parameters of RSASSA-PSS; SHA-1 is the default (RFC 4055).
 fn hash_of_pss(algorithm: &AlgorithmIdentifierOwned) -> ObjectIdentifier {
     let named = algorithm.parameters.as_ref().and_then(|parameters| {
         let mut reader = SliceReader::new(parameters.value()).ok()?;
@@ -233,12 +235,12 @@ const SHA_1: ObjectIdentifier = oid("1.3.14.3.2.26");
 const COMMON_NAME: ObjectIdentifier = oid("2.5.4.3");
 const SERVER_AUTH: ObjectIdentifier = oid("1.3.6.1.5.5.7.3.1");
 
-/// The extensions that are understood here.
+/// The extensions that this module understands.
 const KNOWN: [ObjectIdentifier; 4] =
     [BasicConstraints::OID, KeyUsage::OID, ExtendedKeyUsage::OID, SubjectAltName::OID];
 
-/// Which hash stands for which signature, or for which hash of RSASSA-PSS; MD5 and SHA-1 become
-/// SHA-256 (RFC 5929, 4.1).
+/// The hash function of each signature algorithm, and of each hash of RSASSA-PSS. RFC 5929, 4.1:
+/// MD5 and SHA-1 become SHA-256.
 const HASHES: [(&[ObjectIdentifier], &digest::Algorithm); 3] = [
     (
         &[
@@ -261,3 +263,135 @@ const HASHES: [(&[ObjectIdentifier], &digest::Algorithm); 3] = [
         &SHA512,
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    /// CN=root, an authority limited to `example`.
+    const ROOT: &str = "\
+        MIIBfDCCASKgAwIBAgIUOLIRJuNfUObVFZae/dXPy6I95xYwCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEcm9vdDAg\
+        Fw0yNjExMjUxNDQzMjdaGA8yMTI2MTEwMTE0NDMyN1owDzENMAsGA1UEAwwEcm9vdDBZMBMGByqGSM49AgEGCCqG\
+        SM49AwEHA0IABJHEk49WlLQfPt0vcAo83AKNv9Z4QiaUmT8FSYwh9SnYVAmVMIZtDlLDW2N0q8huXeQmJgVjpg9n\
+        Kj4g8L+IsXSjWjBYMA8GA1UdEwEB/wQFMAMBAf8wCwYDVR0PBAQDAgIEMBkGA1UdHgEB/wQPMA2gCzAJggdleGFt\
+        cGxlMB0GA1UdDgQWBBRoRFwbuTADFIkFme5qOR7X21z9kjAKBggqhkjOPQQDAgNIADBFAiADpUYUOIvD9MtpkZpq\
+        NiDLgFh84FvSDqYwaCtRMOPaUQIhALBvER+9feXPHhvdvbXv6BIMtnX2g0/cLgidfHnIp7Nf";
+
+    /// Signed by it: two common names, a DNS name, two addresses, a mail address.
+    const LEAF: &str = "\
+        MIIB1jCCAXygAwIBAgIUCgBcZa3776JFvOvUswLzOZ0HBu8wCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEcm9vdDAg\
+        Fw0yNjExMjUxNDQzMjdaGA8yMTI2MTEwMTE0NDMyN1owKTEOMAwGA1UEAwwFZmlyc3QxFzAVBgNVBAMMDnNlY29u\
+        ZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEIR/XGBv5w6NYbPK4yH/pUJ2sxYlZdMy+uc1eYm93\
+        mdZU5U1QECp6XlkXONyE0xfV87sz5PrqXybFTUqGe5e0JqOBmTCBljAyBgNVHREEKzApggpkYi5leGFtcGxlhwQK\
+        AAABhxAAAAAAAAAAAAAAAAAAAAABgQNhQGIwCwYDVR0PBAQDAgeAMBMGA1UdJQQMMAoGCCsGAQUFBwMBMB0GA1Ud\
+        DgQWBBTFOVaktGDfUa0ZC71NztgKfrcZhzAfBgNVHSMEGDAWgBRoRFwbuTADFIkFme5qOR7X21z9kjAKBggqhkjO\
+        PQQDAgNIADBFAiEA+kBaZuq1oAvp3jewj+oRiJlW1gK9xXo4NmGMzcMHW3wCIEDQhJZU+7ah060DwmTlxp8G6dtD\
+        P6FYn+rySB2J5CrC";
+
+    /// Signed by it: version 1.
+    const OLD: &str = "\
+        MIIBITCByAIUCgBcZa3776JFvOvUswLzOZ0HBvAwCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEcm9vdDAgFw0yNjEx\
+        MjUxNDQzMjhaGA8yMTI2MTEwMTE0NDMyOFowFjEUMBIGA1UEAwwLb2xkLmV4YW1wbGUwWTATBgcqhkjOPQIBBggq\
+        hkjOPQMBBwNCAASFj7nfQqBFWWwpKZqz69qJmpcv6SpEq2tlx0+KlUKCRw9KaH5GV5dUAnFyI0IQIxO5KxawhPq2\
+        hyKpl3girBbxMAoGCCqGSM49BAMCA0gAMEUCIBzKzQhCwnrgxL23wrSjRlXOM3l1eNfzDyJrHzbn6Rf4AiEAwdxJ\
+        j3NgIlTOblEWE1e7wDIe0ivIvhcUygtysCWwoHY=";
+
+    /// Signed by it: an unknown critical extension, unreadable names, for clients only.
+    const ODD: &str = "\
+        MIIBmTCCAT+gAwIBAgIUCgBcZa3776JFvOvUswLzOZ0HBvEwCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEcm9vdDAg\
+        Fw0yNjExMjUxNDQzMjhaGA8yMTI2MTEwMTE0NDMyOFowFjEUMBIGA1UEAwwLb2RkLmV4YW1wbGUwWTATBgcqhkjO\
+        PQIBBggqhkjOPQMBBwNCAAQyFh6JmYG2eRRZy07e3TD7S6EBa6q0TjHCTsSh64/Cnpatdrwl0FAgx0sFEs6zfo/h\
+        velDGnKx5GUWPi68laSvo3AwbjAMBgMqAwQBAf8EAgUAMAkGA1UdEQQCBQAwEwYDVR0lBAwwCgYIKwYBBQUHAwIw\
+        HQYDVR0OBBYEFJ59T7Mkx20sFr34wd6LQpqOYagMMB8GA1UdIwQYMBaAFGhEXBu5MAMUiQWZ7mo5HtfbXP2SMAoG\
+        CCqGSM49BAMCA0gAMEUCIDTk8lvbK4JhWXGbOkbhWIxqzLrf0N5UlfvKe1yxgq7MAiEAiLeP9Ds9xg5kfEZAJsFs\
+        /GoZKLBA1hJO2E/E+gkYig8=";
+
+    fn der(text: &str) -> Vec<u8> {
+        STANDARD.decode(text).expect("base64")
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn algorithms() -> WebPkiSupportedAlgorithms {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms
+    }
+
+    #[test]
+    fn names_are_read_by_their_kinds() {
+        let leaf = der(LEAF);
+        let names = Certificate::parse(&leaf).unwrap().names();
+        assert_eq!(names.dns, ["db.example"]);
+        let addresses: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+        assert_eq!(names.addresses, addresses);
+        assert_eq!(names.common.as_deref(), Some("first"));
+        assert_eq!(names.commons, ["first", "second.example"]);
+        let old = der(OLD);
+        let names = Certificate::parse(&old).unwrap().names();
+        assert_eq!((names.dns.len(), names.common.as_deref()), (0, Some("old.example")));
+    }
+
+    #[test]
+    fn unreadable_alternative_names_leave_no_common_name_for_the_host() {
+        let odd = der(ODD);
+        let odd = Certificate::parse(&odd).unwrap();
+        assert_eq!(odd.names().common, None);
+        assert!(!odd.is_understood(), "it has an unknown critical extension");
+        assert!(!odd.is_for_servers(), "it is for clients");
+    }
+
+    #[test]
+    fn authorities_and_servers_are_told_apart() {
+        for (text, signs, serves) in
+            [(ROOT, true, false), (LEAF, false, true), (OLD, false, true), (ODD, false, false)]
+        {
+            let der = der(text);
+            let parsed = Certificate::parse(&der).unwrap();
+            assert_eq!(parsed.is_authority(), signs, "{:?}", parsed.names().commons);
+            assert_eq!(parsed.is_for_servers(), serves, "{:?}", parsed.names().commons);
+            assert_eq!(parsed.is_self_issued(), signs, "{:?}", parsed.names().commons);
+        }
+    }
+
+    #[test]
+    fn a_limited_authority_vouches_for_nothing_outside_of_webpki() {
+        let root = der(ROOT);
+        let root = Certificate::parse(&root).unwrap();
+        let old = der(OLD);
+        let old = Certificate::parse(&old).unwrap();
+        assert!(root.name_constraints().unwrap().is_some());
+        assert!(!root.has_signed(&old, &algorithms()), "it has, but it is limited to some names");
+        assert!(!old.has_signed(&root, &algorithms()), "it is no authority");
+    }
+
+    #[test]
+    fn the_hash_for_channel_binding_is_that_of_the_whole_certificate() {
+        let leaf = der(LEAF);
+        let end_point = Certificate::parse(&leaf).unwrap().end_point().expect("ECDSA with SHA-256");
+        // From `openssl x509 -outform der | sha256sum`.
+        let expected = "bad6eea84eb3afc8997fe49ee2be4aaeda6f9b6f839c3fd29b0c014b8f2efc96";
+        assert_eq!(hex(&end_point), expected);
+    }
+
+    #[test]
+    fn a_certificate_is_valid_between_its_dates_alone() {
+        let leaf = der(LEAF);
+        let leaf = Certificate::parse(&leaf).unwrap();
+        let at =
+            |seconds| leaf.check_dates(UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
+        assert_eq!(at(0), Err(CertificateError::NotValidYet));
+        assert_eq!(at(2_000_000_000), Ok(()));
+        assert_eq!(at(6_000_000_000), Err(CertificateError::Expired));
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_are_none() {
+        let leaf = der(LEAF);
+        assert!(Certificate::parse(&leaf[..leaf.len() - 1]).is_none());
+        assert!(Certificate::parse(b"").is_none());
+    }
+}

@@ -1,5 +1,5 @@
-//! A stream that is encrypted already, as tokio-postgres takes it: with what ties the authentication
-//! to the server's certificate.
+//! Hands an encrypted stream to tokio-postgres, with the channel binding data that ties the
+//! authentication to the server's certificate (RFC 5929).
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-/// Makes nothing but a [`Bound`] of the stream that it gets.
+/// Wraps a stream that is encrypted already; does no handshake.
 pub(in crate::pool) struct Established(pub(in crate::pool) Option<Vec<u8>>);
 
-/// An encrypted stream, bound to the server's certificate where that gives something to bind to.
+/// An encrypted stream. `end_point` is the hash of the server's certificate; `None` for a signature
+/// algorithm without one.
 pub(in crate::pool) struct Bound<S> {
     inner: S,
     end_point: Option<Vec<u8>>,

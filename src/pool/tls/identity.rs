@@ -1,4 +1,4 @@
-//! Our own certificate and its key, for servers that ask for one.
+//! The client certificate and its key, for servers that ask for one.
 //!
 //! `sslcert` and `sslkey`, or `postgresql.crt` and `postgresql.key` in the user's folder; read at
 //! each connect, so that renewed ones are picked up. The rule about a key's permissions is libpq's.

@@ -1,10 +1,10 @@
-//! TLS to the server, with libpq's meaning of the URL's words
+//! TLS to the server, with libpq's meaning of the URL's parameters
 //! (<https://www.postgresql.org/docs/current/libpq-ssl.html>).
 //!
-//! The request and the handshake are ours, before tokio-postgres sees the stream: so each can be
-//! timed, `allow` and `prefer` can try again, and the start-up can be watched above TLS. Files are
-//! read at each connect, so that renewed certificates are picked up. rustls runs on ring, which needs
-//! no cmake and makes the smaller program.
+//! The request and the handshake are done here, before tokio-postgres gets the stream: so each is
+//! timed, `allow` and `prefer` can try again, and the start-up is inspected above TLS. Files are read
+//! at each connect, so that renewed certificates are used. rustls runs on ring, which needs no cmake
+//! and makes the smaller program.
 
 mod certificate;
 mod constraints;
@@ -40,29 +40,29 @@ use crate::dsn::{self, Address, CertMode, Host, SslMode, TlsVersion};
 use crate::files::FileReader;
 use crate::metrics::Reason;
 
-/// What TLS came to on a connection.
+/// The outcome of TLS on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInfo {
-    /// `TLSv1.3`, say.
+    /// The version: `TLSv1.3`.
     pub version: String,
     /// The cipher suite, by IANA's name.
     pub cipher: String,
-    /// When the server's certificate ends; `None` for one that cannot be read.
+    /// When the server's certificate expires; `None` for one that cannot be parsed.
     pub not_after: Option<SystemTime>,
 }
 
-/// How a connection is tried.
+/// One way to try a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     /// Without TLS.
     Plain,
-    /// With TLS, or without if the server has none.
+    /// With TLS if the server has it, otherwise without.
     Optional,
     /// With TLS.
     Encrypted,
 }
 
-/// How a host is tried, one way after the other. A Unix socket never has TLS.
+/// The ways in which a host is tried, in order. A Unix socket never has TLS.
 pub(super) fn attempts(mode: Option<SslMode>, host: &Host) -> &'static [Attempt] {
     if matches!(host.address, Address::Unix(_)) && host.hostaddr.is_none() {
         return &[Attempt::Plain];
@@ -75,21 +75,22 @@ pub(super) fn attempts(mode: Option<SslMode>, host: &Host) -> &'static [Attempt]
     }
 }
 
-/// What to tell of two attempts that failed: of the encrypted one, unless TLS itself was not to be had.
+/// Merges the errors of two attempts: that of the encrypted one, unless TLS itself was unavailable.
 pub(super) fn worse(before: Option<(Attempt, ConnectError)>, error: ConnectError) -> ConnectError {
     let Some((first, before)) = before else { return error };
     let (plain, encrypted) = match first {
         Attempt::Plain => (before, error),
         Attempt::Optional | Attempt::Encrypted => (error, before),
     };
-    let (told, other, way) = match encrypted.reason == Reason::Tls {
-        true => (plain, encrypted, "with"),
-        false => (encrypted, plain, "without"),
+    let (shown, other, way) = if encrypted.reason == Reason::Tls {
+        (plain, encrypted, "with")
+    } else {
+        (encrypted, plain, "without")
     };
-    ConnectError { message: format!("{} ({way} TLS: {})", told.message, other.message), ..told }
+    ConnectError { message: format!("{} ({way} TLS: {})", shown.message, other.message), ..shown }
 }
 
-/// What is wrong with our own TLS settings: no server was asked, and none can help.
+/// A mistake in our own TLS settings, found before any server is asked.
 #[derive(Clone, Debug, Error)]
 #[error("{0}")]
 pub(super) struct Problem(String);
@@ -98,7 +99,7 @@ fn problem(text: impl Into<String>) -> Problem {
     Problem(text.into())
 }
 
-/// All that a handshake with one host needs.
+/// Everything that a handshake with one host needs.
 pub(super) struct Context {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
@@ -120,7 +121,8 @@ pub(super) enum TlsSupport {
 pub(super) struct Secured {
     pub(super) stream: Box<dyn Io>,
     pub(super) tls: TlsInfo,
-    /// What ties the authentication to this very server; `None` where its certificate gives none.
+    /// The channel binding data of the server's certificate; `None` where its signature algorithm has
+    /// none.
     pub(super) end_point: Option<Vec<u8>>,
 }
 
@@ -144,7 +146,7 @@ impl Context {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::clone(&identity) as _);
         config.enable_sni = tls.sni;
-        // Each handshake is whole: it is measured, and it shows the server's certificate.
+        // No resumption: each handshake is measured, and it must show the server's certificate.
         config.resumption = Resumption::disabled();
         if tls.direct {
             config.alpn_protocols = vec![ALPN.to_vec()];
@@ -159,7 +161,7 @@ impl Context {
         })
     }
 
-    /// Whether a handshake proves anything about the server.
+    /// Reports whether a handshake verifies the server's certificate.
     pub(super) fn verifies(&self) -> bool {
         self.verifies
     }
@@ -181,7 +183,7 @@ impl Context {
         }
     }
 
-    /// Shakes hands.
+    /// Does the TLS handshake.
     pub(super) async fn handshake(&self, stream: Box<dyn Io>) -> io::Result<Secured> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let stream = connector.connect(self.name.clone(), stream).await?;
@@ -222,7 +224,7 @@ fn describe(connection: &ClientConnection, leaf: Option<&Certificate<'_>>) -> Tl
     }
 }
 
-/// What is verified: the chain wherever there are roots, also for `require`, as in libpq.
+/// Chooses what is verified: the chain wherever there are roots, also for `require`, as in libpq.
 fn verifier(
     tls: &dsn::Tls,
     host: &Host,
@@ -264,7 +266,8 @@ fn versions(tls: &dsn::Tls) -> Vec<&'static SupportedProtocolVersion> {
         .collect()
 }
 
-/// The name that the server is told (an address is not told); the verifier has its own.
+/// The name sent to the server (SNI has no addresses). The verifier does not use it: it has the host as
+/// the user wrote it.
 fn sent_name(host: &Host) -> ServerName<'static> {
     let name = match &host.address {
         Address::Name(name) => ServerName::try_from(name.clone()).ok(),
@@ -274,11 +277,12 @@ fn sent_name(host: &Host) -> ServerName<'static> {
     name.unwrap_or_else(|| ServerName::IpAddress(address.into()))
 }
 
-/// What is said where TLS is demanded and the server has none.
+/// The message where TLS is required and the server has none.
 pub(super) const NO_TLS: &str = "the server does not support TLS, but the sslmode demands it";
 
-/// The packet `SSLRequest`.
+/// The packet `SSLRequest`: its length and its code, 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// What `sslnegotiation=direct` must agree on, so that no other service can be talked into it.
+/// The protocol that `sslnegotiation=direct` must agree on, so that a TLS connection to another service
+/// with the same certificate is refused (ALPACA attack).
 const ALPN: &[u8] = b"postgresql";

@@ -1,4 +1,4 @@
-//! Whom we trust: the certificates of `sslrootcert`, of `~/.postgresql/root.crt`, or the system's.
+//! The trusted certificates: those of `sslrootcert`, of `~/.postgresql/root.crt`, or the system's.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use super::{Problem, problem};
 use crate::dsn;
 use crate::files::FileReader;
 
-/// The certificates that we trust.
+/// The trusted certificates.
 #[derive(Debug)]
 pub(super) struct Roots {
-    /// Those that end a chain: of a file, only authorities that sign themselves.
+    /// Certificates that end a chain: of a file, only self-signed authorities.
     store: RootCertStore,
-    /// Those of a file, which the user has chosen; not the system's.
+    /// Certificates of a file, which the user has chosen; not the system's.
     chosen: Vec<CertificateDer<'static>>,
 }
 
@@ -67,8 +67,9 @@ impl Roots {
         &self.store
     }
 
-    /// The authorities between a server's certificate and a root: what the server sent and what the
-    /// user's file has, less those that must not sign, which webpki would take.
+    /// The authorities that can stand between a server's certificate and a root: those that the server
+    /// sent and those of the user's file. Certificates that must not sign are left out: webpki does not
+    /// check their key usage.
     pub(super) fn between<'a>(&'a self, sent: &'a [CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
         let all = sent.iter().chain(&self.chosen);
         all.filter(|der| Certificate::parse(der).is_none_or(|found| found.is_authority()))
@@ -76,13 +77,13 @@ impl Roots {
             .collect()
     }
 
-    /// Whether the user's own file holds this very certificate, which signs itself.
+    /// Reports whether the user's file contains this very certificate, and it is self-signed.
     pub(super) fn hold(&self, der: &CertificateDer<'_>, leaf: &Certificate<'_>) -> bool {
         leaf.is_self_issued() && self.chosen.iter().any(|root| root == der)
     }
 
-    /// Whether a root of the user's own file has signed this one, whatever its form: a certificate
-    /// that an authority has signed proves no less for being one itself.
+    /// Reports whether a root of the user's file has signed this certificate, whatever its form: a
+    /// certificate that an authority has signed proves no less for being an authority itself.
     pub(super) fn have_signed(
         &self,
         leaf: &Certificate<'_>,
@@ -93,7 +94,8 @@ impl Roots {
     }
 }
 
-/// The certificates of a file. One that has ended is left out: webpki would not look at its dates.
+/// Loads the certificates of a file. Expired ones are left out, because webpki does not check the dates
+/// of trusted certificates; OpenSSL does.
 fn file(path: &Path, files: &FileReader) -> Result<Roots, Problem> {
     let shown = path.display();
     let text = files
@@ -106,17 +108,18 @@ fn file(path: &Path, files: &FileReader) -> Result<Roots, Problem> {
         return Err(problem(format!("sslrootcert {shown} holds no certificate")));
     }
     let now = UnixTime::now();
-    let is_good = |der: &CertificateDer<'_>| {
-        Certificate::parse(der).is_none_or(|certificate| certificate.check_dates(now).is_ok())
-    };
-    let chosen: Vec<_> = all.into_iter().filter(is_good).collect();
-    // webpki would take any of them for a root: somebody's server for an authority over all names.
-    let is_root = |der: &&CertificateDer<'_>| {
+    let chosen: Vec<_> = all
+        .into_iter()
+        .filter(|der| Certificate::parse(der).is_none_or(|found| found.check_dates(now).is_ok()))
+        .collect();
+    // webpki trusts every certificate of its store as a root. A pinned server certificate in the file
+    // would become an authority for all names.
+    let roots = chosen.iter().filter(|der| {
         let parsed = Certificate::parse(der);
         parsed.is_none_or(|parsed| parsed.is_self_issued() && parsed.is_authority())
-    };
+    });
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(chosen.iter().filter(is_root).cloned());
+    store.add_parsable_certificates(roots.cloned());
     Ok(Roots { store, chosen })
 }
 
