@@ -52,6 +52,8 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     let published: Vec<Arc<Published>> = targets.iter().filter_map(|t| t.published()).collect();
     page.rendered(probe::SNAPSHOT_READINGS, published.iter().map(|p| &p.rendered));
     page.rendered(view::readings(), published.iter().map(|p| &p.views));
+    let counters: Vec<_> = each().filter_map(|(base, t)| Some((base, t.counters()?))).collect();
+    page.live(view::COUNTER_READINGS, counters.iter().map(|(base, counters)| (*base, counters)));
     let states: Vec<_> = each().map(|(base, target)| (base, target.pool().state())).collect();
     page.live_about(
         pool::ABOUT,
@@ -106,7 +108,10 @@ pub fn catalogue() -> Vec<Section> {
                 &[describe(pool::STATE_READINGS), describe(pool::READINGS)],
             )
         },
-        section("The server, and the applications' pools", &[describe(view::readings())]),
+        section(
+            "The server, and the applications' pools",
+            &[describe(view::readings()), describe(view::COUNTER_READINGS)],
+        ),
         section("Health", &[describe(health::READINGS)]),
         section(
             "The exporter itself",

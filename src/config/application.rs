@@ -4,12 +4,16 @@ use super::kind::{OptionType, Text};
 use super::layers::Layers;
 use super::listing::{Origin, Sourced};
 use super::names::is_name;
-use super::options::{self, OptionRow};
+use super::options::{self, OptionRow, PoolKind};
 use crate::dsn::Dsn;
+use crate::metrics::Label as _;
 use crate::pool::PoolLimits;
 use crate::probe::TargetKind;
 use crate::view::Pattern;
-use crate::view::application::{ApplicationSettings, NameMatch, SessionMatch};
+use crate::view::application::{ApplicationSettings, NameMatch, ProcessPool, SessionMatch};
+
+/// The section that the variables describe. It is no name: a name follows from the pattern or the role.
+const UNNAMED: &str = "default";
 
 /// Reads a target's applications; without any, the URL's role in its database is one.
 pub(super) fn read(
@@ -20,7 +24,7 @@ pub(super) fn read(
 ) -> Vec<ApplicationSettings> {
     let mut names = layers.names(is_name);
     if names.is_empty() && kind.spec().shows_applications {
-        names.push(ApplicationSettings::default().name);
+        names.push(UNNAMED.to_owned());
     }
     names.into_iter().map(|name| one(&layers.section(&name), name, url, limits)).collect()
 }
@@ -37,14 +41,69 @@ fn one(
     }
     // One URL for each process.
     let processes = urls.map(|urls| u32::try_from(urls.value.len()).unwrap_or(u32::MAX));
-    let instances = processes.unwrap_or(ApplicationSettings::default().instances);
+    let sessions = sessions(layers, url);
+    let from_pattern = || sessions.application_name.as_ref().and_then(Pattern::plain);
     ApplicationSettings {
-        sessions: sessions(layers, url),
-        pool_size: layers.get_or(&options::APPLICATION_POOL_SIZE, limits.size),
-        max_overflow: layers.get_or(&options::APPLICATION_MAX_OVERFLOW, limits.max_overflow),
-        instances: layers.get_or(&options::INSTANCES, instances),
-        name,
+        name: if name == UNNAMED { from_pattern() } else { Some(name) },
+        pool: pool(layers, limits),
+        instances: instances(layers, processes),
+        sessions,
     }
+}
+
+/// Reads the number of processes; `None` if it is to be learned from the sessions.
+fn instances(layers: &Layers<'_>, of_urls: Option<u32>) -> Option<u32> {
+    if let Some(found) = layers.own_unlisted(&options::INSTANCES) {
+        layers.list(options::INSTANCES.key, found.value.to_string(), found.origin);
+        return Some(found.value);
+    }
+    let shown = of_urls.map_or_else(|| "learned".to_owned(), |number| number.to_string());
+    layers.list(options::INSTANCES.key, shown, Origin::Default);
+    of_urls
+}
+
+/// Reads the kind of pool and its limits. Keys of the other kind are refused: they would have no effect.
+fn pool(layers: &Layers<'_>, limits: &PoolLimits) -> ProcessPool {
+    let kind = layers.own_or(&options::APPLICATION_POOL, PoolKind::Sqlalchemy);
+    let refuse = |key: &str, origin: &Origin| {
+        layers.refuse(key, origin, format!("has no meaning for `pool: {}`", kind.label()));
+    };
+    match kind {
+        PoolKind::Sqlalchemy => {
+            for row in [&options::APPLICATION_MIN, &options::APPLICATION_MAX] {
+                if let Some(found) = layers.own_unlisted(row) {
+                    refuse(row.key, &found.origin);
+                }
+            }
+            ProcessPool::Sqlalchemy {
+                size: layers.get_or(&options::APPLICATION_POOL_SIZE, limits.size),
+                max_overflow: layers
+                    .get_or(&options::APPLICATION_MAX_OVERFLOW, limits.max_overflow),
+            }
+        }
+        PoolKind::Fixed => {
+            let row = &options::APPLICATION_POOL_SIZE;
+            if let Some(found) = layers.own_unlisted(row) {
+                refuse(row.key, &found.origin);
+            }
+            let row = &options::APPLICATION_MAX_OVERFLOW;
+            if let Some(found) = layers.own_unlisted(row) {
+                refuse(row.key, &found.origin);
+            }
+            fixed(layers)
+        }
+    }
+}
+
+fn fixed(layers: &Layers<'_>) -> ProcessPool {
+    let min = layers.own_or(&options::APPLICATION_MIN, 0);
+    let max = layers.required(&options::APPLICATION_MAX).unwrap_or(1);
+    if min > max {
+        let origin = layers.own_unlisted(&options::APPLICATION_MIN).map(|found| found.origin);
+        let origin = origin.unwrap_or(Origin::Default);
+        layers.refuse(options::APPLICATION_MIN.key, &origin, "must not be larger than `max`");
+    }
+    ProcessPool::Fixed { min, max }
 }
 
 fn sessions(layers: &Layers<'_>, url: Option<&Dsn>) -> SessionMatch {

@@ -85,7 +85,7 @@ fn common(kind: TargetKind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
         ),
         limits: limits(layers, schedule.timeout),
         thresholds: thresholds(layers),
-        views: view::read(layers),
+        views: ViewSettings { sampling: sampling(layers, schedule.interval), ..view::read(layers) },
         write: view::write_probe(layers),
         schedule,
     }
@@ -95,22 +95,30 @@ fn schedule(layers: &Layers<'_>) -> Schedule {
     let interval = layers.get_or(&options::INTERVAL, Schedule::default().interval);
     let default = Schedule::every(interval);
     let timeout = layers.get(&options::TIMEOUT);
-    let sampling = layers.get(&options::SLOW_QUERY_SAMPLING);
-    for (row, found) in [(&options::TIMEOUT, &timeout), (&options::SLOW_QUERY_SAMPLING, &sampling)]
+    if let Some(Sourced { value, origin }) = timeout
+        && value > interval
     {
-        if let Some(Sourced { value, origin }) = found
-            && *value > interval
-        {
-            layers.refuse(row.key, origin, "must not be longer than the interval");
-        }
+        layers.refuse(options::TIMEOUT.key, &origin, TOO_LONG);
     }
     Schedule {
         interval,
         timeout: layers.get_or(&options::TIMEOUT, default.timeout),
         connect_interval: connect_interval(layers, default.connect_interval),
-        sampling: layers.get_or(&options::SLOW_QUERY_SAMPLING, default.sampling),
     }
 }
+
+/// Reads the time between two samples of activity.
+fn sampling(layers: &Layers<'_>, interval: Duration) -> Duration {
+    let row = &options::SLOW_QUERY_SAMPLING;
+    if let Some(Sourced { value, origin }) = layers.get(row)
+        && value > interval
+    {
+        layers.refuse(row.key, &origin, TOO_LONG);
+    }
+    layers.get_or(row, ViewSettings::default().sampling.min(interval))
+}
+
+const TOO_LONG: &str = "must not be longer than the interval";
 
 fn connect_interval(layers: &Layers<'_>, default: Option<Duration>) -> Option<Duration> {
     let row = &options::CONNECT_INTERVAL;

@@ -22,12 +22,22 @@ pub(super) fn read(layers: &Layers<'_>) -> ViewSettings {
     if statements.is_some() {
         enabled.insert(statements::VIEW.name);
     }
+    let query_cache_size = size(layers, &options::QUERY_CACHE_SIZE, default.query_cache_size);
+    if query_cache_size == 0 && statements.is_some() {
+        let row = &options::QUERY_CACHE_SIZE;
+        let origin = layers.get(row).map_or(Origin::Default, |found| found.origin);
+        let place = layers.place(row.key, &origin);
+        layers
+            .report()
+            .warn(format!("{place} is 0: the view `statements` remembers none and shows nothing"));
+    }
     ViewSettings {
         enabled,
         statements: statements.unwrap_or_default(),
+        sampling: default.sampling,
         slow_threshold: layers.get_or(&options::SLOW_QUERY_THRESHOLD, default.slow_threshold),
         leak_threshold: layers.get_or(&options::LEAK_THRESHOLD, default.leak_threshold),
-        query_cache_size: size(layers, &options::QUERY_CACHE_SIZE, default.query_cache_size),
+        query_cache_size,
         show_query_text: layers.get_or(&options::SHOW_QUERY_TEXT, default.show_query_text),
         series_limit: size(layers, &options::SERIES_LIMIT, default.series_limit),
         applications: Vec::new(),

@@ -28,12 +28,7 @@ pub fn settings(name: &str) -> TargetSettings {
         name: name.to_owned(),
         labels: vec![("team".to_owned(), "payments".to_owned())],
         kind: TargetKind::Postgres,
-        schedule: Schedule {
-            interval,
-            timeout: interval,
-            connect_interval: Some(Duration::ZERO),
-            sampling: interval,
-        },
+        schedule: Schedule { interval, timeout: interval, connect_interval: Some(Duration::ZERO) },
         query: "SELECT 1".to_owned(),
         slow_threshold: Duration::from_secs(1),
         command_timeout: None,
@@ -113,23 +108,17 @@ pub fn usage(active: u64) -> Usage {
     }
 }
 
-/// An application's pool of 5 and 3, with so many connections open and checked out.
+/// An application of one configured process with a pool of 5 and 3, and this many connections open, all
+/// of them checked out.
 pub fn application(name: &str, open: u64) -> view::Application {
-    let (database, user) = ("orders".to_owned(), "app".to_owned());
-    view::Application {
-        key: view::SessionKey { database, user, application: name.to_owned() },
-        open,
-        active: Some(open),
-        idle: Some(0),
-        leaked: Some(0),
-        allowed: Some(view::application::AllowedConnections {
-            instances: 1,
-            size: Some(5),
-            max_overflow: Some(3),
-            overflow: open.saturating_sub(5),
-            is_exceeded: false,
-        }),
-    }
+    let settings = view::application::ApplicationSettings {
+        name: Some(name.to_owned()),
+        pool: view::application::ProcessPool::Sqlalchemy { size: 5, max_overflow: Some(3) },
+        instances: Some(1),
+        ..view::application::ApplicationSettings::default()
+    };
+    let app = view::fixture::application(&settings, open, open);
+    view::Application { key: view::SessionKey::new("orders", "app", name), ..app }
 }
 
 /// A probe of everything that a probe can do: each family of the exposition has a sample, but for those

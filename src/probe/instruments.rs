@@ -1,8 +1,10 @@
 //! The counters and histograms of a target's probes.
 
 use std::iter;
+use std::time::Duration;
 
 use strum::{IntoStaticStr, VariantArray};
+use tokio::time::Instant;
 
 use super::snapshot::ProbePart;
 use crate::metrics::{
@@ -78,6 +80,41 @@ impl ProbeInstruments {
             slow: Counters::new("query"),
             views: Histograms::new("view", QUERY),
             writes: Histograms::new("step", QUERY),
+        }
+    }
+}
+
+/// A statement of the exporter's own that runs. Dropped, it counts as slow above the threshold, also when
+/// it was cut off.
+pub(super) struct RunningStatement<'i> {
+    instruments: &'i ProbeInstruments,
+    query: OwnQuery,
+    threshold: Duration,
+    sent: Instant,
+}
+
+impl<'i> RunningStatement<'i> {
+    /// Begins now.
+    pub(super) fn begin(
+        instruments: &'i ProbeInstruments,
+        query: OwnQuery,
+        threshold: Duration,
+    ) -> Self {
+        Self { instruments, query, threshold, sent: Instant::now() }
+    }
+
+    /// Records that the answer came, and returns the time that it took.
+    pub(super) fn answered(self) -> Duration {
+        let took = self.sent.elapsed();
+        self.instruments.queries.observe(self.query, took);
+        took
+    }
+}
+
+impl Drop for RunningStatement<'_> {
+    fn drop(&mut self) {
+        if self.sent.elapsed() > self.threshold {
+            self.instruments.slow.inc(self.query);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::snapshot::{Failure, ProbePart, Snapshot};
 use super::target::Target;
 use crate::metrics::Label;
 use crate::pool::Reason;
-use crate::view::{Activity, SessionKey};
+use crate::view::{Activity, Application, SessionKey};
 
 /// Logs how a probe differs from the target's last published snapshot.
 pub(super) fn changes(target: &Target, snapshot: &Snapshot) {
@@ -95,26 +95,20 @@ fn hides(snapshot: &Snapshot) -> bool {
 /// Logs once that an application has more connections open than its settings allow.
 fn exceeded_limits(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     for app in &snapshot.views.applications {
-        let Some(allowed) = app.allowed.filter(|allowed| allowed.is_exceeded) else { continue };
+        let Some(exceeded) = exceeded(app) else { continue };
         if before.is_some_and(|before| is_exceeded(before, &app.key)) {
             continue;
         }
         let [database, user, application] = app.key.labels();
-        warn!(
-            target = name,
-            database,
-            user,
-            application,
-            open = app.open,
-            instances = allowed.instances,
-            max = allowed.max(),
-            hint = "is the number of instances right?",
-            "more connections are open than the pool's settings allow"
-        );
+        warn!(target = name, database, user, application, "{exceeded}");
     }
+}
+
+fn exceeded(app: &Application) -> Option<String> {
+    app.allowed.and_then(|allowed| allowed.explain_exceeded())
 }
 
 fn is_exceeded(snapshot: &Snapshot, key: &SessionKey) -> bool {
     let mut applications = snapshot.views.applications.iter().filter(|app| app.key == *key);
-    applications.any(|app| app.allowed.is_some_and(|allowed| allowed.is_exceeded))
+    applications.any(|app| exceeded(app).is_some())
 }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::history::History;
-use super::instruments::OwnQuery;
+use super::instruments::{OwnQuery, RunningStatement};
 use super::read::{self, Extras};
 use super::settings::TargetSettings;
 use super::snapshot::{Connected, Failure, Outcome, ProbePart, Queried, Snapshot};
@@ -150,15 +150,12 @@ impl<'t> Pass<'t> {
         if settings.kind.spec().has_transactions {
             connection.begin(TransactionMode::ReadOnly, limit).await?;
         }
-        let sent = Instant::now();
+        let instruments = self.target.instruments();
+        let running =
+            RunningStatement::begin(instruments, OwnQuery::Probe, settings.slow_threshold);
         let answer = connection.simple(&settings.query, limit).await.map_err(Failure::from);
         answer.map_err(|failure| of_kind(failure, settings))?;
-        let query = sent.elapsed();
-        let instruments = self.target.instruments();
-        instruments.queries.observe(OwnQuery::Probe, query);
-        if query > settings.slow_threshold {
-            instruments.slow.inc(OwnQuery::Probe);
-        }
+        let query = running.answered();
         let server = connection.server().clone();
         let identity = if settings.kind.spec().has_transactions {
             connection.identity(self.deadline()).await

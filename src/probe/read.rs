@@ -10,14 +10,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 
-use super::instruments::OwnQuery;
+use super::instruments::{OwnQuery, RunningStatement};
 use super::snapshot::{Failure, ProbePart};
 use super::target::Target;
 use super::write;
 use crate::pool::{Checkout, QueryError, Reason, TransactionMode};
-use crate::view::{
-    Answer, Context, Extension, Query, View, ViewError, ViewName, ViewSource, Views,
-};
+use crate::view::{Answer, Context, Extension, Query, View, ViewError, ViewSource, Views};
 
 /// The parts that were tried, and their results.
 pub(super) type Extras = Vec<(ProbePart, Result<(), Failure>)>;
@@ -31,6 +29,8 @@ pub(super) async fn read(
     deadline: Instant,
     refused: Option<Failure>,
 ) -> (Views, Extras) {
+    // A sample that is under way comes first: two scans at once would cost twice and show the same.
+    let _reading = timeout_at(deadline, target.reading()).await;
     let mut visit = Visit { refused, ..Visit::new(target, deadline) };
     let mut tasks: Vec<Task> = enabled(target).map(Task::View).collect();
     if target.settings().write.is_some() && target.settings().kind.spec().has_transactions {
@@ -41,8 +41,9 @@ pub(super) async fn read(
     (views, visit.extras)
 }
 
-/// Reads the sampled views alone, between two probes.
+/// Reads the sampled views alone, between two probes; not while a probe reads its own.
 pub(super) async fn sample(target: &Target, deadline: Instant) {
+    let Some(_reading) = target.try_reading() else { return };
     let mut visit = Visit::new(target, deadline);
     let tasks: Vec<Task> = enabled(target).filter(|v| v.is_sampled).map(Task::View).collect();
     visit.run(&tasks).await;
@@ -52,11 +53,11 @@ pub(super) async fn sample(target: &Target, deadline: Instant) {
             tracing::debug!(target = target.name(), error = %failure.message, "sampling failed");
         }
     }
-    target.remember(|memory| memory.sample(visit.answers));
+    target.remember(|memory| memory.sample(&target.settings().views, visit.answers));
 }
 
 /// The views that the target's kind has and its settings enable.
-fn enabled(target: &Target) -> impl Iterator<Item = &'static View> {
+pub(super) fn enabled(target: &Target) -> impl Iterator<Item = &'static View> {
     let settings = target.settings();
     let views = settings.kind.spec().views.iter().copied();
     views.filter(|view| settings.views.enabled.contains(&view.name))
@@ -94,6 +95,8 @@ struct Visit<'t> {
     refused: Option<Failure>,
     answers: Vec<Box<dyn Answer>>,
     extras: Extras,
+    /// The time of the last statement that costs the server next to nothing.
+    round_trip: Duration,
 }
 
 impl<'t> Visit<'t> {
@@ -105,6 +108,7 @@ impl<'t> Visit<'t> {
             refused: None,
             answers: Vec::new(),
             extras: Vec::new(),
+            round_trip: Duration::ZERO,
         }
     }
 
@@ -186,12 +190,14 @@ impl<'t> Visit<'t> {
         limit: Duration,
     ) -> Result<(), Failure> {
         if self.target.settings().kind.spec().has_transactions {
+            let sent = Instant::now();
             connection.begin(TransactionMode::ReadOnly, limit).await?;
+            self.round_trip = sent.elapsed();
         }
         let answer = match &view.source {
             ViewSource::Sql { ask, read } => {
                 let query = self.in_context(ask);
-                let rows = self.send(view.name, &query, connection, limit).await?;
+                let rows = self.send(view, &query, connection, limit).await?;
                 self.in_context(|context| read(context, &rows))?
             }
             ViewSource::Extension { name, ask, read } => {
@@ -199,7 +205,7 @@ impl<'t> Visit<'t> {
                 let rows = connection.query(&find.sql, &find.parameters(), limit).await?;
                 let extension = Extension::read(name, &rows)?;
                 let query = self.in_context(|context| ask(context, &extension));
-                let rows = self.send(view.name, &query, connection, limit).await;
+                let rows = self.send(view, &query, connection, limit).await;
                 let rows = rows.map_err(extension_failure)?;
                 self.in_context(|context| read(context, &rows))?
             }
@@ -211,18 +217,20 @@ impl<'t> Visit<'t> {
     /// Sends a view's statement, and counts it with the exporter's own statements.
     async fn send(
         &self,
-        name: ViewName,
+        view: &View,
         query: &Query,
         connection: &mut Checkout,
         limit: Duration,
     ) -> Result<Vec<Row>, QueryError> {
-        let sent = Instant::now();
+        let threshold = self.target.settings().slow_threshold;
+        let (instruments, own) = (self.target.instruments(), OwnQuery::View(view.name));
+        let running = RunningStatement::begin(instruments, own, threshold);
         let rows = connection.query(&query.sql, &query.parameters(), limit).await?;
-        let took = sent.elapsed();
-        let instruments = self.target.instruments();
-        instruments.queries.observe(OwnQuery::View(name), took);
-        if took > self.target.settings().slow_threshold {
-            instruments.slow.inc(OwnQuery::View(name));
+        let took = running.answered();
+        if view.is_sampled {
+            // The network takes nobody's processor.
+            let cost = took.saturating_sub(self.round_trip);
+            self.target.remember(|memory| memory.sampling().observe(cost));
         }
         Ok(rows)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::history::History;
 use super::log;
@@ -42,23 +42,32 @@ async fn probe(target: &Target) {
     }
 }
 
-/// Reads the sampled views between the probes, if `slow_query_sampling` is shorter than the interval.
+/// Samples activity between the probes, whose own readings are samples too.
 async fn sample(target: &Target) {
-    let schedule = &target.settings().schedule;
-    let every = schedule.sampling;
-    if every.is_zero() || every >= schedule.interval {
+    if target.settings().views.sampling >= target.settings().schedule.interval {
         return;
     }
-    let mut due = interval(every);
-    due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut tried = Instant::now();
     loop {
-        let tick = due.tick().await;
+        let (last, every) =
+            target.remember(|memory| (memory.sampling().last(), memory.sampling().interval()));
+        // Random, so that a workload with the same rhythm is not always hit or missed.
+        let pause = every.mul_f64(0.8 + 0.4 * fastrand::f64());
+        sleep_until(last.map_or(tried, |last| last.max(tried)) + pause).await;
+        if target.remember(|memory| memory.sampling().last()) != last {
+            continue;
+        }
+        tried = Instant::now();
         // A server that did not answer the last probe is not asked again before the next one.
         if target.published().is_some_and(|published| published.snapshot.query.is_ok()) {
-            read::sample(target, tick + every).await;
+            let limit = every.max(LEAST).min(target.settings().schedule.timeout);
+            read::sample(target, tried + limit).await;
         }
     }
 }
+
+/// A sample has at least this long, also where samples come more often.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// Decides which probes open a fresh connection.
 struct Connects {

@@ -19,9 +19,6 @@ pub struct Schedule {
     pub timeout: Duration,
     /// From one fresh connect to the next; zero for one at each probe, `None` for never.
     pub connect_interval: Option<Duration>,
-    /// From one reading of the sampled views to the next. Shorter than the interval, it lets slow queries
-    /// be counted between two probes; equal to it, nothing is read between probes.
-    pub sampling: Duration,
 }
 
 impl Default for Schedule {
@@ -34,12 +31,7 @@ impl Schedule {
     /// The schedule for an interval when nothing else is configured.
     #[must_use]
     pub(crate) fn every(interval: Duration) -> Self {
-        Self {
-            interval,
-            timeout: interval,
-            connect_interval: Some(Duration::ZERO),
-            sampling: interval,
-        }
+        Self { interval, timeout: interval, connect_interval: Some(Duration::ZERO) }
     }
 }
 

@@ -9,12 +9,13 @@ use tokio_util::task::TaskTracker;
 
 use super::baseline::Baseline;
 use super::instruments::{OwnQuery, ProbeInstruments};
+use super::read::enabled;
 use super::settings::TargetSettings;
 use super::snapshot::Published;
 use crate::dsn::Host;
 use crate::metrics::{Kind, Reading, base_label};
 use crate::pool::{self, Budget, Connector, Pool};
-use crate::view::Memory;
+use crate::view::{Counters, Memory};
 
 /// A running target. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
@@ -23,6 +24,8 @@ pub struct Target {
     pool: Arc<Pool>,
     instruments: ProbeInstruments,
     memory: Mutex<Memory>,
+    /// Held while the views are read, by a probe or for a sample.
+    reading: tokio::sync::Mutex<()>,
     published: watch::Sender<Option<Arc<Published>>>,
     baseline: Mutex<Baseline>,
 }
@@ -45,6 +48,7 @@ impl Target {
         Arc::new(Self {
             base: base_label("target", &settings.name),
             memory: Mutex::new(Memory::new(&settings.views)),
+            reading: tokio::sync::Mutex::default(),
             settings,
             pool,
             instruments: ProbeInstruments::new(),
@@ -81,6 +85,25 @@ impl Target {
     /// Gives access to what its views remember from one probe to the next.
     pub(super) fn remember<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until nobody reads the views, and keeps others from it meanwhile.
+    pub(super) async fn reading(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reading.lock().await
+    }
+
+    /// As [`Self::reading`], but `None` while somebody reads.
+    pub(super) fn try_reading(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.reading.try_lock().ok()
+    }
+
+    /// Returns what the samples add up to, for a scrape; `None` where no view is sampled. A label set that
+    /// was not shown before is shown with 0.
+    pub fn counters(&self) -> Option<Counters> {
+        enabled(self).any(|view| view.is_sampled).then(|| {
+            let now = Instant::now();
+            self.remember(|memory| memory.counters(now))
+        })
     }
 
     /// The last snapshot; `None` before the first.

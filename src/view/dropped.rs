@@ -53,7 +53,7 @@ impl Dropped {
 /// The family of the counter.
 pub(super) const READINGS: &[Reading<Views>] = &[Reading {
     name: "db_pool_exporter_series_dropped_total",
-    help: "Label sets beyond series_limit, added up reading by reading. Those of db_pool_server_connections are summed up under application=\"other\"; those of the other families are left out.",
+    help: "Label sets beyond series_limit: those of db_pool_server_connections once while they stay, others at each reading. The former are summed up under application=\"other\"; the others are left out.",
     kind: Kind::Counter,
     labels: &["family"],
     read: |views, out| {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::activity::{Scan, SessionGroup, SessionState, SlowQuery};
+use super::application::{self, ApplicationSettings};
 use super::databases::{Database, Databases};
 use super::key::SessionKey;
 use super::limits::{OwnRole, ServerLimits};
@@ -10,7 +13,7 @@ use super::memory::Memory;
 use super::row::Answer;
 use super::settings::ViewSettings;
 use super::statements::{StatementId, StatementStats, Statements};
-use super::{Pattern, Views};
+use super::{Application, Pattern, Views};
 
 /// Sessions of the role `app` in the database `db`, which are the exporter's own.
 pub fn group(application: &str, state: SessionState, sessions: u64) -> SessionGroup {
@@ -18,6 +21,7 @@ pub fn group(application: &str, state: SessionState, sessions: u64) -> SessionGr
         key: SessionKey::new("db", "app", application),
         own_database: true,
         own_role: true,
+        address: Some("10.0.0.1".to_owned()),
         state,
         waits_for: None,
         sessions,
@@ -27,6 +31,12 @@ pub fn group(application: &str, state: SessionState, sessions: u64) -> SessionGr
         leaked: 0,
         slow: None,
     }
+}
+
+/// The pools of an application, as they are inferred from this many open sessions that share a name and
+/// an address, and are not more than were ever open at once. `busy`: how many of them are busy.
+pub fn application(settings: &ApplicationSettings, open: u64, busy: u64) -> Application {
+    application::of_one_cell(settings, SessionKey::new("db", "app", "app"), open, busy)
 }
 
 /// Two idle sessions in the database `db`; `own`: whether role and database are the exporter's own.
@@ -49,7 +59,11 @@ pub fn slow(pid: i32, started: i64) -> SessionGroup {
 pub fn views() -> Views {
     let mut settings = ViewSettings::default();
     settings.applications[0].sessions.application_name = Some(Pattern::new("web-*"));
-    Memory::new(&settings).digest(&settings, answers())
+    settings.applications[0].name = Some("web".to_owned());
+    let mut memory = Memory::new(&settings);
+    // The first snapshot shows a counter with 0.
+    memory.digest(&settings, answers());
+    memory.digest(&settings, answers())
 }
 
 fn answers() -> Vec<Box<dyn Answer>> {
@@ -75,7 +89,7 @@ fn answers() -> Vec<Box<dyn Answer>> {
         waiting,
     ];
     vec![
-        Box::new(Scan { groups, own_open: 2 }),
+        Box::new(Scan { at: Instant::now(), groups, own_open: 2 }),
         Box::new(limits()),
         Box::new(Databases { shown: vec![database()], left_out: 1 }),
         Box::new(Statements(vec![statement()])),

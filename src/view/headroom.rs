@@ -149,6 +149,8 @@ pub(super) const READINGS: &[Reading<Views>] = &[
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::view::activity::SessionState;
     use crate::view::fixture;
@@ -163,7 +165,7 @@ mod tests {
     }
 
     fn scan(groups: impl Into<Vec<SessionGroup>>, own_open: u64) -> Scan {
-        Scan { groups: groups.into(), own_open }
+        Scan { at: Instant::now(), groups: groups.into(), own_open }
     }
 
     fn limits(superuser: bool, uses_reserved: bool) -> ServerLimits {

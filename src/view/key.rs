@@ -34,6 +34,16 @@ impl SessionKey {
         [&self.database, &self.user, &self.application, last]
     }
 
+    /// Returns the labels of a session that is not rolled up. A name that could be taken for the set of
+    /// all others, `other`, gets one more `_`, as do such names themselves, so that none are the same.
+    pub(super) fn kept_apart(&self) -> Self {
+        let mut key = self.clone();
+        if key.application.strip_prefix(OTHER).is_some_and(|rest| rest.chars().all(|c| c == '_')) {
+            key.application.push('_');
+        }
+        key
+    }
+
     /// The set that collects the applications of this role and database beyond the limit.
     pub(super) fn rolled_up(&self) -> Self {
         Self::new(&self.database, &self.user, OTHER)
@@ -42,5 +52,18 @@ impl SessionKey {
     /// The set that collects everything beyond the limit.
     pub(super) fn others() -> Self {
         Self::new(OTHER, OTHER, OTHER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_that_is_called_other_is_not_the_set_of_all_others() {
+        let shown = |name: &str| SessionKey::new("db", "app", name).kept_apart().application;
+        let names = ["other", "other_", "other_1", "others", "web"].map(shown);
+        assert_eq!(names, ["other_", "other__", "other_1", "others", "web"]);
+        assert_eq!(SessionKey::new("db", "app", "web").rolled_up().application, "other");
     }
 }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod statements;
 
 mod column;
+mod counters;
 mod dropped;
 mod extension;
 #[cfg(any(test, feature = "testing"))]
@@ -22,6 +23,7 @@ mod key;
 mod memory;
 mod pattern;
 mod row;
+mod sampling;
 mod series;
 mod settings;
 mod slow;
@@ -30,6 +32,7 @@ pub use crate::metrics::Usage;
 pub use activity::{Activity, RunningQuery};
 pub use application::Application;
 pub use column::ViewError;
+pub use counters::{COUNTER_READINGS, Counters};
 pub use databases::Databases;
 pub use dropped::CappedFamily;
 pub use extension::Extension;
@@ -39,6 +42,7 @@ pub use limits::ServerLimits;
 pub use memory::{Digest, Memory};
 pub use pattern::Pattern;
 pub use row::{Answer, Context, Query, ReadRows, View, ViewName, ViewSource};
+pub use sampling::Sampling;
 pub use settings::ViewSettings;
 
 use crate::metrics::Reading;
@@ -62,6 +66,8 @@ pub struct Views {
     pub statements: Option<Vec<statements::StatementStats>>,
     /// The applications' pools: first those with settings, then all others.
     pub applications: Vec<Application>,
+    /// Whether a session of an application with settings was ever seen, by this probe or an earlier scan.
+    pub applications_were_seen: bool,
     /// Slow queries counted since the target was started, by label set.
     pub slow: Vec<(SessionKey, u64)>,
     /// Label sets that found no room, counted since the target was started.
@@ -78,12 +84,10 @@ impl Views {
         selected().filter(|app| app.key.application == name).max_by_key(|app| app.open)
     }
 
-    /// The names of the applications whose pools are used up to their limit.
+    /// The names of the applications of which a process has nothing left.
     pub(crate) fn saturated(&self) -> impl Iterator<Item = &str> {
-        let applications = self.applications.iter();
-        applications
-            .filter(|app| app.usage().is_some_and(|usage| usage.is_saturated()))
-            .map(|app| app.key.application.as_str())
+        let saturated = self.applications.iter().filter(|app| app.is_saturated());
+        saturated.map(|app| app.key.application.as_str())
     }
 
     /// The usage of [`Self::application`]; `None` where it is not known.

@@ -15,6 +15,15 @@ impl Pattern {
         self.0.contains('*')
     }
 
+    /// Returns the pattern without its stars and the separators beside them, as a name for what it
+    /// matches: `shop` for `shop-*`; `None` where nothing is left.
+    pub fn plain(&self) -> Option<String> {
+        let is_separator = |c: char| !c.is_alphanumeric();
+        let parts = self.0.split('*').map(|part| part.trim_matches(is_separator));
+        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        (!parts.is_empty()).then(|| parts.join("-"))
+    }
+
     /// Reports whether a name matches as a whole.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else { return self.0 == name };
@@ -53,5 +62,19 @@ mod tests {
         check("a*b*c", "aXXcYYb", false);
         check("a*a", "a", false);
         check("ä*", "äö", true);
+    }
+
+    #[test]
+    fn a_pattern_without_its_stars_is_a_name() {
+        let check = |pattern: &str, name: Option<&str>| {
+            assert_eq!(Pattern::new(pattern).plain().as_deref(), name, "{pattern}");
+        };
+        check("shop", Some("shop"));
+        check("shop-*", Some("shop"));
+        check("*.shop:*", Some("shop"));
+        check("shop-*-web_*", Some("shop-web"));
+        check("my shop*", Some("my shop"));
+        check("*", None);
+        check("-*-", None);
     }
 }

@@ -137,7 +137,7 @@ pub trait Answer: Send + Sync {
     fn digest(self: Box<Self>, digest: &mut Digest<'_>);
 
     /// Takes in a reading between two probes. Only sampled views do anything here.
-    fn sample(self: Box<Self>, memory: &mut Memory) {
-        let _ = memory;
+    fn sample(self: Box<Self>, settings: &ViewSettings, memory: &mut Memory) {
+        let _ = (settings, memory);
     }
 }

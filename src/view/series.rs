@@ -1,17 +1,27 @@
-//! Limits the label sets of sessions.
+//! Limits the label sets of sessions, at once and over time.
 //!
 //! Any client chooses its application_name, so without a limit a client could fill Prometheus with
-//! series. A set that has been admitted stays as long as it has sessions, because a series that comes
-//! and goes is worse than none. Sets beyond the limit are rolled up into `application="other"` of their
-//! role and database, and when even those are too many, into one set of `other`.
+//! series. At most `series_limit` sets are shown at once, and at most as many new ones are admitted in an
+//! hour: names that come and go by the second would otherwise make a new series each. A set that has been
+//! admitted stays while it has sessions and for a while after, because a series that comes and goes is
+//! worse than none. Of the sets that wait for admission, the one that has waited longest is next, so that
+//! a short-lived name does not displace a long-lived one. All others are rolled up into
+//! `application="other"` of their role and database, and when even those are too many, into one set of
+//! `other`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::key::SessionKey;
 
-/// Snapshots for which a vanished series is still shown, at 0. A graph then falls to 0, and `rate()` of
-/// the last scrapes has a sample to end at.
-pub(super) const RETAINED: u32 = 3;
+/// For this long a vanished series is still shown, at 0. Then a graph falls to 0 instead of ending, an
+/// alert with `for:` does not start anew when a job pauses, and `increase()` loses nothing.
+pub(super) const RETAINED: Duration = Duration::from_secs(600);
+
+/// The time in which as many new sets are admitted as may be shown at once.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The label set that each set's numbers are added to.
 pub(super) type Labels = HashMap<SessionKey, SessionKey>;
@@ -26,6 +36,11 @@ pub(super) fn label<'l>(labels: &'l Labels, key: &'l SessionKey) -> &'l SessionK
 pub(super) struct Series {
     limit: usize,
     members: BTreeMap<SessionKey, Member>,
+    /// The sets that are there and found no room, and since when.
+    waiting: BTreeMap<SessionKey, Instant>,
+    /// How many sets may still be admitted: it refills by `limit` in an hour.
+    admissions: f64,
+    refilled: Option<Instant>,
     next: u64,
     rolled: u64,
 }
@@ -34,22 +49,37 @@ pub(super) struct Series {
 struct Member {
     /// The order of admission: when room gets scarce, the oldest members keep theirs.
     order: u64,
-    /// The number of snapshots without sessions, up to the last one.
-    missing: u32,
-    /// True if a scan since the last snapshot has seen sessions.
-    here: bool,
+    /// When it last had sessions.
+    seen: Instant,
 }
 
 impl Series {
     /// Allows `limit` label sets, but at least one.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), members: BTreeMap::new(), next: 0, rolled: 0 }
+        let limit = limit.max(1);
+        Self {
+            limit,
+            members: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            admissions: limit as f64,
+            refilled: None,
+            next: 0,
+            rolled: 0,
+        }
     }
 
     /// Admits the sets of a scan, and returns the label set of each.
-    pub(super) fn admit(&mut self, keys: BTreeSet<SessionKey>) -> Labels {
+    pub(super) fn admit(&mut self, keys: BTreeSet<SessionKey>, now: Instant) -> Labels {
+        self.members.retain(|_, member| now.duration_since(member.seen) <= RETAINED);
+        self.refill(now);
         let alive = self.by_seniority(keys);
-        let (kept, rest) = alive.split_at(fitting(&alive, self.limit));
+        let known = alive.iter().filter(|key| self.members.contains_key(*key)).count();
+        // Whole sets only: half an admission admits nothing.
+        let affordable = known + self.admissions as usize;
+        // Newcomers take no room from sets that are gone but still shown; members do, if they must.
+        let beside_gone = fitting(&alive, self.limit.saturating_sub(self.gone(&alive)));
+        let room = beside_gone.max(fitting(&alive, self.limit).min(known)).min(affordable);
+        let (kept, rest) = alive.split_at(room);
         let pairs: BTreeSet<SessionKey> = rest.iter().map(SessionKey::rolled_up).collect();
         let fits = kept.len() + pairs.len() <= self.limit;
         let mut labels: Labels = kept.iter().map(|key| (key.clone(), key.clone())).collect();
@@ -59,18 +89,10 @@ impl Series {
             // A member that has lost its room would otherwise be shown twice: as itself and rolled up.
             self.members.remove(key);
         }
-        self.rolled += u64::try_from(rest.len()).unwrap_or(u64::MAX);
-        self.remember(labels.values().collect());
+        self.wait(rest, now);
+        self.admissions -= kept.len().saturating_sub(known) as f64;
+        self.remember(labels.values().collect(), now);
         labels
-    }
-
-    /// Ends a snapshot: forgets the sets that have been without sessions for too long.
-    pub(super) fn age(&mut self) {
-        for member in self.members.values_mut() {
-            member.missing = if member.here { 0 } else { member.missing + 1 };
-            member.here = false;
-        }
-        self.members.retain(|_, member| member.missing <= RETAINED);
     }
 
     /// The label sets that are shown.
@@ -78,38 +100,68 @@ impl Series {
         self.members.keys()
     }
 
-    /// The number of sets that were rolled up, added up scan by scan.
+    /// The number of sets that found no room, each counted once while it stays.
     pub(super) fn rolled(&self) -> u64 {
         self.rolled
     }
 
-    /// Sorts members by their admission, and after them the others by name.
+    fn refill(&mut self, now: Instant) {
+        let before = self.refilled.replace(now).unwrap_or(now);
+        let part = now.duration_since(before).as_secs_f64() / HOUR.as_secs_f64();
+        let limit = self.limit as f64;
+        self.admissions = (self.admissions + limit * part).min(limit);
+    }
+
+    /// Returns the number of members without sessions, which are still shown. The sets of what is rolled
+    /// up are not counted.
+    fn gone(&self, alive: &[SessionKey]) -> usize {
+        let mut here: BTreeSet<SessionKey> = alive.iter().map(SessionKey::rolled_up).collect();
+        here.insert(SessionKey::others());
+        here.extend(alive.iter().cloned());
+        self.members.keys().filter(|key| !here.contains(*key)).count()
+    }
+
+    /// Sorts members by their admission, and after them the others by the time that they have waited.
     fn by_seniority(&self, keys: BTreeSet<SessionKey>) -> Vec<SessionKey> {
         let mut alive: Vec<SessionKey> = keys.into_iter().collect();
-        alive.sort_by_cached_key(|key| self.members.get(key).map_or(u64::MAX, |m| m.order));
+        alive.sort_by_cached_key(|key| {
+            let order = self.members.get(key).map_or(u64::MAX, |member| member.order);
+            let since = self.waiting.get(key).copied();
+            (order, since.is_none(), since)
+        });
         alive
     }
 
-    fn remember(&mut self, shown: BTreeSet<&SessionKey>) {
+    fn wait(&mut self, rest: &[SessionKey], now: Instant) {
+        let mut waiting = BTreeMap::new();
+        for key in rest {
+            let since = self.waiting.remove(key);
+            self.rolled += u64::from(since.is_none());
+            waiting.insert(key.clone(), since.unwrap_or(now));
+        }
+        self.waiting = waiting;
+    }
+
+    fn remember(&mut self, shown: BTreeSet<&SessionKey>, now: Instant) {
         for key in shown {
             let next = &mut self.next;
             let member = self.members.entry(key.clone()).or_insert_with(|| {
                 *next += 1;
-                Member { order: *next, missing: 0, here: true }
+                Member { order: *next, seen: now }
             });
-            member.here = true;
+            member.seen = now;
         }
-        // Sets without sessions make room for those that have some.
+        // The sets that the rest is rolled up into need room too.
         while self.members.len() > self.limit {
-            let gone = self.members.iter().filter(|(_, member)| !member.here);
-            let Some((key, _)) = gone.max_by_key(|(_, member)| member.missing) else { return };
+            let gone = self.members.iter().filter(|(_, member)| member.seen < now);
+            let Some((key, _)) = gone.min_by_key(|(_, member)| member.seen) else { return };
             let key = key.clone();
             self.members.remove(&key);
         }
     }
 }
 
-/// The number of sets, from the first, that can be shown beside the sets that the rest is rolled up into.
+/// How many of the sets, from the first, can be shown beside the sets that the rest is rolled up into.
 ///
 /// Goes from the last set to the first: with each set that is rolled up, one series is freed, and one
 /// is needed if it is the first of its role and database. The first count that fits keeps the most.
@@ -125,87 +177,128 @@ fn fitting(alive: &[SessionKey], limit: usize) -> usize {
             return kept;
         }
     }
-    limit - 1
+    limit.saturating_sub(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn keys(names: impl IntoIterator<Item = String>) -> BTreeSet<SessionKey> {
-        names.into_iter().map(|name| SessionKey::new("db", "app", &name)).collect()
+    /// Series, and the time of its scans.
+    struct Scans {
+        series: Series,
+        now: Instant,
+    }
+
+    impl Scans {
+        fn new(limit: usize) -> Self {
+            Self { series: Series::new(limit), now: Instant::now() }
+        }
+
+        fn after(&mut self, pause: Duration, keys: BTreeSet<SessionKey>) -> Labels {
+            self.now += pause;
+            self.series.admit(keys, self.now)
+        }
+
+        fn shown(&self) -> Vec<&str> {
+            self.series.members().map(|key| key.application.as_str()).collect()
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn keys<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeSet<SessionKey> {
+        names.into_iter().map(|name| SessionKey::new("db", "app", name)).collect()
     }
 
     fn numbered(range: std::ops::Range<u32>) -> BTreeSet<SessionKey> {
-        keys(range.map(|n| format!("a{n:05}")))
-    }
-
-    fn shown(series: &Series) -> Vec<String> {
-        series.members().map(|key| key.application.clone()).collect()
+        range.map(|n| SessionKey::new("db", "app", &format!("a{n:05}"))).collect()
     }
 
     #[test]
     fn up_to_the_limit_every_set_has_its_own_labels() {
-        let mut series = Series::new(100);
-        let labels = series.admit(numbered(0..100));
+        let mut scans = Scans::new(100);
+        let labels = scans.after(SECOND, numbered(0..100));
         assert!(labels.iter().all(|(key, label)| key == label));
-        assert_eq!((series.members().count(), series.rolled()), (100, 0));
+        assert_eq!((scans.shown().len(), scans.series.rolled()), (100, 0));
     }
 
     #[test]
-    fn beyond_it_the_newcomers_are_rolled_up_and_counted() {
-        let mut series = Series::new(4);
-        series.admit(keys(["z".to_owned(), "y".to_owned(), "x".to_owned()]));
-        series.age();
-        let all = ["a", "b", "x", "y", "z"].map(str::to_owned);
-        let labels = series.admit(keys(all));
-        assert_eq!(labels[&SessionKey::new("db", "app", "a")].application, "other");
-        assert_eq!(labels[&SessionKey::new("db", "app", "z")].application, "z");
-        assert_eq!(shown(&series), ["other", "x", "y", "z"]);
-        assert_eq!(series.rolled(), 2);
+    fn beyond_it_the_newcomers_are_rolled_up_and_counted_once() {
+        let mut scans = Scans::new(4);
+        scans.after(SECOND, keys(["z", "y", "x"]));
+        for _ in 0..3 {
+            let labels = scans.after(SECOND, keys(["a", "b", "x", "y", "z"]));
+            assert_eq!(labels[&SessionKey::new("db", "app", "a")].application, "other");
+            assert_eq!(labels[&SessionKey::new("db", "app", "z")].application, "z");
+            assert_eq!(scans.shown(), ["other", "x", "y", "z"]);
+            assert_eq!(scans.series.rolled(), 2);
+        }
     }
 
     #[test]
     fn ten_thousand_names_never_make_more_than_the_limit() {
-        let mut series = Series::new(100);
+        let mut scans = Scans::new(100);
         for turn in 0..5 {
-            series.admit(numbered(turn * 5_000..turn * 5_000 + 10_000));
-            assert!(series.members().count() <= 100);
-            series.age();
+            scans.after(SECOND, numbered(turn * 5_000..turn * 5_000 + 10_000));
+            assert!(scans.shown().len() <= 100);
         }
+    }
+
+    #[test]
+    fn names_that_come_and_go_make_no_more_series_over_time() {
+        let mut scans = Scans::new(100);
+        let mut ever = BTreeSet::new();
+        for turn in 0..3_600 {
+            let labels = scans.after(SECOND, numbered(turn * 40..turn * 40 + 40));
+            ever.extend(labels.into_values());
+            assert!(scans.shown().len() <= 100);
+        }
+        assert!((100..=201).contains(&ever.len()), "{} in an hour", ever.len());
+    }
+
+    #[test]
+    fn a_name_that_stays_is_admitted_before_those_that_come_and_go() {
+        let mut scans = Scans::new(10);
+        scans.after(SECOND, numbered(0..1_000));
+        let mut admitted = None;
+        for turn in 1..1_200 {
+            let mut names = numbered(turn * 1_000..turn * 1_000 + 5);
+            names.extend(keys(["web"]));
+            let labels = scans.after(SECOND, names);
+            let is_shown = labels[&SessionKey::new("db", "app", "web")].application == "web";
+            admitted = admitted.or(is_shown.then_some(turn));
+        }
+        assert!(admitted.is_some_and(|turn| turn <= 610), "{admitted:?}");
+        assert!(scans.shown().contains(&"web"));
     }
 
     #[test]
     fn ten_thousand_roles_become_one_set_of_others() {
-        let mut series = Series::new(10);
+        let mut scans = Scans::new(10);
         let roles = (0..10_000).map(|n| SessionKey::new("db", &format!("r{n}"), ""));
-        let labels = series.admit(roles.collect());
+        let labels = scans.after(SECOND, roles.collect());
         assert_eq!(labels.values().filter(|label| **label == SessionKey::others()).count(), 9_991);
-        assert_eq!(series.members().count(), 10);
+        assert_eq!(scans.shown().len(), 10);
     }
 
     #[test]
-    fn who_is_gone_is_shown_for_three_more_snapshots() {
-        let mut series = Series::new(10);
-        series.admit(numbered(0..2));
-        series.age();
-        for _ in 0..RETAINED {
-            series.admit(numbered(0..1));
-            series.age();
-            assert_eq!(series.members().count(), 2);
-        }
-        series.admit(numbered(0..1));
-        series.age();
-        assert_eq!(shown(&series), ["a00000"]);
+    fn who_is_gone_is_shown_for_ten_more_minutes_and_keeps_its_room() {
+        let mut scans = Scans::new(2);
+        scans.after(SECOND, keys(["a", "b"]));
+        scans.after(RETAINED, keys(["a"]));
+        assert_eq!(scans.shown(), ["a", "b"]);
+        scans.after(SECOND, keys(["a"]));
+        assert_eq!(scans.shown(), ["a"]);
     }
 
     #[test]
-    fn who_is_gone_makes_room_first() {
-        let mut series = Series::new(2);
-        series.admit(numbered(0..2));
-        series.age();
-        let labels = series.admit(numbered(2..4));
-        assert!(labels.iter().all(|(key, label)| key == label));
-        assert_eq!(shown(&series), ["a00002", "a00003"]);
+    fn a_newcomer_waits_until_one_that_is_gone_is_not_shown_any_more() {
+        let mut scans = Scans::new(3);
+        scans.after(SECOND, keys(["a", "b", "c"]));
+        let before = scans.after(SECOND, keys(["a", "new"]));
+        assert_eq!(before[&SessionKey::new("db", "app", "new")].application, "other");
+        let after = scans.after(RETAINED + SECOND * 600, keys(["a", "new"]));
+        assert_eq!(after[&SessionKey::new("db", "app", "new")].application, "new");
     }
 }

@@ -17,6 +17,8 @@ pub struct ViewSettings {
     pub statements: StatementsSettings,
     /// A query that runs for longer is slow: DB_MONITOR_SLOW_QUERY_THRESHOLD.
     pub slow_threshold: Duration,
+    /// The time between two samples of activity: DB_MONITOR_SLOW_QUERY_SAMPLING.
+    pub sampling: Duration,
     /// A session that is idle in transaction for longer counts as leaked.
     pub leak_threshold: Duration,
     /// The number of slow queries, and of statements, that are remembered: DB_QUERY_CACHE_SIZE. With 0,
@@ -37,6 +39,7 @@ impl Default for ViewSettings {
             enabled: enabled.map(|view| view.name).collect(),
             statements: StatementsSettings::default(),
             slow_threshold: Duration::from_secs(1),
+            sampling: Duration::from_secs(1),
             leak_threshold: Duration::from_secs(60),
             query_cache_size: 1200,
             show_query_text: false,

@@ -5,7 +5,7 @@
 //! threshold) / interval: a scan must hit it after it became slow. None is counted twice: a query that
 //! cannot be remembered is not counted, because the next scan would count it again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Views;
 use super::activity::SessionGroup;
@@ -25,6 +25,9 @@ pub(super) struct SlowQueryCounter {
     /// The same, the query that has been unseen for longest first.
     order: BTreeMap<Turn, Query>,
     totals: BTreeMap<SessionKey, u64>,
+    /// The label sets that a snapshot has shown. The first one shows 0, because `increase()` cannot see
+    /// a rise before a series' first sample.
+    shown: BTreeSet<SessionKey>,
 }
 
 /// Pid and start of a query.
@@ -42,6 +45,7 @@ impl SlowQueryCounter {
             last: HashMap::new(),
             order: BTreeMap::new(),
             totals: BTreeMap::new(),
+            shown: BTreeSet::new(),
         }
     }
 
@@ -70,8 +74,13 @@ impl SlowQueryCounter {
         }
     }
 
+    /// Returns the count of a label set for a snapshot: 0 for the first one that shows it.
+    pub(super) fn show(&mut self, label: &SessionKey) -> u64 {
+        if self.shown.insert(label.clone()) { 0 } else { self.total(label) }
+    }
+
     /// The count of a label set.
-    pub(super) fn total(&self, label: &SessionKey) -> u64 {
+    fn total(&self, label: &SessionKey) -> u64 {
         self.totals.get(label).copied().unwrap_or(0)
     }
 
@@ -80,6 +89,7 @@ impl SlowQueryCounter {
         if self.totals.len() > most {
             self.totals.retain(|key, _| is_shown(key));
         }
+        self.shown.retain(is_shown);
     }
 
     /// Marks a query as seen by this scan.

@@ -286,6 +286,8 @@ const MORE_TARGETS: &str = "
     url: postgresql://app@reports.example/reports
     interval: 15s
     pool: { size: 10, max_overflow: 5 }
+    applications:
+      billing: { match: { application_name: billing }, pool: fixed, min: 2, max: 10, instances: 2 }
     password_command:
       command: [cat, /dev/null]
       timeout: 5s
@@ -303,7 +305,9 @@ auth_modules:
 ";
 
 /// Sections whose content users choose, and values of keys that only make sense in another form.
-const WRITTEN: [(&str, &str); 6] = [
+const WRITTEN: [(&str, &str); 8] = [
+    ("min", "# min: 2"),
+    ("max", "# max: 10"),
     ("password", "password: example"),
     ("password_file", "# password_file: /run/secrets/orders"),
     (

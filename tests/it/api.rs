@@ -23,7 +23,6 @@ fn settings(port: u16) -> TargetSettings {
         schedule: Schedule {
             interval: INTERVAL,
             timeout: Duration::from_secs(2),
-            sampling: INTERVAL,
             ..fixture::settings("default").schedule
         },
         connect: connect(port),

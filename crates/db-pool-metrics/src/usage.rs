@@ -16,6 +16,8 @@ pub enum UsageSource {
     Endpoint,
     /// The sessions that the server lists; `active` is a lower bound.
     Activity,
+    /// The pool cannot be seen now, or could not be told from others.
+    Unknown,
     /// The pool of the program that exports the metrics; exact.
     Exporter,
 }

@@ -1,8 +1,10 @@
 //! Options of an application of a target.
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::{options, row};
 use crate::config::kind::{
-    Checked, Grammar, Limit, List, OptionType, RawValue, Text, Whole, quote,
+    Checked, Choice, Grammar, Limit, List, OptionType, RawValue, Text, Whole, quote,
 };
 
 options! {
@@ -21,26 +23,52 @@ options! {
     ).own_variable("DB_MONITOR_APPLICATION_USER").default("the URL's").example("app");
     MATCH_DATABASE: Text = row("match.database", Text("a database"), "the database of those sessions")
         .default("the URL's").example("orders");
+    APPLICATION_POOL: Choice<PoolKind> = row(
+        "pool",
+        Choice::new(),
+        "the pool's rules: `sqlalchemy` for a QueuePool (`pool_size`, `max_overflow`); `fixed` for a pool with a minimum \
+         and a maximum and no overflow (`min`, `max`), as HikariCP, pgx, psycopg_pool, deadpool, node-postgres and sqlx \
+         have",
+    );
+    APPLICATION_MIN: Whole = row(
+        "min",
+        Whole(0, 10_000, ""),
+        "connections that one process keeps open, for `pool: fixed`",
+    ).default("0").example("2");
+    APPLICATION_MAX: Whole = row(
+        "max",
+        Whole(1, 10_000, ""),
+        "connections that one process opens at most; required for `pool: fixed`",
+    ).default("none").example("10");
     APPLICATION_POOL_SIZE: Whole = row(
         "pool_size",
         Whole(0, 10_000, " (0 is no limit)"),
-        "the pool size of one process",
+        "the pool size of one process, for `pool: sqlalchemy`",
     ).default("the target's `pool.size`").example("20");
     APPLICATION_MAX_OVERFLOW: Limit = row(
         "max_overflow",
         Limit(10_000),
-        "connections beyond the pool size of one process",
+        "connections beyond the pool size of one process, for `pool: sqlalchemy`",
     ).default("the target's `pool.max_overflow`").example("10");
     INSTANCES: Whole = row(
         "instances",
         Whole(1, 10_000, ""),
-        "how many processes the application has, each with such a pool; without it the number of `status_urls`",
-    ).own_variable("DB_MONITOR_INSTANCES").example("4");
+        "how many processes the application has, each with such a pool; without it the number of `status_urls`, and \
+         without these it is [learned](how-it-works.md#how-many-processes) from the sessions, as far as they show it",
+    ).own_variable("DB_MONITOR_INSTANCES").default("the number learned").example("4");
     STATUS_URLS: List<StatusUrl> = row(
         "status_urls",
         List(StatusUrl),
         "**not used by this version**: the URLs at which each process publishes its pool's status",
     ).example("[\"http://app-0:8000/api/v1/database/pool/status\"]");
+}
+
+/// The rules of an application's pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(in crate::config) enum PoolKind {
+    Sqlalchemy,
+    Fixed,
 }
 
 fn is_pattern(text: &str) -> bool {

@@ -62,8 +62,10 @@ options! {
     SLOW_QUERY_SAMPLING: Time = row(
         "slow_query_sampling",
         INTERVALS,
-        "how often to look for slow queries, at most the interval",
-    ).own_variable("DB_MONITOR_SLOW_QUERY_SAMPLING").default("the interval").example("10s");
+        "the time between two samples of the sessions, at most the interval: slow queries and what pools have in use \
+         over time are counted from them. Where a sample takes long, the exporter samples less often by itself, so \
+         that it never takes more than half a percent of a core",
+    ).own_variable("DB_MONITOR_SLOW_QUERY_SAMPLING");
     CONNECT_INTERVAL: TimeOr = row(
         "connect_interval",
         TimeOr { time: Time::new(100, 86_400), word: "never", number: Some(0), whole: false },

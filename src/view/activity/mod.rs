@@ -13,6 +13,7 @@ mod waits;
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -24,6 +25,7 @@ use super::column::{ViewError, age, column, count};
 use super::key::SessionKey;
 use super::memory::{Digest, Memory};
 use super::row::{Answer, Context, Query, View, ViewSource, view_name};
+use super::settings::ViewSettings;
 use super::slow;
 
 /// The row of this view.
@@ -49,6 +51,8 @@ pub struct SessionGroup {
     pub own_database: bool,
     /// True if they have the exporter's own role.
     pub own_role: bool,
+    /// The client's address; `None` for a Unix socket, and where the exporter's role may not see it.
+    pub address: Option<String>,
     /// Their state.
     pub state: SessionState,
     /// The wait_event_type of active sessions; `None` for those that do not wait.
@@ -67,6 +71,13 @@ pub struct SessionGroup {
     pub slow: Option<SlowQuery>,
 }
 
+impl SessionGroup {
+    /// Reports whether these are sessions of an exporter, this one or another: they are nobody's pool.
+    pub fn is_exporter(&self) -> bool {
+        self.key.application == EXPORTER_NAME
+    }
+}
+
 /// A query that is still running and started longer ago than the threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlowQuery {
@@ -82,6 +93,8 @@ pub struct SlowQuery {
 
 /// The rows of one scan.
 pub(super) struct Scan {
+    /// When its answer came.
+    pub(super) at: Instant,
     pub(super) groups: Vec<SessionGroup>,
     /// Open connections of the exporter's own pool, which the scan leaves out.
     pub(super) own_open: u64,
@@ -97,18 +110,14 @@ impl Scan {
 impl Answer for Scan {
     fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
         let Digest { settings, memory, views, scan } = digest;
-        let labels = memory.take(&self.groups);
-        memory.series.age();
+        let (labels, applications) = memory.take(settings, &self);
         views.activity = Some(Activity::new(&self, &labels, memory));
-        let Memory { applications, series, dropped, .. } = memory;
-        let members = series.members().collect();
-        views.applications =
-            applications.update(settings, &self.groups, &labels, &members, dropped);
+        views.applications = applications;
         *scan = Some(*self);
     }
 
-    fn sample(self: Box<Self>, memory: &mut Memory) {
-        memory.take(&self.groups);
+    fn sample(self: Box<Self>, settings: &ViewSettings, memory: &mut Memory) {
+        memory.take(settings, &self);
     }
 }
 
@@ -121,7 +130,7 @@ fn ask(context: &Context<'_>) -> Query {
     // EXTRACT returns numeric since 14, hence the casts. Without pg_read_all_stats, backend_type of
     // other roles' sessions is NULL; background workers among those have no role.
     let sql = format!(
-        "SELECT s.database, s.role, s.application, s.own_database, s.own_role, s.state, s.waits_for, \
+        "SELECT s.database, s.role, s.application, s.own_database, s.own_role, s.address, s.state, s.waits_for, \
          s.slow_pid, count(*)::int8 AS sessions, \
          max(extract(epoch FROM s.clock - s.xact_start))::float8 AS transaction_age, \
          max(CASE WHEN s.state = 'active' THEN extract(epoch FROM s.clock - s.query_start) END)::float8 AS query_age, \
@@ -132,7 +141,8 @@ fn ask(context: &Context<'_>) -> Query {
          FROM (SELECT a.datname::text AS database, a.usename::text AS role, \
          a.application_name::text AS application, \
          coalesce(a.datname = pg_catalog.current_database(), false) AS own_database, \
-         coalesce(a.usename = session_user, false) AS own_role, a.state::text AS state, \
+         coalesce(a.usename = session_user, false) AS own_role, \
+         pg_catalog.host(a.client_addr) AS address, a.state::text AS state, \
          CASE WHEN a.state = 'active' THEN a.wait_event_type::text END AS waits_for, \
          a.wait_event::text AS wait_event, a.query, \
          CASE WHEN a.state = 'active' AND a.query_start < pg_catalog.clock_timestamp() - $1 * interval '1 second' \
@@ -141,7 +151,7 @@ fn ask(context: &Context<'_>) -> Query {
          WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.pid <> ALL ($3) \
          AND (a.backend_type = 'client backend' \
          OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL))) s \
-         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
+         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"
     );
     Query::new(sql)
         .with(context.settings.slow_threshold.as_secs_f64(), Type::FLOAT8)
@@ -151,7 +161,7 @@ fn ask(context: &Context<'_>) -> Query {
 
 fn read(context: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
     let groups = rows.iter().map(group).collect::<Result<_, _>>()?;
-    Ok(Box::new(Scan { groups, own_open: context.own_open }))
+    Ok(Box::new(Scan { at: Instant::now(), groups, own_open: context.own_open }))
 }
 
 fn group(row: &Row) -> Result<SessionGroup, ViewError> {
@@ -163,6 +173,7 @@ fn group(row: &Row) -> Result<SessionGroup, ViewError> {
         },
         own_database: column(row, "own_database")?,
         own_role: column(row, "own_role")?,
+        address: column(row, "address")?,
         state: SessionState::parse(column(row, "state")?),
         waits_for: column(row, "waits_for")?,
         sessions: count(row, "sessions")?,

@@ -81,7 +81,7 @@ impl Activity {
             scan.groups.iter().filter_map(RunningQuery::new).collect();
         running.sort_by_key(|running| Reverse(running.age));
         Self {
-            waiting: memory.waits.count(&scan.groups, labels, &sets),
+            waiting: memory.waits.count(scan.at, &scan.groups, labels, &sets),
             sets: sets.into_iter().collect(),
             running,
             used: scan.used(),

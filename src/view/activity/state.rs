@@ -39,6 +39,11 @@ impl SessionState {
         }
     }
 
+    /// Reports whether a session in this state waits for its client inside of a transaction.
+    pub fn is_idle_in_transaction(self) -> bool {
+        matches!(self, Self::IdleInTransaction | Self::IdleInTransactionAborted)
+    }
+
     /// Reports whether a session in this state is certainly checked out of its pool.
     pub(crate) fn is_busy(self) -> bool {
         match self {

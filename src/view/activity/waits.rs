@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use super::{SessionGroup, SessionStats};
 use crate::view::key::SessionKey;
 use crate::view::series::{Labels, RETAINED, label};
 
-/// The pairs of database and wait_event_type that were seen, and for how many snapshots each has been
-/// missing. A pair stays at 0 for a while, so that a graph falls to 0 rather than ending.
+/// The pairs of database and wait_event_type that were seen, and when each was last seen. A pair stays at 0 for a while, so that a graph falls to 0 rather than ending.
 #[derive(Debug, Default)]
-pub(in crate::view) struct Waits(BTreeMap<(String, String), u32>);
+pub(in crate::view) struct Waits(BTreeMap<(String, String), Instant>);
 
 impl Waits {
     /// Counts the waiting sessions of a scan, by database and wait_event_type.
@@ -18,6 +19,7 @@ impl Waits {
     /// series. Where the exporter's role may not see the sessions, there is no such 0.
     pub(super) fn count(
         &mut self,
+        at: Instant,
         groups: &[SessionGroup],
         labels: &Labels,
         sets: &BTreeMap<SessionKey, SessionStats>,
@@ -32,9 +34,8 @@ impl Waits {
                 *now.entry((database, kind.clone())).or_default() += group.sessions;
             }
         }
-        self.0.values_mut().for_each(|missing| *missing += 1);
-        self.0.extend(now.keys().map(|pair| (pair.clone(), 0)));
-        self.0.retain(|_, missing| *missing <= RETAINED);
+        self.0.extend(now.keys().map(|pair| (pair.clone(), at)));
+        self.0.retain(|_, seen| at.duration_since(*seen) <= RETAINED);
         let pairs = self.0.keys();
         pairs.map(|pair| (pair.0.clone(), pair.1.clone(), *now.get(pair).unwrap_or(&0))).collect()
     }

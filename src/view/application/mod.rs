@@ -1,180 +1,214 @@
 //! An application's connection pools, inferred from the server's sessions.
 //!
 //! The number of open connections is exact. The number of checked-out ones is a lower bound (see
-//! `infer.rs`). Overflow is exact for one process, and a lower bound for several that share one name. Waiting for a connection happens inside the application and cannot be seen from here.
+//! `infer.rs`), and what may be checked out as well is shown beside it. Saturation depends on the number
+//! of processes (see `instances.rs`), and it is that of the fullest process where processes can be shown
+//! apart. Waiting for a connection happens inside the application and cannot be seen from here.
 
+mod cell;
 mod infer;
+mod instances;
+mod readings;
 mod retained;
 mod settings;
+mod totals;
 
-pub(super) use retained::Applications;
-pub use settings::{ApplicationSettings, NameMatch, SessionMatch};
+use std::time::Duration;
 
-use self::infer::SessionCounts;
-use super::Views;
+#[cfg(any(test, feature = "testing"))]
+pub(super) use infer::of_one_cell;
+pub use instances::{Evidence, Instances};
+pub(super) use readings::{LABELS, READINGS};
+pub(super) use retained::{Applications, Sample, selected_by};
+pub use settings::{ApplicationSettings, NameMatch, ProcessPool, SessionMatch};
+pub use totals::{ApplicationCounters, ApplicationTotals};
+
 use super::key::SessionKey;
-use crate::metrics::{Kind, Reading, Samples, Usage, UsageSource};
+use crate::metrics::{Usage, UsageSource};
 
 /// An application's pools, all its processes together, as its sessions show them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Application {
-    /// Its labels; `application` is the name in its settings if it has any.
+    /// Its labels; `application` is the name in its settings, or the role, if it has settings.
     pub key: SessionKey,
     /// Open connections.
     pub open: u64,
-    /// Connections that are checked out: a lower bound. `None` where the exporter's role may not see the
-    /// sessions' states; likewise below.
+    /// Connections that are certainly checked out. `None` where the state of some sessions is not known
+    /// (see [`Self::unseen`]); likewise below.
     pub active: Option<u64>,
-    /// Open connections that are not known to be checked out.
+    /// Open connections that are not certainly checked out.
     pub idle: Option<u64>,
+    /// Idle sessions that may be checked out as well: by a holder in autocommit between two statements,
+    /// or by a check-out that has sent nothing yet.
+    pub uncertain: Option<u64>,
+    /// Connections that are idle in a transaction.
+    pub in_transaction: Option<u64>,
     /// Connections that are idle in transaction beyond the leak threshold.
     pub leaked: Option<u64>,
-    /// The configured limits; `None` for applications without settings.
+    /// Why the state of some sessions is not known; `None` where all are known.
+    pub unseen: Option<Unseen>,
+    /// The number of processes and their limits; `None` for applications without settings. So are all
+    /// fields below, but for `recent` and `vanished`.
     pub allowed: Option<AllowedConnections>,
+    /// The fullest process, or group of processes that cannot be shown apart. It decides the ratios.
+    pub fullest: Option<Fullest>,
+    /// All processes taken for one pool.
+    pub mean: Option<Fullest>,
+    /// The number of processes that have nothing left.
+    pub saturated_instances: Option<u32>,
+    /// Whether sessions show which process they belong to. Otherwise one process can be full behind the
+    /// free room of another.
+    pub are_told_apart: bool,
+    /// The samples of the last minute.
+    pub recent: Recent,
+    /// For how long the whole limit of a known number of processes has been open, although less is
+    /// certainly checked out.
+    pub whole_limit_open_for: Option<Duration>,
+    /// Set for a while after all sessions ended between two samples.
+    pub vanished: Option<Vanished>,
+}
+
+/// Why the state of a session is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// The exporter's role needs pg_read_all_stats.
+    NoPrivilege,
+    /// track_activities is off in the session.
+    NotTracked,
 }
 
 /// The number of connections that an application's pools may open, all its processes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowedConnections {
-    /// The number of processes: as configured, or more where their names show more.
-    pub instances: u32,
+    /// The number of processes, and the evidence for it.
+    pub instances: Instances,
+    /// The pool of one process.
+    pub process: ProcessPool,
     /// Connections that their pools keep; `None` without a limit.
     pub size: Option<u32>,
-    /// Connections beyond the size; `None` without a limit.
+    /// Connections beyond the size; `None` without a limit, and for pools without overflow.
     pub max_overflow: Option<u32>,
-    /// Open above the size.
-    pub overflow: u64,
-    /// True if more is open than the limits allow. Then the settings are wrong, and ratios are left out.
-    pub is_exceeded: bool,
+    /// The maximum number of open connections; `None` without a limit.
+    pub max: Option<u32>,
+    /// Open above the size; `None` for pools without overflow.
+    pub overflow: Option<u64>,
+    /// More is open than the configured limits allow: they are wrong.
+    pub exceeded: Option<Exceeded>,
 }
 
 impl AllowedConnections {
-    /// Size and overflow together; `None` without a limit.
-    pub(crate) fn max(&self) -> Option<u32> {
-        Some(self.size?.saturating_add(self.max_overflow?))
+    /// Returns a sentence for people where the configured limits are exceeded, with what would fit.
+    pub fn explain_exceeded(&self) -> Option<String> {
+        let Exceeded { open, allowed, processes, fits } = self.exceeded?;
+        let plural = |n: u32| if n == 1 { "process" } else { "processes" };
+        let process = plural(processes);
+        let (pool, settings) = match self.process {
+            ProcessPool::Sqlalchemy { size, max_overflow } => {
+                let overflow = max_overflow.unwrap_or(0);
+                (format!("{size} + {overflow}"), "DB_POOL_SIZE or DB_MAX_OVERFLOW")
+            }
+            ProcessPool::Fixed { max, .. } => (format!("at most {max}"), "max"),
+        };
+        Some(format!(
+            "{open} open, the settings allow {allowed} ({processes} {process} of {pool}): {fits} {}? set \
+             DB_MONITOR_INSTANCES, {settings}",
+            plural(fits)
+        ))
     }
+}
+
+/// More is open than the configured limits allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Open connections.
+    pub open: u64,
+    /// What the settings allow.
+    pub allowed: u64,
+    /// The number of processes that `allowed` is for.
+    pub processes: u32,
+    /// The number of processes that would fit.
+    pub fits: u32,
+}
+
+/// One process, or some that cannot be shown apart, beside their limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fullest {
+    /// Connections that are certainly checked out.
+    pub active: u64,
+    /// Open connections.
+    pub open: u64,
+    /// The number of processes behind these sessions.
+    pub processes: u32,
+    /// Connections that their pools keep; `None` without a limit.
+    pub size: Option<u64>,
+    /// Connections that they may open; `None` without a limit.
+    pub max: Option<u64>,
+}
+
+impl Fullest {
+    /// Returns what is checked out in percent of the size, over 100 in overflow; `None` without a limit.
+    pub fn utilization_percent(&self) -> Option<f64> {
+        self.max?;
+        let size = self.size.filter(|size| *size > 0)?;
+        Some(self.active as f64 / size as f64 * 100.0)
+    }
+
+    /// Returns what is checked out as a part of all that may be open; `None` without a limit.
+    pub fn saturation_ratio(&self) -> Option<f64> {
+        let max = self.max.filter(|max| *max > 0)?;
+        Some(self.active as f64 / max as f64)
+    }
+}
+
+/// An application in the last minute, as it was sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// The most connections that were certainly checked out at once.
+    pub peak: u64,
+    /// The time in which a process, or all of them, had nothing left.
+    pub saturated: Duration,
+    /// The time that the samples stand for.
+    pub sampled: Duration,
+}
+
+/// All sessions of an application have ended between two samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vanished {
+    /// The number of sessions before.
+    pub sessions: u64,
+    /// How long ago.
+    pub ago: Duration,
 }
 
 impl Application {
-    /// The application's pools as one pool; `None` without settings, or where they cannot be seen.
-    ///
-    /// Exceeded limits are left out, so that no ratio is made of them.
+    /// Returns the application's pools as one pool; `None` without settings, or where they cannot be
+    /// seen.
     pub fn usage(&self) -> Option<Usage> {
         let allowed = self.allowed?;
-        let usage = Usage {
+        Some(Usage {
             active: self.active?,
             idle: self.idle?,
             open: self.open,
-            overflow: allowed.overflow,
+            overflow: allowed.overflow.unwrap_or(0),
             size: allowed.size,
             max_overflow: allowed.max_overflow,
-            max: allowed.max(),
+            max: allowed.max,
             source: UsageSource::Activity,
-        };
-        Some(if allowed.is_exceeded {
-            Usage { size: None, max_overflow: None, max: None, ..usage }
-        } else {
-            usage
         })
     }
 
-    /// Sets all counts to 0: its last session has ended.
-    fn clear(&mut self) {
-        self.open = 0;
-        self.active = Some(0);
-        self.idle = Some(0);
-        self.leaked = Some(0);
-        if let Some(allowed) = &mut self.allowed {
-            allowed.overflow = 0;
-            allowed.is_exceeded = false;
-        }
+    /// Returns what is checked out of the fullest process in percent of its size.
+    pub fn utilization_percent(&self) -> Option<f64> {
+        self.fullest?.utilization_percent()
     }
 
-    /// An application without settings: its limits are not known.
-    fn unselected(key: SessionKey, counts: SessionCounts) -> Self {
-        Self {
-            key,
-            open: counts.open,
-            active: counts.if_visible(counts.busy),
-            idle: counts.if_visible(counts.open - counts.busy),
-            leaked: counts.if_visible(counts.leaked),
-            allowed: None,
-        }
+    /// Returns what is checked out of the fullest process as a part of what it may open.
+    pub fn saturation_ratio(&self) -> Option<f64> {
+        self.fullest?.saturation_ratio()
     }
-}
 
-const LABELS: &[&str] = &["database", "user", "application", "source"];
-
-const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    read: fn(&Views, &mut Samples<'_>),
-) -> Reading<Views> {
-    Reading { name, help, kind: Kind::Gauge, labels: LABELS, read }
-}
-
-/// The families of [`Application`].
-pub(super) const READINGS: &[Reading<Views>] = &[
-    gauge(
-        "db_pool_app_active_connections",
-        "Connections that the application has checked out. From source activity a lower bound: a connection that was checked out and has sent nothing yet looks idle.",
-        |views, out| each(views, out, |app| app.active.map(to_f64)),
-    ),
-    gauge(
-        "db_pool_app_idle_connections",
-        "Open connections of the application that are not known to be checked out. From source activity some of them may be.",
-        |views, out| each(views, out, |app| app.idle.map(to_f64)),
-    ),
-    gauge(
-        "db_pool_app_open_connections",
-        "Open connections of the application, all processes together.",
-        |views, out| each(views, out, |app| Some(to_f64(app.open))),
-    ),
-    gauge(
-        "db_pool_app_leaked_connections",
-        "Connections of the application that have been idle in a transaction for longer than leak_threshold.",
-        |views, out| each(views, out, |app| app.leaked.map(to_f64)),
-    ),
-    gauge(
-        "db_pool_app_overflow_connections",
-        "Open connections of the application above its pool size, all processes together. A lower bound where several processes share one application_name.",
-        |views, out| each(views, out, |app| Some(to_f64(app.allowed?.overflow))),
-    ),
-    gauge(
-        "db_pool_app_size",
-        "Pool size of the application, all processes together, as configured; absent without a limit.",
-        |views, out| each(views, out, |app| Some(f64::from(app.allowed?.size?))),
-    ),
-    gauge(
-        "db_pool_app_max_connections",
-        "Pool size and overflow of the application, all processes together, as configured; +Inf without a limit.",
-        |views, out| {
-            each(views, out, |app| Some(app.allowed?.max().map_or(f64::INFINITY, f64::from)));
-        },
-    ),
-    gauge(
-        "db_pool_app_utilization_percent",
-        "Checked-out connections in percent of the pool size, over 100 in overflow. A mean over all processes: one can be full while others are idle. Absent without a limit, and when more is open than configured.",
-        |views, out| each(views, out, |app| app.usage()?.utilization_percent()),
-    ),
-    gauge(
-        "db_pool_app_saturation_ratio",
-        "Checked-out connections divided by pool size plus overflow; at 1 the next check-out waits. A mean over all processes: one can be full while others are idle. Absent without a limit, and when more is open than configured.",
-        |views, out| each(views, out, |app| app.usage()?.saturation_ratio()),
-    ),
-    gauge(
-        "db_pool_app_instances",
-        "Number of processes that the limits are multiplied by: as configured, or more where names of their own show more.",
-        |views, out| each(views, out, |app| Some(f64::from(app.allowed?.instances))),
-    ),
-];
-
-fn each(views: &Views, out: &mut Samples<'_>, value: impl Fn(&Application) -> Option<f64>) {
-    for app in &views.applications {
-        out.push(app.key.labels_and(UsageSource::Activity.label()), value(app));
+    /// Reports whether a process has nothing left, so that its next check-out waits.
+    pub fn is_saturated(&self) -> bool {
+        self.saturated_instances.is_some_and(|number| number > 0)
     }
-}
-
-fn to_f64(n: u64) -> f64 {
-    n as f64
 }

@@ -1,24 +1,67 @@
 //! The applications that are shown: those with settings and all others, also for a while after their
-//! last session.
+//! last session. Each is sampled at every scan, and keeps what its samples add up to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::Application;
-use super::infer::{SessionCounts, select};
+use tokio::time::Instant;
+
+use super::cell::{Cell, CellKey, CellMemory, SessionCounts};
+use super::infer::infer;
+use super::totals::Sums;
+use super::{Application, ApplicationCounters, ApplicationSettings, Recent, Vanished};
 use crate::view::activity::SessionGroup;
 use crate::view::dropped::{CappedFamily, Dropped};
 use crate::view::key::SessionKey;
 use crate::view::series::{Labels, RETAINED, label};
 use crate::view::settings::ViewSettings;
 
-/// The applications that were seen, kept from one probe to the next.
+/// For this long after all its sessions ended at once, an application says so.
+const VANISHED: Duration = Duration::from_secs(60);
+
+/// Clients choose their application_names, so the cells that are remembered of one application are
+/// limited.
+const MOST_CELLS: usize = 1_000;
+
+/// A scan, and the time before it that it stands for.
+#[derive(Clone, Copy)]
+pub(in crate::view) struct Sample<'s> {
+    pub(in crate::view) at: Instant,
+    pub(in crate::view) span: Duration,
+    pub(in crate::view) groups: &'s [SessionGroup],
+    pub(in crate::view) labels: &'s Labels,
+}
+
+/// The applications that were seen, kept from one scan to the next.
 #[derive(Debug, Default)]
 pub(in crate::view) struct Applications {
-    /// Applications with settings, and for how many snapshots each has had no session.
-    selected: BTreeMap<SessionKey, (Application, u32)>,
-    /// Label sets that have shown sessions of no application with settings.
-    unselected: BTreeSet<SessionKey>,
+    /// Those with settings, and the place of these.
+    selected: BTreeMap<SessionKey, (usize, Selected)>,
+    /// Those without settings, by the label sets of the server's families.
+    unselected: BTreeMap<SessionKey, Tracked>,
+    /// Whether a session of an application with settings was ever seen.
+    seen: bool,
 }
+
+/// An application with settings: its cells, and what its samples add up to.
+#[derive(Debug)]
+struct Selected {
+    cells: BTreeMap<CellKey, CellMemory>,
+    whole_limit_open: Option<Instant>,
+    tracked: Tracked,
+}
+
+/// What is kept of any application.
+#[derive(Debug)]
+struct Tracked {
+    sums: Sums,
+    open: u64,
+    vanished: Option<(u64, Instant)>,
+    /// When it last had a session.
+    seen: Instant,
+}
+
+type Cells = BTreeMap<CellKey, SessionCounts>;
 
 impl Applications {
     /// Takes in a scan and returns the applications to show, first those with settings.
@@ -27,50 +70,246 @@ impl Applications {
     pub(in crate::view) fn update(
         &mut self,
         settings: &ViewSettings,
-        groups: &[SessionGroup],
-        labels: &Labels,
+        sample: Sample<'_>,
         members: &BTreeSet<&SessionKey>,
         dropped: &mut Dropped,
     ) -> Vec<Application> {
-        let mut rest: Vec<&SessionGroup> = groups.iter().collect();
-        let found = select(&settings.applications, &mut rest);
-        // A client cannot inflate these by choosing names: each role and database makes one.
-        let too_many = found.len().saturating_sub(settings.series_limit);
-        dropped.add(CappedFamily::Applications, too_many as u64);
-        self.selected.values_mut().for_each(|(_, missing)| *missing += 1);
-        for (key, application) in found.into_iter().take(settings.series_limit) {
-            self.selected.insert(key, (application, 0));
-        }
-        self.selected.retain(|_, (_, missing)| *missing <= RETAINED);
-        for (application, missing) in self.selected.values_mut() {
-            if *missing > 0 {
-                application.clear();
-            }
-        }
-        let selected = self.selected.values().map(|(application, _)| application.clone());
-        let mut all: Vec<Application> = selected.collect();
-        all.extend(self.others(&rest, labels, members));
+        let mut all = self.update_selected(settings, sample, dropped);
+        all.extend(self.update_others(&settings.applications, sample, members));
         all
     }
 
-    /// The applications without settings, by the label sets of their sessions.
-    fn others(
+    /// Reports whether a session of an application with settings was ever seen.
+    pub(in crate::view) fn were_seen(&self) -> bool {
+        self.seen
+    }
+
+    /// Returns the sums of every application for a scrape.
+    pub(in crate::view) fn show(&mut self, now: Instant) -> Vec<ApplicationCounters> {
+        let selected = self.selected.iter_mut().map(|(key, (_, app))| (key, &mut app.tracked));
+        let all = selected.chain(&mut self.unselected);
+        all.map(|(key, tracked)| tracked.sums.show(key, now)).collect()
+    }
+
+    fn update_selected(
         &mut self,
-        groups: &[&SessionGroup],
-        labels: &Labels,
+        settings: &ViewSettings,
+        sample: Sample<'_>,
+        dropped: &mut Dropped,
+    ) -> Vec<Application> {
+        let Sample { at, .. } = sample;
+        let mut found = select(&settings.applications, sample.groups);
+        self.seen |= !found.is_empty();
+        self.selected.retain(|key, (_, app)| {
+            found.contains_key(key) || at.duration_since(app.tracked.seen) <= RETAINED
+        });
+        // A client cannot inflate these by choosing names: each role and database makes one.
+        let new = found.keys().filter(|key| !self.selected.contains_key(*key)).cloned();
+        let new: Vec<SessionKey> = new.collect();
+        let room = settings.series_limit.saturating_sub(self.selected.len());
+        dropped.add(CappedFamily::Applications, new.len().saturating_sub(room) as u64);
+        for key in new.into_iter().take(room) {
+            if let Some((place, _)) = found.get(&key) {
+                self.selected.insert(key, (*place, Selected::new(at)));
+            }
+        }
+        let selected = self.selected.iter_mut();
+        selected
+            .map(|(key, (place, app))| {
+                let cells = found.remove(key).map(|(_, cells)| cells).unwrap_or_default();
+                app.update(&settings.applications[*place], key, sample, cells)
+            })
+            .collect()
+    }
+
+    /// The applications without settings, by the label sets of their sessions.
+    fn update_others(
+        &mut self,
+        settings: &[ApplicationSettings],
+        sample: Sample<'_>,
         members: &BTreeSet<&SessionKey>,
     ) -> Vec<Application> {
-        self.unselected.retain(|key| members.contains(key));
-        let known = self.unselected.iter();
-        let mut counts: BTreeMap<SessionKey, SessionCounts> =
-            known.map(|key| (key.clone(), SessionCounts::default())).collect();
-        for group in groups {
+        let Sample { at, groups, labels, .. } = sample;
+        let mut counts: BTreeMap<SessionKey, SessionCounts> = BTreeMap::new();
+        for group in groups.iter().filter(|group| !group.is_exporter()) {
+            let is_selected = selected_by(settings, group).is_some();
+            // Prometheus refuses a whole scrape in which two samples have the same labels.
             let key = label(labels, &group.key);
-            self.unselected.insert(key.clone());
-            counts.entry(key.clone()).or_default().add(group);
+            if !is_selected && !self.selected.contains_key(key) {
+                counts.entry(key.clone()).or_default().add(group);
+            }
         }
-        // Prometheus refuses a whole scrape in which two samples have the same labels.
-        counts.retain(|key, _| !self.selected.contains_key(key));
-        counts.into_iter().map(|(key, counts)| Application::unselected(key, counts)).collect()
+        let is_kept = |key: &SessionKey| members.contains(key) && !self.selected.contains_key(key);
+        self.unselected.retain(|key, _| is_kept(key));
+        for key in counts.keys() {
+            self.unselected.entry(key.clone()).or_insert_with(|| Tracked::new(at));
+        }
+        let all = self.unselected.iter_mut();
+        all.map(|(key, tracked)| {
+            let counts = counts.get(key).copied().unwrap_or_default();
+            tracked.update(sample, Application::unselected(key.clone(), counts))
+        })
+        .collect()
+    }
+}
+
+impl Selected {
+    fn new(at: Instant) -> Self {
+        Self { cells: BTreeMap::new(), whole_limit_open: None, tracked: Tracked::new(at) }
+    }
+
+    fn update(
+        &mut self,
+        settings: &ApplicationSettings,
+        key: &SessionKey,
+        sample: Sample<'_>,
+        mut found: Cells,
+    ) -> Application {
+        let at = sample.at;
+        for (key, cell) in &mut self.cells {
+            cell.sample(at, found.remove(key).unwrap_or_default());
+        }
+        self.cells.retain(|_, cell| !cell.is_forgotten(at));
+        for (key, counts) in found {
+            let mut cell = CellMemory::new(at);
+            cell.sample(at, counts);
+            self.cells.insert(key, cell);
+        }
+        self.forget_the_oldest();
+        let alive = self.cells.iter().filter(|(_, cell)| cell.is_alive(at));
+        let cells: Vec<Cell<'_>> = alive.map(|(key, cell)| cell.cell(key)).collect();
+        let app = infer(settings, key.clone(), &cells);
+        let since = self.whole_limit_open.unwrap_or(at);
+        self.whole_limit_open = is_whole_limit_open(&app).then_some(since);
+        let whole_limit_open_for = self.whole_limit_open.map(|since| at.duration_since(since));
+        self.tracked.update(sample, Application { whole_limit_open_for, ..app })
+    }
+
+    fn forget_the_oldest(&mut self) {
+        while self.cells.len() > MOST_CELLS {
+            let oldest = self.cells.iter().min_by_key(|(_, cell)| cell.seen());
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+            self.cells.remove(&key);
+        }
+    }
+}
+
+/// Reports whether everything that a known number of processes may open is open, although less is
+/// certainly checked out.
+fn is_whole_limit_open(app: &Application) -> bool {
+    let Some((allowed, active)) = app.allowed.zip(app.active) else { return false };
+    let max = allowed.max.filter(|max| *max > 0 && allowed.instances.is_known()).map(u64::from);
+    max.is_some_and(|max| app.open >= max && active < max)
+}
+
+impl Tracked {
+    fn new(at: Instant) -> Self {
+        Self { sums: Sums::default(), open: 0, vanished: None, seen: at }
+    }
+
+    fn update(&mut self, sample: Sample<'_>, app: Application) -> Application {
+        let at = sample.at;
+        if app.open > 0 {
+            self.seen = at;
+            self.vanished = None;
+        } else if self.open > 0 {
+            self.vanished = Some((self.open, at));
+        }
+        self.open = app.open;
+        self.sums.add(at, sample.span, &app);
+        let vanished = self.vanished.map(|(sessions, when)| (sessions, at.duration_since(when)));
+        Application {
+            recent: self.sums.recent(at),
+            vanished: vanished
+                .filter(|(_, ago)| *ago <= VANISHED)
+                .map(|(sessions, ago)| Vanished { sessions, ago }),
+            ..app
+        }
+    }
+}
+
+impl Application {
+    /// An application without settings: its limits are not known.
+    fn unselected(key: SessionKey, counts: SessionCounts) -> Self {
+        let active = counts.if_visible(counts.busy);
+        Self {
+            key,
+            open: counts.open,
+            active,
+            idle: active.map(|active| counts.open - active),
+            uncertain: counts.if_visible(counts.idle),
+            in_transaction: counts.if_visible(counts.in_transaction),
+            leaked: counts.if_visible(counts.leaked),
+            unseen: counts.unseen(),
+            allowed: None,
+            fullest: None,
+            mean: None,
+            saturated_instances: None,
+            are_told_apart: false,
+            recent: Recent::default(),
+            whole_limit_open_for: None,
+            vanished: None,
+        }
+    }
+}
+
+/// Returns the place of the application that these sessions belong to: the first that selects them.
+pub(in crate::view) fn selected_by(
+    settings: &[ApplicationSettings],
+    group: &SessionGroup,
+) -> Option<usize> {
+    settings.iter().position(|application| application.sessions.holds(group))
+}
+
+/// Counts the sessions of every application that has settings, cell by cell. A process has one pool for
+/// each role and database that it connects to.
+fn select(
+    settings: &[ApplicationSettings],
+    groups: &[SessionGroup],
+) -> BTreeMap<SessionKey, (usize, Cells)> {
+    let mut found: BTreeMap<SessionKey, (usize, Cells)> = BTreeMap::new();
+    for group in groups {
+        let Some(place) = selected_by(settings, group) else { continue };
+        let key = settings[place].key(group);
+        let (_, cells) = found.entry(key).or_insert_with(|| (place, Cells::new()));
+        let cell = (group.key.application.clone(), group.address.clone());
+        cells.entry(cell).or_default().add(group);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::application::{NameMatch, SessionMatch};
+    use crate::view::fixture;
+    use crate::view::pattern::Pattern;
+
+    #[test]
+    fn sessions_belong_to_the_first_application_that_they_match() {
+        let named = |name: &str, pattern: &str| ApplicationSettings {
+            name: Some(name.to_owned()),
+            sessions: SessionMatch {
+                application_name: Some(Pattern::new(pattern)),
+                user: NameMatch::Any,
+                database: NameMatch::Like(Pattern::new("d*")),
+            },
+            ..ApplicationSettings::default()
+        };
+        let group = fixture::session_group;
+        let rows = [
+            group("u", "a-1", false),
+            group("u", "a-2", false),
+            group("v", "a-2", false),
+            group("u", "b", false),
+        ];
+        let settings = [named("first", "a-*"), named("second", "a-2")];
+        let found = select(&settings, &rows);
+        let shown = found.iter().map(|(key, (_, cells))| {
+            let open: u64 = cells.values().map(|counts| counts.open).sum();
+            (key.user.as_str(), key.application.as_str(), open)
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), [("u", "first", 4), ("v", "first", 2)]);
+        assert_eq!(selected_by(&settings, &rows[3]), None);
     }
 }

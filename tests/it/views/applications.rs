@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use db_pool_exporter::view::application::{ApplicationSettings, NameMatch, SessionMatch};
+use db_pool_exporter::view::application::{
+    ApplicationSettings, NameMatch, ProcessPool, SessionMatch,
+};
 use db_pool_exporter::view::{self, Pattern, Usage};
 
 use super::builder;
@@ -27,11 +29,10 @@ fn application(pattern: &str, instances: u32) -> view::ViewSettings {
         database: NameMatch::SameAsExporter,
     };
     let orders = ApplicationSettings {
-        name: "orders".to_owned(),
+        name: Some("orders".to_owned()),
         sessions,
-        pool_size: 5,
-        max_overflow: Some(3),
-        instances,
+        pool: ProcessPool::Sqlalchemy { size: 5, max_overflow: Some(3) },
+        instances: Some(instances),
     };
     let leak_threshold = Duration::from_millis(200);
     view::ViewSettings {

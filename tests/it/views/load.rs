@@ -64,7 +64,7 @@ async fn three_connections_are_all_it_ever_takes(version: Option<u32>) {
     let mut settings = settings(&cluster, view::ViewSettings::default());
     settings.schedule.interval = Duration::from_millis(500);
     settings.schedule.timeout = Duration::from_millis(500);
-    settings.schedule.sampling = Duration::from_millis(50);
+    settings.views.sampling = Duration::from_millis(50);
     let running = Running::start(settings);
     let admin = cluster.admin().await;
     let mut most = 0;

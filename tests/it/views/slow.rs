@@ -29,11 +29,11 @@ async fn sleep(cluster: &Cluster, seconds: f64, times: u32) {
 /// A target with a threshold of 0.3 s and a sample every 0.2 s, after its first probe.
 async fn sampled(cluster: &Cluster) -> Running {
     let slow_threshold = Duration::from_millis(300);
-    let views = view::ViewSettings { slow_threshold, ..view::ViewSettings::default() };
+    let sampling = Duration::from_millis(200);
+    let views = view::ViewSettings { slow_threshold, sampling, ..view::ViewSettings::default() };
     let mut settings = settings(cluster, views);
     settings.schedule.interval = Duration::from_secs(1);
     settings.schedule.timeout = Duration::from_secs(1);
-    settings.schedule.sampling = Duration::from_millis(200);
     let running = Running::start(settings);
     running.next().await;
     running

@@ -1,0 +1,104 @@
+//! What the samples of an application add up to: times, which never go back.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Application, Recent};
+use crate::view::key::SessionKey;
+
+/// The last minute, in parts of five seconds.
+const PART: Duration = Duration::from_secs(5);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The sums of an application's samples since its label set appeared.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ApplicationTotals {
+    /// Seconds of connections that were certainly checked out.
+    pub active: f64,
+    /// Seconds of open connections.
+    pub open: f64,
+    /// Seconds in which a process, or all of them, had nothing left; `None` without limits.
+    pub saturated: Option<f64>,
+    /// Seconds of connections that were idle in a transaction.
+    pub in_transaction: f64,
+}
+
+/// The sums of an application, and its peak, for a scrape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApplicationCounters {
+    /// Its labels.
+    pub key: SessionKey,
+    /// Its sums.
+    pub totals: ApplicationTotals,
+    /// The most that was certainly checked out in the last minute.
+    pub peak: u64,
+}
+
+/// Adds up the samples of one application.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    totals: ApplicationTotals,
+    /// Whether a scrape has shown the label set. The first one shows 0, because `increase()` cannot see
+    /// a rise before a series' first sample.
+    shown: bool,
+    minute: VecDeque<(Instant, Recent)>,
+}
+
+impl Sums {
+    /// Adds a sample that stands for the time `span` before it.
+    pub(super) fn add(&mut self, at: Instant, span: Duration, app: &Application) {
+        let seconds = span.as_secs_f64();
+        let is_limited = app.allowed.is_some_and(|allowed| allowed.max.is_some());
+        let saturated = if app.is_saturated() { span } else { Duration::ZERO };
+        let totals = &mut self.totals;
+        totals.open += app.open as f64 * seconds;
+        totals.active += app.active.unwrap_or(0) as f64 * seconds;
+        totals.in_transaction += app.in_transaction.unwrap_or(0) as f64 * seconds;
+        if is_limited || totals.saturated.is_some() {
+            *totals.saturated.get_or_insert(0.0) += saturated.as_secs_f64();
+        }
+        self.add_recent(at, Recent { peak: app.active.unwrap_or(0), saturated, sampled: span });
+    }
+
+    fn add_recent(&mut self, at: Instant, sample: Recent) {
+        match self.minute.back_mut() {
+            Some((began, part)) if at.duration_since(*began) < PART => *part = plus(part, &sample),
+            Some(_) | None => self.minute.push_back((at, sample)),
+        }
+        self.forget(at);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.minute.front().is_some_and(|(began, _)| now.duration_since(*began) >= MINUTE) {
+            self.minute.pop_front();
+        }
+    }
+
+    /// Returns the samples of the last minute.
+    pub(super) fn recent(&mut self, now: Instant) -> Recent {
+        self.forget(now);
+        self.minute.iter().fold(Recent::default(), |sum, (_, part)| plus(&sum, part))
+    }
+
+    /// Returns the sums for a scrape: 0 for the first one.
+    pub(super) fn show(&mut self, key: &SessionKey, now: Instant) -> ApplicationCounters {
+        let peak = self.recent(now).peak;
+        let first = ApplicationTotals {
+            saturated: self.totals.saturated.map(|_| 0.0),
+            ..ApplicationTotals::default()
+        };
+        let totals = if self.shown { self.totals } else { first };
+        self.shown = true;
+        ApplicationCounters { key: key.clone(), totals, peak }
+    }
+}
+
+fn plus(one: &Recent, other: &Recent) -> Recent {
+    Recent {
+        peak: one.peak.max(other.peak),
+        saturated: one.saturated + other.saturated,
+        sampled: one.sampled + other.sampled,
+    }
+}

@@ -1,0 +1,121 @@
+//! The pace of the samples, and the time that they stand for.
+//!
+//! The activity view is sampled every second, and slower where a scan takes long: 250 times as long as a
+//! scan takes lies between two, which is 0.4 percent of a core. With the transaction around it, sampling
+//! stays below half a percent of a core on either side. A sample stands for the time since the last one, but for no more than twice the interval:
+//! time in which nothing was seen is not made up.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// One scan may take this part of the time between two.
+const PART: u32 = 250;
+
+/// The weight of the newest scan in the smoothed cost.
+const WEIGHT: f64 = 0.2;
+
+/// The pace of the samples, and the time that they stand for.
+#[derive(Debug)]
+pub struct Sampling {
+    configured: Duration,
+    /// The smoothed time of a scan, in seconds; `None` before the first.
+    cost: Option<f64>,
+    last: Option<Instant>,
+    sampled: Duration,
+    headroom_gone: Option<Duration>,
+}
+
+impl Sampling {
+    pub(super) fn new(configured: Duration) -> Self {
+        Self { configured, cost: None, last: None, sampled: Duration::ZERO, headroom_gone: None }
+    }
+
+    /// Takes in what a scan has cost.
+    pub fn observe(&mut self, cost: Duration) {
+        let seconds = cost.as_secs_f64();
+        let smoothed = self.cost.map_or(seconds, |cost| cost + WEIGHT * (seconds - cost));
+        self.cost = Some(smoothed);
+    }
+
+    /// Returns the interval in use.
+    pub fn interval(&self) -> Duration {
+        let cost = Duration::try_from_secs_f64(self.cost.unwrap_or(0.0)).unwrap_or_default();
+        self.configured.max(cost * PART)
+    }
+
+    /// Returns when the last scan answered; `None` before the first.
+    pub fn last(&self) -> Option<Instant> {
+        self.last
+    }
+
+    /// Returns the time that all samples stand for.
+    pub(super) fn sampled(&self) -> Duration {
+        self.sampled
+    }
+
+    /// Returns the time in which an ordinary role could open no connection; `None` while it is not known
+    /// what the server allows.
+    pub(super) fn headroom_gone(&self) -> Option<Duration> {
+        self.headroom_gone
+    }
+
+    /// Takes in a scan, and returns the time that it stands for.
+    pub(super) fn take(&mut self, at: Instant) -> Duration {
+        let since = self.last.map_or(Duration::ZERO, |last| at.saturating_duration_since(last));
+        let span = since.min(self.interval() * 2);
+        self.last = Some(at);
+        self.sampled += span;
+        span
+    }
+
+    pub(super) fn add_headroom(&mut self, span: Duration, free: Option<u64>) {
+        let Some(free) = free else { return };
+        let gone = if free == 0 { span } else { Duration::ZERO };
+        *self.headroom_gone.get_or_insert_default() += gone;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_interval_follows_the_cost_and_recovers() {
+        let mut sampling = Sampling::new(SECOND);
+        assert_eq!(sampling.interval(), SECOND);
+        sampling.observe(Duration::from_millis(2));
+        assert_eq!(sampling.interval(), SECOND, "2 ms a second are cheap enough");
+        for _ in 0..30 {
+            sampling.observe(Duration::from_millis(20));
+        }
+        let slow = sampling.interval().as_secs_f64();
+        assert!((4.9..=5.0).contains(&slow), "{slow}");
+        for _ in 0..30 {
+            sampling.observe(Duration::from_millis(1));
+        }
+        assert_eq!(sampling.interval(), SECOND);
+    }
+
+    #[test]
+    fn a_gap_is_not_made_up() {
+        let mut sampling = Sampling::new(SECOND);
+        let start = Instant::now();
+        let spans = [0, 1, 3, 60, 61].map(|second| sampling.take(start + SECOND * second));
+        assert_eq!(spans.map(|span| span.as_secs()), [0, 1, 2, 2, 1]);
+        assert_eq!(sampling.sampled(), SECOND * 6);
+    }
+
+    #[test]
+    fn time_without_headroom_is_absent_until_the_limits_are_known() {
+        let mut sampling = Sampling::new(SECOND);
+        sampling.add_headroom(SECOND, None);
+        assert_eq!(sampling.headroom_gone(), None);
+        sampling.add_headroom(SECOND, Some(1));
+        assert_eq!(sampling.headroom_gone(), Some(Duration::ZERO));
+        sampling.add_headroom(SECOND, Some(0));
+        assert_eq!(sampling.headroom_gone(), Some(SECOND));
+    }
+}
