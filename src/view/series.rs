@@ -38,8 +38,8 @@ pub(super) struct Series {
     members: BTreeMap<SessionKey, Member>,
     /// The sets that are there and found no room, and since when.
     waiting: BTreeMap<SessionKey, Instant>,
-    /// How many sets may still be admitted: it refills by `limit` in an hour.
-    admissions: f64,
+    /// Time that pays for admissions: `limit` of them cost an hour, which is also the most.
+    credit: Duration,
     refilled: Option<Instant>,
     next: u64,
     rolled: u64,
@@ -61,7 +61,7 @@ impl Series {
             limit,
             members: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            admissions: limit as f64,
+            credit: HOUR,
             refilled: None,
             next: 0,
             rolled: 0,
@@ -74,8 +74,7 @@ impl Series {
         self.refill(now);
         let alive = self.by_seniority(keys);
         let known = alive.iter().filter(|key| self.members.contains_key(*key)).count();
-        // Whole sets only: half an admission admits nothing.
-        let affordable = known + self.admissions as usize;
+        let affordable = known + self.affordable();
         // Newcomers take no room from sets that are gone but still shown; members do, if they must.
         let beside_gone = fitting(&alive, self.limit.saturating_sub(self.gone(&alive)));
         let room = beside_gone.max(fitting(&alive, self.limit).min(known)).min(affordable);
@@ -90,7 +89,8 @@ impl Series {
             self.members.remove(key);
         }
         self.wait(rest, now);
-        self.admissions -= kept.len().saturating_sub(known) as f64;
+        let admitted = u32::try_from(kept.len().saturating_sub(known)).unwrap_or(u32::MAX);
+        self.credit = self.credit.saturating_sub(self.cost() * admitted);
         self.remember(labels.values().collect(), now);
         labels
     }
@@ -107,9 +107,18 @@ impl Series {
 
     fn refill(&mut self, now: Instant) {
         let before = self.refilled.replace(now).unwrap_or(now);
-        let part = now.duration_since(before).as_secs_f64() / HOUR.as_secs_f64();
-        let limit = self.limit as f64;
-        self.admissions = (self.admissions + limit * part).min(limit);
+        self.credit = (self.credit + now.duration_since(before)).min(HOUR);
+    }
+
+    /// Returns the time that the admission of one set costs.
+    fn cost(&self) -> Duration {
+        HOUR / u32::try_from(self.limit).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the number of sets that may be admitted now.
+    fn affordable(&self) -> usize {
+        let cost = self.cost().as_nanos().max(1);
+        usize::try_from(self.credit.as_nanos() / cost).unwrap_or(usize::MAX)
     }
 
     /// Returns the number of members without sessions, which are still shown. The sets of what is rolled

@@ -62,7 +62,7 @@ pub(in crate::view) const READINGS: &[Reading<Views>] = &[
     gauge(
         "db_pool_app_min_connections",
         "Connections that the application's pools keep open even when all are idle, times db_pool_app_instances; only for pools of a minimum and a maximum.",
-        |views, out| each(views, out, |app| minimum(app)),
+        |views, out| each(views, out, minimum),
     ),
     gauge(
         "db_pool_app_utilization_percent",
