@@ -59,7 +59,7 @@ site: ## Build the documentation as a book, in target/site
 	scripts/setup.sh site
 	"$$(scripts/setup.sh --print tools)/mdbook" build
 
-dist: ## Build a release in dist/: archive, packages, chart, checksums
+dist: ## Build a release in dist/: archive, packages, bill of materials, chart, checksums
 	scripts/setup.sh build packaging
 	scripts/dist.sh dist
 

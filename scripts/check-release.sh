@@ -100,6 +100,12 @@ if ldd "$program" 2>/dev/null | grep -q "=>"; then fail "the program is not stat
 "$program" --version | grep -qF "revision: $commit" || fail "the program does not report its revision"
 if grep -qaF -e "$top" -e "$HOME/" "$program"; then fail "the program contains a path of this machine"; fi
 
+sbom=$(find "$out" -name '*.cdx.json')
+for crate in rustls tokio-postgres bb8 db-pool-metrics; do
+  grep -qF "\"name\": \"$crate\"" "$sbom" || fail "the bill of materials has no $crate"
+done
+if grep -qF -e "$top" -e "$HOME/" -e /tmp/ "$sbom"; then fail "the bill of materials contains a path of this machine"; fi
+
 empty=$work/empty
 mkdir -p "$empty/usr/bin"
 cp "$program" "$empty/usr/bin/"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds a release: the static program in an archive, .deb and .rpm packages with the same program, the Helm chart, and
-# checksums. The same commit and compiler give the same bytes at any place and time, because paths are remapped and
-# time stamps are those of the commit.
+# Builds a release: the static program in an archive, .deb and .rpm packages with the same program, its bill of
+# materials, the Helm chart, and checksums. The same commit and compiler give the same bytes at any place and time,
+# because paths are remapped and time stamps are those of the commit.
 #
 #   scripts/dist.sh [FOLDER]     writes to FOLDER (default: dist/)
 #   DIST_TARGET=...              default: x86_64-unknown-linux-musl. If Rust's standard library for it is missing, glibc
@@ -78,7 +78,8 @@ if [ "${DIST_PACKAGES:-yes}" = yes ]; then
   find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
   (cd "$stage" && cargo generate-rpm --target "$target" --target-dir "$stage/target" \
     --source-date "$SOURCE_DATE_EPOCH" --output "$out/db-pool-exporter-$version.x86_64.rpm") >&2
-  files+=("db-pool-exporter_${version}_amd64.deb" "db-pool-exporter-$version.x86_64.rpm")
+  scripts/sbom.sh "$target" >"$out/$name.cdx.json"
+  files+=("db-pool-exporter_${version}_amd64.deb" "db-pool-exporter-$version.x86_64.rpm" "$name.cdx.json")
 fi
 
 (cd "$out" && sha256sum "${files[@]}" >SHA256SUMS)

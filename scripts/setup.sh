@@ -26,12 +26,12 @@ Parts:
   node        a connection pool of another language (Node.js), tests/node/package.json
   deploy      checkers for deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
   site        mdbook
-  packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, rpm, debootstrap, strace
+  packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, cargo-cyclonedx, rpm, debootstrap, strace
 
 WHAT: postgres [MAJOR] (the folder of its programs), versions (the major versions found), python (of the
 virtual environment), pool-status (Python programs, one a line), grafana (the folder of its types), node (the
 folder of its packages), pgbouncer, prometheus, promtool, prometheus-alertmanager, amtool, chromium, deploy (the folder of the checkers for
-deploy/), tools (the folder of mdbook, cargo-deb, cargo-generate-rpm).
+deploy/), tools (the folder of mdbook, cargo-deb, cargo-generate-rpm, cargo-cyclonedx, cargo-deny).
 TEXT
 }
 
@@ -328,6 +328,7 @@ part_packaging() {
   rust_is_there || return 1
   cargo_tool cargo-deb 3.8.0 || status=1
   cargo_tool cargo-generate-rpm 0.21.1 || status=1
+  cargo_tool cargo-cyclonedx 0.5.9 || status=1
   if [ ! -d "$(cd "$top" && rustc --print sysroot)/lib/rustlib/$musl" ]; then
     say "packaging: Rust's target $musl"
     (cd "$top" && rustup target add "$musl") >&2 || {
