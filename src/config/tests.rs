@@ -87,7 +87,7 @@ fn nothing_at_all_is_the_specifications_defaults() {
     assert_eq!(target.command_timeout, None);
     assert_eq!(target.views.query_cache_size, 1200);
     assert_eq!(target.schedule.connect_interval, Some(Duration::ZERO));
-    assert_eq!(target.schedule.timeout, Duration::from_secs(10));
+    assert_eq!(target.schedule.timeout, Duration::from_secs(8));
     assert_eq!((config.app_env.as_str(), config.production), ("development", false));
     assert!(config.enabled);
     let used = "DATABASE_URL is not set: the built-in URL postgresql://sentinelops:***@localhost:5432/sentinelops is used";
@@ -153,7 +153,7 @@ fn variables_are_read() {
     assert_eq!((target.limits.recycle, target.limits.pre_ping), (None, false));
     assert_eq!(target.connect.timeout, Duration::from_secs(10));
     assert_eq!(target.schedule.interval, Duration::from_millis(250));
-    assert_eq!(target.schedule.timeout, Duration::from_millis(250));
+    assert_eq!(target.schedule.timeout, Duration::from_millis(200));
     assert_eq!(target.schedule.connect_interval, None);
     assert_eq!((target.views.query_cache_size, config.enabled), (7, false));
     let application = &target.views.applications[0];

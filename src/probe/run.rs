@@ -31,10 +31,16 @@ async fn probe(target: &Target) {
         let snapshot = pass(target, connects.next(Instant::now()), &mut history).await;
         connects.done(&snapshot);
         log::changes(target, &snapshot);
+        let is_up = snapshot.is_up();
         target.publish(Published::new(snapshot, target.base()));
         // The next probe is due one interval after this one was. Times that have passed are skipped and
         // counted, so that a slow probe does not bring a burst of probes.
         due += interval;
+        if !is_up {
+            // A failure that took long is published shortly before the next probe. It must stand for a
+            // whole interval all the same, or most scrapes would miss it.
+            due = due.max(Instant::now() + interval);
+        }
         let late = Instant::now().saturating_duration_since(due);
         let missed = u32::try_from(late.as_nanos() / interval.as_nanos().max(1)).unwrap_or(0);
         target.instruments().missed.add(u64::from(missed));

@@ -29,9 +29,11 @@ impl Default for Schedule {
 
 impl Schedule {
     /// The schedule for an interval when nothing else is configured.
+    ///
+    /// A probe ends before the next one is due, so that a hanging server does not disturb the interval.
     #[must_use]
     pub(crate) fn every(interval: Duration) -> Self {
-        Self { interval, timeout: interval, connect_interval: Some(Duration::ZERO) }
+        Self { interval, timeout: interval * 4 / 5, connect_interval: Some(Duration::ZERO) }
     }
 }
 

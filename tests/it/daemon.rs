@@ -107,8 +107,11 @@ fn a_connect_that_lasts_until_the_deadline_tells_its_phase_and_is_logged_once() 
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
     let url = format!("postgresql://app:x@127.0.0.1:{port}/postgres?sslmode=disable");
-    let mut daemon =
-        Program::daemon().env("DATABASE_URL", url).env("DB_MONITOR_INTERVAL", "1").start();
+    let mut daemon = Program::daemon()
+        .env("DATABASE_URL", url)
+        .env("DB_MONITOR_INTERVAL", "1")
+        .env("DB_MONITOR_TIMEOUT", "1")
+        .start();
     let address = daemon.address();
     let name =
         "db_pool_connect_errors_total{target=\"default\",phase=\"startup\",reason=\"timeout\"}";
@@ -285,7 +288,7 @@ fn the_pools_gauges_are_true_at_the_scrape() {
 #[test]
 fn an_outage_is_two_lines_in_the_log() {
     let cluster = cluster();
-    let mut daemon = watching(&cluster).env("DB_MONITOR_INTERVAL", "0.2").start();
+    let mut daemon = watching(&cluster).env("DB_MONITOR_INTERVAL", "0.5").start();
     let address = daemon.address();
     scrape_until(address, UP, 1.0);
     let before = daemon.log().lines().count();
@@ -398,4 +401,27 @@ fn the_password_is_in_no_log_line_no_metric_and_no_page() {
             assert!(!text.contains("p@ss") && !text.contains("p%40ss"), "{text}");
         }
     }
+}
+
+#[test]
+fn a_statement_that_hangs_every_second_time_is_seen_by_most_scrapes() {
+    let cluster = cluster();
+    // It hangs in every second second, and the probes are a second apart.
+    let hang = "SELECT pg_sleep(CASE WHEN extract(epoch FROM clock_timestamp())::bigint % 2 = 0 \
+                THEN 60 ELSE 0 END)";
+    let mut daemon = watching(&cluster).env("DB_MONITOR_QUERY", hang).start();
+    let address = daemon.address();
+    scrape_until(address, UP, 0.0);
+    let scrapes: Vec<f64> = (0..200)
+        .filter_map(|_| {
+            nothing_may_happen_for(Duration::from_millis(50));
+            get(address, "/metrics").sample(UP)
+        })
+        .collect();
+    let down = scrapes.iter().filter(|up| **up == 0.0).count();
+    assert!(down * 3 > scrapes.len(), "{down} of {} scrapes saw a failure", scrapes.len());
+    let failures =
+        "db_pool_probe_failures_total{target=\"default\",probe=\"query\",reason=\"timeout\"}";
+    let failed = get(address, "/metrics").sample(failures);
+    assert!(failed.is_some_and(|n| n >= 3.0), "{failed:?}");
 }

@@ -58,7 +58,7 @@ options! {
         "timeout",
         DEADLINES,
         "the deadline of one probe, at most the interval: at its end what is known is published, and `db_pool_up` is 0",
-    ).own_variable("DB_MONITOR_TIMEOUT").default("the interval").example("10s");
+    ).own_variable("DB_MONITOR_TIMEOUT").default("80 % of the interval").example("8s");
     SLOW_QUERY_SAMPLING: Time = row(
         "slow_query_sampling",
         INTERVALS,
