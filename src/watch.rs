@@ -1,8 +1,8 @@
 //! Watching files: a record of the content with which each was read, and a poll for another content.
 //!
 //! Polling rather than inotify, because it works on network file systems and through the symbolic links
-//! of Kubernetes' volumes. Content rather than times: a file that is only touched is not read again, and
-//! one whose times were set back is.
+//! of Kubernetes volumes. Content rather than times: a file that is only touched is not read again, and a
+//! file with an old modification time is.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::probe::{Failure, ProbeSample, Roster, Snapshot, fixture};
+use crate::probe::{Failure, ProbeSample, Probing, Roster, Snapshot, fixture};
 use crate::view::Views;
 use crate::web::Verb;
 
@@ -30,11 +30,11 @@ const GETS: &[(&str, Endpoint)] = &[
 
 /// A roster whose targets are not probed: no test here lets their tasks run.
 fn roster(names: &[&str]) -> Roster {
-    roster_that(names, true)
+    roster_that(names, Probing::On)
 }
 
-fn roster_that(names: &[&str], is_probing: bool) -> Roster {
-    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), is_probing.into());
+fn roster_that(names: &[&str], probing: Probing) -> Roster {
+    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), probing);
     roster.apply(names.iter().map(|name| fixture::settings(name)).collect());
     roster
 }
@@ -122,7 +122,7 @@ async fn codes_follow_the_verdict() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disabled_monitor_and_an_unknown_target_are_told() {
-    let disabled = roster_that(&["default"], false);
+    let disabled = roster_that(&["default"], Probing::Off);
     for reply in [health, bare_health, pool_status, pool_health, reset_metrics] {
         let expected = (503, json!({"detail": "Pool monitoring is disabled"}));
         assert_eq!(ask(&disabled, None, reply), expected);
@@ -248,8 +248,8 @@ async fn every_answer_is_as_described() {
     let roster = roster(&["default", "orders"]);
     check(&roster, None);
     check(&roster, Some("unknown"));
-    check(&roster_that(&["default"], false), None);
-    check(&roster_that(&[], true), None);
+    check(&roster_that(&["default"], Probing::Off), None);
+    check(&roster_that(&[], Probing::On), None);
     let mut unlimited = Snapshot { connect: None, ..example() };
     unlimited.usage =
         crate::view::Usage { size: None, max_overflow: None, max: None, ..unlimited.usage };

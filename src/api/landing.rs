@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::request::ApiRequest;
 use super::targets::{TargetJson, UsageJson, all};
+use crate::probe::Probing;
 use crate::text;
 use crate::web::Answer;
 
@@ -61,7 +62,7 @@ pub(super) async fn answer(context: &Context) -> Answer {
 fn page(context: &Context) -> String {
     let roster = context.targets.as_ref();
     let request = ApiRequest { roster, now: Instant::now(), target: None, application: None };
-    let targets = targets(all(&request), roster.is_probing());
+    let targets = targets(all(&request), roster.is_probing().into());
     let links = links(context);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -75,15 +76,15 @@ fn page(context: &Context) -> String {
 }
 
 /// The table of targets, the worst first.
-fn targets(mut shown: Vec<TargetJson>, is_probing: bool) -> String {
+fn targets(mut shown: Vec<TargetJson>, probing: Probing) -> String {
     let up = shown.iter().filter(|target| target.up == Some(true)).count();
-    let head = if is_probing {
+    let head = if probing == Probing::On {
         format!("{up} of {} up", shown.len())
     } else {
         "not probed: monitoring is disabled".to_owned()
     };
-    shown.sort_by_key(|target| place(target, is_probing));
-    let rows: String = shown.iter().map(|target| row(target, is_probing)).collect();
+    shown.sort_by_key(|target| place(target, probing));
+    let rows: String = shown.iter().map(|target| row(target, probing)).collect();
     format!(
         "<h2>Targets: {head}</h2>\n<div><table>\n<thead><tr><th>Target</th><th>Status</th>\
          <th>Message</th><th>Last probe</th><th>Pool</th><th>Server</th></tr></thead>\n\
@@ -91,8 +92,8 @@ fn targets(mut shown: Vec<TargetJson>, is_probing: bool) -> String {
     )
 }
 
-fn place(target: &TargetJson, is_probing: bool) -> u8 {
-    match status(target, is_probing) {
+fn place(target: &TargetJson, probing: Probing) -> u8 {
+    match status(target, probing) {
         "unhealthy" => 0,
         "degraded" => 1,
         "healthy" => 3,
@@ -101,15 +102,15 @@ fn place(target: &TargetJson, is_probing: bool) -> u8 {
 }
 
 /// The word on the page. Before the first probe it is `unknown`, where the JSON has `unhealthy`.
-fn status(target: &TargetJson, is_probing: bool) -> &'static str {
-    if is_probing && target.up.is_some() { target.status } else { "unknown" }
+fn status(target: &TargetJson, probing: Probing) -> &'static str {
+    if probing == Probing::On && target.up.is_some() { target.status } else { "unknown" }
 }
 
-fn row(target: &TargetJson, is_probing: bool) -> String {
-    let status = status(target, is_probing);
+fn row(target: &TargetJson, probing: Probing) -> String {
+    let status = status(target, probing);
     let message = match target.up {
         Some(_) => target.message.as_str(),
-        None if is_probing => "not probed yet",
+        None if probing == Probing::On => "not probed yet",
         None => "",
     };
     let age = target.age_seconds.map(|age| format!("{age:.0} s ago")).unwrap_or_default();
@@ -131,12 +132,10 @@ fn row(target: &TargetJson, is_probing: bool) -> String {
 
 fn pool(used: &UsageJson) -> String {
     let max = used.max.map_or_else(|| "no limit".to_owned(), |max| format!("at most {max}"));
-    let whose = match used.source {
-        "exporter" => "the exporter&#39;s own",
-        _ => "the application&#39;s",
-    };
+    let owner =
+        if used.source == "exporter" { "the exporter&#39;s own" } else { "the application&#39;s" };
     let UsageJson { active, idle, .. } = used;
-    format!("{active} active, {idle} idle, {max}<small>{whose}</small>")
+    format!("{active} active, {idle} idle, {max}<small>{owner}</small>")
 }
 
 fn links(context: &Context) -> String {
@@ -190,8 +189,8 @@ mod tests {
     use crate::web::Verb;
 
     /// The table for targets that are not probed by themselves.
-    fn table(targets: &[(&str, Option<Snapshot>)], is_probing: bool) -> String {
-        let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), is_probing.into());
+    fn table(targets: &[(&str, Option<Snapshot>)], probing: Probing) -> String {
+        let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), probing);
         roster.apply(targets.iter().map(|(name, _)| fixture::settings(name)).collect());
         for (name, snapshot) in targets {
             if let Some(snapshot) = snapshot.clone() {
@@ -200,7 +199,7 @@ mod tests {
         }
         let request =
             ApiRequest { roster: &roster, now: Instant::now(), target: None, application: None };
-        super::targets(all(&request), is_probing)
+        super::targets(all(&request), probing)
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,7 +210,7 @@ mod tests {
         let bad = Snapshot { query: Err(failure), ..good.clone() };
         let near = Snapshot { usage: fixture::usage(18), ..good.clone() };
         let all = [("a<b>", Some(good)), ("new", None), ("near", Some(near)), ("bad", Some(bad))];
-        let table = table(&all, true);
+        let table = table(&all, Probing::On);
         let places = ["bad<small>", "near<small>", "new<small>", "a&lt;b&gt;<small>"]
             .map(|name| table.find(name).unwrap_or_else(|| panic!("{name} in {table}")));
         assert!(places.is_sorted(), "{table}");
@@ -231,7 +230,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_disabled_monitor_is_told() {
-        let table = table(&[("default", None)], false);
+        let table = table(&[("default", None)], Probing::Off);
         assert!(table.contains("not probed: monitoring is disabled"), "{table}");
         assert!(table.contains(">unknown<") && !table.contains("unhealthy"), "{table}");
     }

@@ -105,8 +105,9 @@ impl ApiRequest<'_> {
     }
 
     fn first(&self) -> Option<Arc<Target>> {
-        let by_name = || self.roster.targets().into_iter().min_by(|a, b| a.name().cmp(b.name()));
-        self.roster.target(DEFAULT_TARGET).or_else(by_name)
+        self.roster
+            .target(DEFAULT_TARGET)
+            .or_else(|| self.roster.targets().into_iter().min_by(|a, b| a.name().cmp(b.name())))
     }
 
     /// Fails when monitoring is disabled.

@@ -137,9 +137,11 @@ fn as_label<S: Serializer>(kind: &TargetKind, serializer: S) -> Result<S::Ok, S:
 }
 
 fn version(snapshot: &Snapshot) -> Option<String> {
-    let queried = snapshot.query.as_ref().ok().map(|queried| &queried.server);
-    let connected = || snapshot.connect.as_ref()?.as_ref().ok().map(|c| &c.server);
-    queried.or_else(connected).map(|server| server.version.clone())
+    if let Ok(queried) = &snapshot.query {
+        return Some(queried.server.version.clone());
+    }
+    let connected = snapshot.connect.as_ref()?.as_ref().ok()?;
+    Some(connected.server.version.clone())
 }
 
 fn probe(snapshot: &Snapshot) -> Probe {

@@ -1,11 +1,14 @@
 //! Access control: which client gets which answer.
 //!
-//! A direct client on this host is trusted, unless `--web.disable-local-trust` says otherwise. A proxy on
-//! this host looks like one, hence the headers that end trust. A TCP forwarder adds none: it cannot be
-//! told from a direct client. Nor is trusted a page of another site in a browser on this
-//! host: it can send requests here, hence the checks of Origin and Sec-Fetch-Site. An attacker can
-//! also point a name of his own to 127.0.0.1 (DNS rebinding), so that to the browser his page and we
-//! are one site; hence the Host must be a name that nobody else can point here.
+//! A direct client on this host is trusted, unless `--web.disable-local-trust` is given. Two kinds of
+//! clients look like one and must not count:
+//!
+//! - A proxy on this host forwards clients from elsewhere. Most add a header, which ends the trust. A
+//!   TCP forwarder adds none and cannot be recognised.
+//! - A browser on this host runs pages of other sites, which can send requests here. `Origin` and
+//!   `Sec-Fetch-Site` reveal them. After DNS rebinding they do not: an attacker points his own name to
+//!   127.0.0.1, so that to the browser his page and this server are one site. Hence the `Host` must be
+//!   a name that nobody else can point here.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -75,7 +75,8 @@ pub(super) enum Worth {
 }
 
 struct State {
-    accepted: Instant,
+    /// The start of the task that serves the connection; `None` while it waits for the thread.
+    started: Option<Instant>,
     phase: Phase,
     since: Instant,
     protocol: Protocol,
@@ -116,7 +117,7 @@ impl Activity {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let state = State {
-            accepted: now,
+            started: None,
             phase: Phase::Handshake,
             since: now,
             protocol: Protocol::Http1,
@@ -129,6 +130,11 @@ impl Activity {
             refilled: now,
         };
         Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// Records that the connection's task runs. A busy thread must not count against the client.
+    pub(super) fn started(&self) {
+        self.lock().started = Some(Instant::now());
     }
 
     /// Records that the connection is ready for requests.
@@ -166,15 +172,15 @@ impl Activity {
     /// phase; `None` while an answer is being made or taken.
     pub(super) fn worth(&self) -> Option<(Worth, u64, Instant)> {
         let state = self.lock();
-        let worth =
-            match state.phase {
-                Phase::Idle if state.answered > 0 => Worth::Proven,
-                Phase::Handshake | Phase::Idle | Phase::Header => {
-                    if state.accepted.elapsed() < FRESH { Worth::Fresh } else { Worth::Unproven }
-                }
-                Phase::Busy if state.requests.iter().all(InFlight::waits) => Worth::Waiting,
-                Phase::Busy => return None,
-            };
+        let worth = match state.phase {
+            Phase::Idle if state.answered > 0 => Worth::Proven,
+            Phase::Handshake | Phase::Idle | Phase::Header => {
+                let is_fresh = state.started.is_none_or(|started| started.elapsed() < FRESH);
+                if is_fresh { Worth::Fresh } else { Worth::Unproven }
+            }
+            Phase::Busy if state.requests.iter().all(InFlight::waits) => Worth::Waiting,
+            Phase::Busy => return None,
+        };
         Some((worth, state.answered, state.since))
     }
 

@@ -47,6 +47,7 @@ impl<C: Send + Sync + 'static> ConnectionContext<C> {
     /// session, and the future of the rest is boxed only then. So connections that send nothing
     /// cost almost no memory.
     pub(super) async fn serve(self, socket: Socket, peer: Peer, slot: ConnectionSlot) {
+        slot.activity.started();
         let config = self.service.live().current();
         if config.tls.is_none() {
             slot.activity.established(Protocol::Http1);

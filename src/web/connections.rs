@@ -113,6 +113,7 @@ mod tests {
     fn admit(connections: &Arc<Connections>, peer: u8) -> ConnectionSlot {
         let peer = Peer::Tcp(Ipv4Addr::new(192, 0, 2, peer).into());
         let slot = connections.admit(peer).expect("there is room");
+        slot.activity.started();
         slot.activity.established(Protocol::Http1);
         slot
     }

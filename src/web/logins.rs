@@ -3,7 +3,7 @@
 //! bcrypt is slow on purpose, so that a flood of wrong passwords could keep everybody waiting. One hash
 //! runs at a time, on a thread of its own. The queue is short, each client has a small share of it, and
 //! the client with the fewest recent failures comes first: a valid login waits for the hash that runs
-//! and not for the flood. Who finds no room is refused at once.
+//! and not for the flood. A password that finds no room is refused.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,8 +23,8 @@ const MOST_OF_ONE: usize = 4;
 const MEMORY: Duration = Duration::from_secs(60);
 const MOST_REMEMBERED: usize = 1024;
 
-/// The clients that share a queue place: one address, or one network of IPv6, of which a single machine
-/// has as many addresses as it wants.
+/// The clients that share a place in the queue: one address of IPv4, or one /64 network of IPv6, in which a
+/// single machine can take any address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Source {
     V4([u8; 4]),

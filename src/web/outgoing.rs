@@ -114,7 +114,7 @@ struct LargeBody {
     _share: Option<Share>,
 }
 
-/// What `Bytes` owns: the body lives as long as a slice of it is on its way.
+/// The owner of a `Bytes`: the body lives as long as a slice of it is on its way.
 struct Owner(Arc<LargeBody>);
 
 impl AsRef<[u8]> for Owner {

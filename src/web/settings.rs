@@ -155,7 +155,7 @@ pub struct ServerSettings {
     pub route_prefix: Option<String>,
     /// `--web.enable-lifecycle`: every client may reload and reset.
     pub lifecycle: bool,
-    /// Whether direct clients on this host are trusted: false with `--web.disable-local-trust`.
+    /// Trust in direct clients on this host: false with `--web.disable-local-trust`.
     pub local_trust: bool,
     /// `APP_ENV=production`.
     pub production: bool,

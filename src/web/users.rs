@@ -108,8 +108,7 @@ impl BasicAuth {
         Some(Self { queue: Arc::default(), key, verified: Mutex::default() })
     }
 
-    /// Decides an `Authorization` header as far as that takes no time. `Err` is a pair whose password
-    /// has to be hashed.
+    /// Decides an `Authorization` header without hashing. `Err` is a pair that must be hashed.
     pub(super) fn recall(&self, users: &Users, header: Option<&str>) -> Result<Login, Attempt> {
         let Some(header) = header else { return Ok(Login::Missing) };
         let Some((name, password)) = credentials(header) else { return Ok(Login::Malformed) };
@@ -261,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Where costs differ, the one that is not padded takes a sixteenth of the time.
+    /// Without padding the cheaper hash would take a sixteenth of the time.
     #[test]
     fn a_wrong_password_takes_the_same_time_with_every_cost() {
         let queue = Arc::new(LoginQueue::default());
