@@ -171,7 +171,8 @@ fn it_is_down_within_an_interval_when_only_new_connections_are_refused() {
 
 #[test]
 fn stuck_logins_never_hold_more_than_three_backends_over_twenty_probes() {
-    let cluster = Cluster::builder().setting("post_auth_delay", "60").start();
+    let cluster = cluster();
+    hang_logins(&cluster);
     let mut daemon = watching(&cluster)
         .env("DB_MONITOR_INTERVAL", "0.5")
         .env("DB_CONNECT_TIMEOUT", "0.2")
@@ -188,6 +189,12 @@ fn stuck_logins_never_hold_more_than_three_backends_over_twenty_probes() {
     let start = Instant::now();
     assert!(daemon.terminate().success());
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// Makes every login from now on hang after its password was accepted.
+pub(crate) fn hang_logins(cluster: &Cluster) {
+    cluster.psql("ALTER SYSTEM SET post_auth_delay = 60");
+    cluster.reload();
 }
 
 /// The server's backend processes: neither the postmaster nor an auxiliary process.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::daemon::logins;
+use crate::daemon::{hang_logins, logins};
 use crate::support::pools::{ROLE, cluster, sessions};
 use crate::support::postgres::Cluster;
 use crate::support::process::Program;
@@ -194,7 +194,8 @@ fn a_reset_begins_the_json_anew_and_leaves_metrics_alone() {
 
 #[test]
 fn hanging_logins_keep_their_permits_whatever_a_reload_removes_returns_or_renames() {
-    let cluster = Cluster::builder().setting("post_auth_delay", "60").start();
+    let cluster = cluster();
+    hang_logins(&cluster);
     let port = cluster.port();
     let file = crate::support::workplace::folder("configuration").join("exporter.yml");
     let write = |names: &[&str]| {
@@ -202,7 +203,8 @@ fn hanging_logins_keep_their_permits_whatever_a_reload_removes_returns_or_rename
             "defaults: { interval: 500ms, connect_timeout: 200ms }\ntargets:\n".to_owned();
         for name in names {
             text += &format!(
-                "  {name}: {{ url: 'postgresql://app:x@127.0.0.1:{port}/postgres?sslmode=disable' }}\n"
+                "  {name}: {{ url: 'postgresql://{}@127.0.0.1:{port}/postgres?sslmode=disable', password: '{}' }}\n",
+                ROLE.0, ROLE.1
             );
         }
         if names.is_empty() {
