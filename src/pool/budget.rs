@@ -109,7 +109,7 @@ impl Drop for Listed {
 /// configuration says meanwhile. A target that returns after a reload, or comes back under another
 /// name, continues with the permits that its predecessor's connections still hold.
 #[derive(Default)]
-pub struct Budgets {
+pub(crate) struct Budgets {
     servers: Mutex<BTreeMap<Server, Vec<Arc<Budget>>>>,
 }
 
@@ -118,7 +118,7 @@ type Server = Vec<(String, u16)>;
 
 impl Budgets {
     /// Takes a budget of this server that no other target uses: the one with most permits taken.
-    pub fn lease(&self, hosts: &[Host]) -> Lease {
+    pub(crate) fn lease(&self, hosts: &[Host]) -> Lease {
         let mut server: Server =
             hosts.iter().map(|host| (host.show(), host.port.unwrap_or(DEFAULT_PORT))).collect();
         server.sort();
@@ -140,17 +140,17 @@ impl Budgets {
 }
 
 /// A target's use of a budget, until [`Lease::end`].
-pub struct Lease(Arc<Budget>);
+pub(crate) struct Lease(Arc<Budget>);
 
 impl Lease {
     /// The permits.
-    pub fn budget(&self) -> &Arc<Budget> {
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.0
     }
 
     /// The target has ended; another one may use the budget. Its connections keep their permits
     /// until the server has closed them.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.0.is_leased.store(false, Ordering::Release);
     }
 }

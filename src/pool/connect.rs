@@ -38,8 +38,6 @@ pub struct Connector {
     instruments: Arc<PoolInstruments>,
     keychain: Arc<Keychain>,
     resolver: Resolver,
-    /// Held while files are read: one read of a file at a time.
-    reading: tokio::sync::Mutex<()>,
     warned: Arc<Warned>,
     connecting: Gauge,
     tasks: TaskTracker,
@@ -58,7 +56,6 @@ impl Connector {
         Arc::new(Self {
             keychain: Arc::new(Keychain::new(settings.credentials.clone())),
             resolver: Resolver::default(),
-            reading: tokio::sync::Mutex::new(()),
             warned: Arc::default(),
             settings,
             budget,
@@ -120,10 +117,7 @@ impl Connector {
         permit: Permit,
         deadline: Instant,
     ) -> Result<Live, ConnectError> {
-        let login = async {
-            let _reading = self.reading.lock().await;
-            self.keychain.login(&self.settings.dsn, |task| self.spawn(task)).await
-        };
+        let login = self.keychain.login(&self.settings.dsn, |task| self.spawn(task));
         let login = match timeout_at(deadline, login).await {
             Ok(login) => login?,
             Err(_) => return Err(ConnectError::no_password(self.settings.timeout)),
@@ -292,7 +286,7 @@ impl Connector {
         let keychain = Arc::clone(&self.keychain);
         let host = attempt.host.clone();
         let password = attempt.login.password.clone();
-        let _reading = self.reading.lock().await;
+        let _turn = self.keychain.turn_to_read().await;
         let files = on_own_thread("files", move || {
             let password = password.or_else(|| keychain.for_host(&dsn, &host));
             let context = match way {

@@ -53,7 +53,7 @@ impl ConnectError {
 
     /// The limit for opening a connection ran out before there was a password.
     pub(super) fn no_password(limit: Duration) -> Self {
-        let message = format!("password_command gave none within {} s", limit.as_secs_f64());
+        let message = format!("no password within {} s from its source", limit.as_secs_f64());
         Self::new(Phase::Startup, Reason::Auth, message)
     }
 

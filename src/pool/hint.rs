@@ -3,7 +3,7 @@
 use crate::metrics::{Phase, Reason};
 
 /// One sentence of advice for a failed part of a probe.
-pub fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
+pub(crate) fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
     match reason {
         Reason::Timeout => hint_of_timeout(phase),
         Reason::Refused => {

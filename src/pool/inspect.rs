@@ -44,7 +44,7 @@ impl AnswerLimit {
     /// For the statements of the views: far above what a server with 10,000 sessions answers.
     pub const VIEW: Self = Self { bytes: 8 * 1024 * 1024, rows: 50_000 };
 
-    /// For statements whose answer nobody reads, such as DB_MONITOR_QUERY.
+    /// For statements with an unused answer, such as DB_MONITOR_QUERY.
     pub const SMALL: Self = Self { bytes: 1024 * 1024, rows: 10_000 };
 }
 

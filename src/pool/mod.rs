@@ -33,33 +33,34 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-pub use budget::{Budget, Budgets, Lease};
+pub use budget::Budget;
+pub(crate) use budget::{Budgets, Lease};
 pub use checkout::{Checkout, TransactionMode};
 pub use connect::Connector;
 pub use error::{CheckoutError, ConnectError, QueryError};
-pub use hint::hint;
+pub(crate) use hint::hint;
 pub use identity::ServerIdentity;
 pub use inspect::AnswerLimit;
 pub use login::Backend;
 pub use password::{Credentials, PasswordCommand, PasswordSource};
 pub use reach::Peer;
 pub use settings::{ConnectSettings, PoolLimits};
-pub use sqlstate::NOT_IN_PREREQUISITE_STATE;
+pub(crate) use sqlstate::NOT_IN_PREREQUISITE_STATE;
 pub use timings::Timings;
 pub use tls::TlsInfo;
 
 pub use crate::metrics::{
-    CheckOutOutcome, CloseReason, POOL_READINGS as READINGS, POOL_STATE_READINGS as STATE_READINGS,
-    Phase, PoolInstruments, PoolState, Purpose, QUERY, Reason, Totals,
+    POOL_READINGS as READINGS, POOL_STATE_READINGS as STATE_READINGS, Phase, PoolInstruments,
+    QUERY, Reason, Totals,
 };
 
-use crate::metrics::Gauge;
+use crate::metrics::{CheckOutOutcome, CloseReason, Gauge, Purpose};
 use login::Live;
 use manager::Manager;
 
 /// In front of the help text of every family that describes our own pool: the library's texts are
 /// about any pool, and an application's pool is never meant here.
-pub const ABOUT: &str = "The exporter's own probe pool: ";
+pub(crate) const ABOUT: &str = "The exporter's own probe pool: ";
 
 /// A pool of connections to one target. Nothing is opened before the first check-out.
 pub struct Pool {
@@ -166,7 +167,7 @@ impl Pool {
     /// Closes the idle connections of a server that accepts no new ones.
     ///
     /// A smart shutdown waits for every session to end, so an idle one of ours would hold it up for
-    /// ever. It is also how the shutdown is told from a start in any language: only a server that is
+    /// ever. It also distinguishes a shutdown from a start in any language: only a server that is
     /// shutting down refuses new sessions and keeps old ones.
     async fn heed(&self, error: ConnectError) -> ConnectError {
         if !matches!(error.reason, Reason::ShuttingDown | Reason::StartingUp) {
@@ -271,7 +272,7 @@ impl Drop for Counted<'_> {
 }
 
 /// The rows of a simple query's answer.
-pub fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &SimpleQueryRow> {
+pub(crate) fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &SimpleQueryRow> {
     messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         SimpleQueryMessage::CommandComplete(_) | SimpleQueryMessage::RowDescription(_) | _ => None,

@@ -11,7 +11,7 @@ const INVALID_AUTHORIZATION: &str = "28";
 
 /// The extension's library was not loaded when the server started, or the database does not allow
 /// connections.
-pub const NOT_IN_PREREQUISITE_STATE: &str = "55000";
+pub(crate) const NOT_IN_PREREQUISITE_STATE: &str = "55000";
 
 /// Reports whether a code means that the login was refused.
 pub(super) fn is_about_login(code: &str) -> bool {

@@ -14,7 +14,7 @@ use super::instruments::{OwnQuery, RunningStatement};
 use super::snapshot::{Failure, ProbePart};
 use super::target::Target;
 use super::write;
-use crate::pool::{Checkout, QueryError, Reason, TransactionMode};
+use crate::pool::{Checkout, NOT_IN_PREREQUISITE_STATE, QueryError, Reason, TransactionMode};
 use crate::view::{Answer, Context, Extension, Query, View, ViewError, ViewSource, Views};
 
 /// The parts that were tried, and their results.
@@ -252,9 +252,9 @@ fn major(version: &str) -> Option<u32> {
 }
 
 /// An extension can be installed in the database although its library was not loaded when the server
-/// started. Its functions then fail with 55000, object_not_in_prerequisite_state.
+/// started. Its functions then fail.
 fn extension_failure(error: QueryError) -> Failure {
-    let is_unloaded = error.sqlstate() == Some("55000");
+    let is_unloaded = error.sqlstate() == Some(NOT_IN_PREREQUISITE_STATE);
     let failure = Failure::from(error);
     if is_unloaded { Failure { reason: Reason::NoExtension, ..failure } } else { failure }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
 
 pub use self::command::PasswordCommand;
@@ -55,6 +56,8 @@ pub(super) struct Login {
 pub(super) struct Keychain {
     credentials: Credentials,
     files: FileReader,
+    /// Held while files are read.
+    turn: Mutex<()>,
     tokens: Arc<Tokens>,
     /// Whether a password file was reported as ignored. Once is enough.
     warned: AtomicBool,
@@ -62,8 +65,13 @@ pub(super) struct Keychain {
 
 impl Keychain {
     pub(super) fn new(credentials: Credentials) -> Self {
-        let files = FileReader::default();
-        Self { credentials, files, tokens: Arc::default(), warned: AtomicBool::new(false) }
+        Self {
+            credentials,
+            files: FileReader::default(),
+            turn: Mutex::new(()),
+            tokens: Arc::default(),
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// The user's home folder.
@@ -71,10 +79,15 @@ impl Keychain {
         self.credentials.home.as_deref()
     }
 
-    /// Reads this target's files. The caller sees to it that no file is read twice at a time: the
-    /// reader takes the second read for one of a file system that hangs.
+    /// Reads this target's files, by one caller at a time: see [`Self::turn_to_read`].
     pub(super) fn files(&self) -> &FileReader {
         &self.files
+    }
+
+    /// Waits for the turn to read files. The reader takes a second read of a file at the same time for
+    /// one of a file system that hangs.
+    pub(super) async fn turn_to_read(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Finds the login for all hosts. `spawn` starts work that goes on when this is cancelled.
@@ -121,6 +134,7 @@ impl Keychain {
     }
 
     async fn read(&self, path: &Path) -> Result<Secret, String> {
+        let _turn = self.turn_to_read().await;
         let secret = self.files.read_secret_async(path).await;
         secret.map_err(|error| format!("the password file {} {error}", path.display()))
     }
