@@ -111,7 +111,7 @@ pub fn health(request: &ApiRequest<'_>) -> Reply {
 }
 
 /// The bare status, for untrusted clients in production.
-pub fn bare_health(request: &ApiRequest<'_>) -> Reply {
+pub(crate) fn bare_health(request: &ApiRequest<'_>) -> Reply {
     let all = match judged(request) {
         Ok(all) => all,
         Err(answer) => return answer,

@@ -25,11 +25,13 @@ mod contract;
 mod schema;
 
 pub use context::{Context, Reload};
-pub use health::{bare_health, health, pool_health};
-pub use openapi::openapi;
+#[cfg(test)]
+use health::bare_health;
+pub use health::{health, pool_health};
+pub(crate) use openapi::openapi;
 pub use pool::{pool_status, reset_metrics};
 pub use request::{ApiRequest, Endpoint, Reply};
 pub use routes::ROUTES;
-pub use sd::sd;
-pub use slow::slow_queries;
-pub use targets::targets;
+pub(crate) use sd::sd;
+pub(crate) use slow::slow_queries;
+pub(crate) use targets::targets;

@@ -11,7 +11,7 @@ use super::request::{ApiRequest, Reply};
 const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// The description, with this program's version.
-pub fn openapi(_: &ApiRequest<'_>) -> Reply {
+pub(crate) fn openapi(_: &ApiRequest<'_>) -> Reply {
     Reply { status: StatusCode::OK, body: description() }
 }
 

@@ -21,7 +21,7 @@ struct Group {
 }
 
 /// Every target, in the order of the roster, also when monitoring is disabled: `/probe` still works.
-pub fn sd(request: &ApiRequest<'_>) -> Reply {
+pub(crate) fn sd(request: &ApiRequest<'_>) -> Reply {
     let targets = request.roster.targets();
     let groups: Vec<Group> = targets.iter().map(|target| group(target)).collect();
     Reply::new(StatusCode::OK, &groups)

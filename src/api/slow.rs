@@ -35,7 +35,7 @@ struct Query {
 }
 
 /// The slow queries of one target, oldest first; null when the activity could not be read.
-pub fn slow_queries(request: &ApiRequest<'_>) -> Reply {
+pub(crate) fn slow_queries(request: &ApiRequest<'_>) -> Reply {
     let target = match request.find_target() {
         Ok(target) => target,
         Err(answer) => return answer,

@@ -95,7 +95,7 @@ struct Window {
 }
 
 /// Every target, in the order of the roster, also when monitoring is disabled.
-pub fn targets(request: &ApiRequest<'_>) -> Reply {
+pub(crate) fn targets(request: &ApiRequest<'_>) -> Reply {
     Reply::new(hyper::StatusCode::OK, &Targets { targets: all(request) })
 }
 

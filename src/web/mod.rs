@@ -7,7 +7,7 @@
 mod access;
 mod activity;
 mod answer;
-pub mod config;
+mod config;
 mod connection;
 mod connections;
 mod instruments;
@@ -32,7 +32,7 @@ pub use answer::Answer;
 pub use instruments::{HttpInstruments, READINGS};
 pub use listener::{Address, BindError, Listener, bind};
 pub use live::check;
-pub use negotiate::{Coding, coding, format};
+pub(crate) use negotiate::{Coding, coding, format};
 pub use request::Request;
 pub use routes::{Admission, Answering, Route, TELEMETRY, Verb};
 pub use serve::serve;

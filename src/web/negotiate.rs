@@ -18,7 +18,7 @@ const OPEN_METRICS: Offer =
 
 /// The exposition format that the scraper prefers; text where both are equal, and where it accepts
 /// neither, as every exporter does: a scraper with an odd Accept header is better served than refused.
-pub fn format(headers: &HeaderMap) -> Format {
+pub(crate) fn format(headers: &HeaderMap) -> Format {
     let Some(accept) = list(headers, header::ACCEPT) else { return Format::Text };
     if quality(&accept, &OPEN_METRICS) > quality(&accept, &TEXT) {
         Format::OpenMetrics
@@ -68,7 +68,7 @@ fn specificity<'a>(
 
 /// The coding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
+pub(crate) enum Coding {
     /// As it is.
     Identity,
     /// Compressed with gzip.
@@ -76,7 +76,7 @@ pub enum Coding {
 }
 
 /// The coding that the client prefers, gzip where both are equal, and none where it accepts neither.
-pub fn coding(headers: &HeaderMap) -> Coding {
+pub(crate) fn coding(headers: &HeaderMap) -> Coding {
     let Some(accept) = list(headers, header::ACCEPT_ENCODING) else { return Coding::Identity };
     let any = coding_quality(&accept, "*");
     let gzip = coding_quality(&accept, "gzip").or(any).unwrap_or(0);

@@ -15,8 +15,9 @@ use std::time::Duration;
 use yaml_rust2::parser::Parser;
 use yaml_rust2::{Event, ScanError, Yaml, YamlLoader};
 
-pub use settings::WebConfig;
-pub(super) use settings::{ClientAuth, ClientCertificates, Header, Http2, RateLimit, TlsSettings};
+pub(super) use settings::{
+    ClientAuth, ClientCertificates, Header, Http2, RateLimit, TlsSettings, WebConfig,
+};
 
 use self::section::Section;
 use super::users::{HashProblem, password_hash};
@@ -27,20 +28,20 @@ use crate::secret::Secret;
 use crate::watch::ReadFiles;
 
 /// The result of reading the file.
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The files that were read, also those that could not be.
-    pub files: ReadFiles,
+    pub(super) files: ReadFiles,
     /// Settings that are used, but better changed.
-    pub warnings: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
     /// The settings, or all problems.
-    pub outcome: Result<WebConfig, Problems>,
+    pub(super) outcome: Result<WebConfig, Problems>,
 }
 
 /// The largest file that is read: the configuration, a certificate or a key.
 const LARGEST: u64 = 1024 * 1024;
 
 /// Reads the file and all files that it names. Blocks, up to the time-out of the reader for each.
-pub fn load(file: &Path, reader: &FileReader) -> Loaded {
+pub(super) fn load(file: &Path, reader: &FileReader) -> Loaded {
     let mut files = ReadFiles::new(reader.clone(), LARGEST);
     let mut problems = Problems::default();
     let mut warnings = Vec::new();

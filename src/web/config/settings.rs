@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::secret::Secret;
 
 /// The content of the file. Every part may be absent: without any it is plain HTTP for everybody.
-pub struct WebConfig {
+pub(in crate::web) struct WebConfig {
     /// `tls_server_config`.
     pub(in crate::web) tls: Option<TlsSettings>,
     /// `http_server_config.http2`.
