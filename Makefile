@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-quick test-python test-all metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck check
+.PHONY: help setup build demo test test-quick test-python test-all metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ shellcheck:
 	@scripts/setup.sh lint
 	shellcheck scripts/*.sh .ci/run deploy/compose/init.sh deploy/packages/debian/*
 	shellcheck --shell=sh deploy/packages/*.sh
+
+deny: ## Check licences, bans and sources of all crates, and advisories if their database can be fetched
+	scripts/setup.sh build deny
+	scripts/deny.sh
 
 check: ## Run what CI runs
 	.ci/run

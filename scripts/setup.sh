@@ -26,6 +26,7 @@ Parts:
   node        a connection pool of another language (Node.js), tests/node/package.json
   deploy      checkers for deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
   site        mdbook
+  deny        cargo-deny
   packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, cargo-cyclonedx, rpm, debootstrap, strace
 
 WHAT: postgres [MAJOR] (the folder of its programs), versions (the major versions found), python (of the
@@ -52,7 +53,7 @@ declare -A releases=(
   [18]=18.4.0-beta.17
 )
 majors=(13 14 15 16 17 18)
-all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy site packaging)
+all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy site deny packaging)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -317,6 +318,10 @@ part_site() {
   cargo_tool mdbook 0.5.4 --no-default-features --features search
 }
 
+part_deny() {
+  cargo_tool cargo-deny 0.20.2
+}
+
 part_packaging() {
   local missing=() status=0
   have musl-gcc || missing+=(musl-tools)
@@ -451,7 +456,7 @@ print_path() {
       return 1
     fi ;;
     tools) if [ -d "$cache/tools/bin" ]; then echo "$cache/tools/bin"; else
-      say "run scripts/setup.sh site packaging"
+      say "run scripts/setup.sh site deny packaging"
       return 1
     fi ;;
     grafana | node)
