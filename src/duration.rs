@@ -65,6 +65,16 @@ pub fn show(duration: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// Seconds for people, rounded to milliseconds: `0.249 s` rather than `0.249484917 s`.
+pub fn rounded_seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e3).round() / 1e3
+}
+
+/// Milliseconds for people, rounded to microseconds.
+pub fn rounded_ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// Splits a number off the start of a text.
 fn number(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -128,6 +138,14 @@ mod tests {
         {
             assert_eq!(go(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn numbers_for_people_are_short() {
+        let measured = Duration::from_nanos(249_484_917);
+        assert_eq!(format!("{} s", rounded_seconds(measured)), "0.249 s");
+        assert_eq!(format!("{} ms", rounded_ms(measured)), "249.485 ms");
+        assert_eq!(rounded_seconds(Duration::from_secs(30)).to_string(), "30");
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn advice(text: &mut String, finding: &Finding) {
             "\n{}: {what} failed: {}\n  hint: {}\n",
             printable(&finding.target),
             printable(&failure.message),
-            printable(hint(part, failure))
+            printable(&hint(&finding.target, part, failure))
         );
     }
     let warnings = finding.verdict.checks.iter().filter_map(|check| check.message.as_ref());

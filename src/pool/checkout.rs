@@ -20,6 +20,7 @@ use super::inspect::AnswerLimit;
 use super::login::{Backend, Live};
 use super::manager::Manager;
 use super::tls::{Context, Established};
+use crate::duration::rounded_ms;
 use crate::metrics::{CloseReason, GaugeGuard, Reason};
 
 /// How long a cancel request may take.
@@ -69,11 +70,7 @@ impl Checkout {
     ) -> Self {
         let active = pool.gauges.active.inc_guard();
         if pool.limits.echo {
-            info!(
-                pid = backend.pid,
-                took_ms = took.as_secs_f64() * 1e3,
-                "checked out a connection"
-            );
+            info!(pid = backend.pid, took_ms = rounded_ms(took), "checked out a connection");
         }
         let since = Instant::now();
         Self {
@@ -216,11 +213,7 @@ impl Drop for Checkout {
         self.pool.instruments.checkins.inc();
         self.pool.instruments.times.usage.observe(used);
         if self.pool.limits.echo {
-            info!(
-                pid = self.backend.pid,
-                used_ms = used.as_secs_f64() * 1e3,
-                "checked in a connection"
-            );
+            info!(pid = self.backend.pid, used_ms = rounded_ms(used), "checked in a connection");
         }
         if let Some(mut slot) = self.slot.take() {
             if self.running

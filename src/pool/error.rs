@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::inspect::Refusal;
 use super::sqlstate;
+use crate::duration::rounded_seconds;
 use crate::metrics::{Label, Phase, Reason};
 
 /// The longest text that is taken over from others, in bytes.
@@ -53,14 +54,14 @@ impl ConnectError {
 
     /// The limit for opening a connection ran out before there was a password.
     pub(super) fn no_password(limit: Duration) -> Self {
-        let message = format!("no password within {} s from its source", limit.as_secs_f64());
+        let message = format!("no password within {} s from its source", rounded_seconds(limit));
         Self::new(Phase::Startup, Reason::Auth, message)
     }
 
     /// The limit for opening a connection ran out in this phase.
     pub fn timeout(phase: Phase, limit: Duration) -> Self {
         // Rounded, because some microseconds of the limit have passed before.
-        let seconds = (limit.as_secs_f64() * 1e3).round() / 1e3;
+        let seconds = rounded_seconds(limit);
         Self::new(phase, Reason::Timeout, format!("no answer within {seconds} s"))
     }
 
@@ -251,7 +252,7 @@ fn chain(error: &tokio_postgres::Error) -> String {
 #[derive(Clone, Debug, Error)]
 pub enum CheckoutError {
     /// No slot became free within `DB_POOL_TIMEOUT`.
-    #[error("pool limit of size {size} overflow {overflow} reached, no connection within {} s", waited.as_secs_f64())]
+    #[error("pool limit of size {size} overflow {overflow} reached, no connection within {} s", rounded_seconds(*waited))]
     Timeout {
         /// The number of connections that the pool keeps.
         size: u32,
@@ -283,7 +284,7 @@ impl CheckoutError {
 #[derive(Clone, Debug, Error)]
 pub enum QueryError {
     /// It took longer than its limit. It was cancelled on the server, its connection discarded.
-    #[error("no answer within {} s; the statement was cancelled", limit.as_secs_f64())]
+    #[error("no answer within {} s; the statement was cancelled", rounded_seconds(*limit))]
     Timeout {
         /// The limit that ran out.
         limit: Duration,

@@ -29,15 +29,5 @@ pub fn connect_to(dsn: Dsn) -> ConnectSettings {
 
 /// The specification's defaults: 20 connections, and 10 beyond them.
 pub fn limits() -> PoolLimits {
-    PoolLimits {
-        size: 20,
-        max_overflow: Some(10),
-        timeout: Duration::from_secs(30),
-        recycle: Some(Duration::from_secs(3_600)),
-        pre_ping: true,
-        ping_timeout: Duration::from_secs(10),
-        use_lifo: true,
-        echo: false,
-        echo_statements: false,
-    }
+    PoolLimits::default()
 }

@@ -20,6 +20,7 @@ use super::error::ConnectError;
 use super::inspect::AnswerLimit;
 use super::login::Live;
 use super::settings::PoolLimits;
+use crate::duration::rounded_seconds;
 use crate::metrics::{CloseReason, Gauge, GaugeGuard, Phase, PoolInstruments, Purpose, Reason};
 
 /// How often a check-out pings before its last reconnect, as in SQLAlchemy.
@@ -192,7 +193,7 @@ impl Shared {
         let Content::Open(open) = &slot.content else { return };
         let Some(end) = self.outdated(&open.live) else { return };
         if self.limits.echo {
-            let age_s = open.live.born.elapsed().as_secs_f64();
+            let age_s = rounded_seconds(open.live.born.elapsed());
             info!(reason = ?end, age_s, "replacing a pooled connection");
         }
         slot.close(end);

@@ -1,10 +1,27 @@
 //! Advice about a part of a probe that failed.
 
+use super::settings::DEFAULT_TARGET;
 use super::snapshot::{Failure, ProbePart};
 use crate::pool::{self, Reason};
 
-/// Returns the first thing to do about a failed part.
-pub(crate) fn hint(part: ProbePart, failure: &Failure) -> &'static str {
+/// The names of options in hints: as variables, which describe the target `default`, and as keys of the
+/// file, which describe all others.
+const KEYS: [(&str, &str); 3] = [
+    ("(DB_PASSWORD, DATABASE_URL)", "(`password`, `password_file`, `url`)"),
+    ("DATABASE_URL", "the target's `url`"),
+    ("DB_MONITOR_QUERY", "the target's `query`"),
+];
+
+/// Returns the first thing to do about a failed part of a target's probe.
+pub(crate) fn hint(target: &str, part: ProbePart, failure: &Failure) -> String {
+    let text = advice(part, failure).to_owned();
+    if target == DEFAULT_TARGET {
+        return text;
+    }
+    KEYS.iter().fold(text, |text, (variable, key)| text.replace(variable, key))
+}
+
+fn advice(part: ProbePart, failure: &Failure) -> &'static str {
     match (part, failure.reason) {
         (ProbePart::Query, Reason::ReadOnly) => {
             "DB_MONITOR_QUERY runs in a read-only transaction: it must not write"
@@ -21,6 +38,27 @@ pub(crate) fn hint(part: ProbePart, failure: &Failure) -> &'static str {
         }
         (ProbePart::Connect | ProbePart::Query | ProbePart::Write | ProbePart::View(_), _) => {
             pool::hint(failure.phase, failure.reason)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_name_options_as_the_target_is_configured() {
+        let auth = Failure { phase: None, reason: Reason::Auth, message: String::new() };
+        let of_variables = hint(DEFAULT_TARGET, ProbePart::Connect, &auth);
+        assert!(of_variables.contains("(DB_PASSWORD, DATABASE_URL)"));
+        let of_file = hint("orders", ProbePart::Connect, &auth);
+        assert!(of_file.contains("(`password`, `password_file`, `url`)"), "{of_file}");
+        for reason in <Reason as crate::metrics::Label>::all() {
+            let failure = Failure { phase: None, reason, message: String::new() };
+            for part in [ProbePart::Connect, ProbePart::Query, ProbePart::Write] {
+                let text = hint("orders", part, &failure);
+                assert!(!text.contains("DB_") && !text.contains("DATABASE_"), "{text}");
+            }
         }
     }
 }

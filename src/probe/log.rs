@@ -20,7 +20,7 @@ pub(super) fn changes(target: &Target, snapshot: &Snapshot) {
             debug!(target = name, probe = now.0.label(), error = %now.1.message, "probe failed again");
         }
         (Some((part, failure)), _) => {
-            let hint = hint(part, failure);
+            let hint = hint(name, part, failure);
             warn!(
                 target = name,
                 probe = part.label(),
@@ -62,7 +62,7 @@ fn extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
                 debug!(target = name, probe, error = %now.message, "failed again");
             }
             (Err(now), _) => {
-                let hint = hint(*part, now);
+                let hint = hint(name, *part, now);
                 let reason = now.reason.label();
                 warn!(target = name, probe, reason, error = %now.message, hint, "a part of the probe failed");
             }

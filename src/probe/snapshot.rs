@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::history::Window;
 use super::session::SessionFault;
+use crate::duration::rounded_seconds;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
     Backend, CheckoutError, ConnectError, Phase, QueryError, Reason, ServerIdentity, Timings,
@@ -59,7 +60,7 @@ pub struct Failure {
 impl Failure {
     /// The part had not ended at the probe's deadline. `limit`: the time from the probe's start to it.
     pub(crate) fn deadline(limit: Duration) -> Self {
-        let message = format!("not done at the probe's deadline of {} s", limit.as_secs_f64());
+        let message = format!("not done at the probe's deadline of {} s", rounded_seconds(limit));
         Self { reason: Reason::Timeout, message, phase: None }
     }
 }

@@ -15,7 +15,10 @@ const WIDTH: usize = 100;
 /// Compares a page with what the code makes of it; with UPDATE_CONFIG_DOCS=1 writes it first.
 fn holds(path: &str, wanted: &str) {
     if std::env::var_os("UPDATE_CONFIG_DOCS").is_some() {
-        std::fs::write(root(path), wanted).expect("the page is written");
+        // At once: other tests read the page at the same time.
+        let new = root(&format!("{path}.new"));
+        std::fs::write(&new, wanted).expect("the page is written");
+        std::fs::rename(new, root(path)).expect("the page is replaced");
     }
     assert!(read(root(path)) == wanted, "{path} is out of date: make config-docs");
 }

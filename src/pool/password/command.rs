@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
+use crate::duration::rounded_seconds;
 use crate::secret::Secret;
 
 /// The most that is read of its output, in bytes. No token is longer.
@@ -97,7 +98,7 @@ async fn run(command: &PasswordCommand) -> Result<Secret, String> {
     let mut group = Group(child);
     match timeout(command.timeout, group.answer()).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("took longer than {} s", command.timeout.as_secs_f64())),
+        Err(_) => Err(format!("took longer than {} s", rounded_seconds(command.timeout))),
     }
 }
 
