@@ -108,7 +108,8 @@ fn theirs(url: &Value) -> Value {
 }
 
 /// What SQLAlchemy accepts and no server or driver can use, or what may be a mangled password.
-const STRICTER: [&str; 5] = [
+const STRICTER: [&str; 6] = [
+    "white space or a line break before or after the URL",
     "an `@`",
     "parameters begin with `?`",
     "is not decoded by SQLAlchemy",

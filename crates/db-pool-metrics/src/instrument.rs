@@ -8,6 +8,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use prometheus::core::Metric as _;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 use strum::VariantArray;
 
@@ -132,11 +133,21 @@ pub struct Counters<L>(IntCounterVec, PhantomData<fn(L)>);
 impl<L: Label> Counters<L> {
     /// Counters at 0 for every value of the label `name`.
     pub fn new(name: &str) -> Self {
+        let counters = Self::sparse(name);
+        L::all().for_each(|value| counters.start(value));
+        counters
+    }
+
+    /// Counters without samples; a value has one from its first event on, or from
+    /// [`Counters::start`]. For sets of which most values never happen.
+    pub fn sparse(name: &str) -> Self {
         let vec = IntCounterVec::new(Opts::new("counters", "counters"), &[name]).expect(VALID);
-        for value in L::all() {
-            vec.with_label_values(&[value.label()]);
-        }
         Self(vec, PhantomData)
+    }
+
+    /// Creates the sample of a value, at 0.
+    pub fn start(&self, value: L) {
+        self.0.with_label_values(&[value.label()]);
     }
 
     /// Adds one event.
@@ -220,6 +231,11 @@ impl Histogram {
         self.0.get_sample_count()
     }
 
+    /// The buckets, the sum and the count, all of one moment.
+    pub fn distribution(&self) -> Distribution {
+        Distribution::of(&self.0)
+    }
+
     /// Pushes the samples.
     pub fn show(&self, out: &mut Samples<'_>) {
         out.collect(&self.0);
@@ -242,9 +258,55 @@ impl<L: LabelText> Histograms<L> {
         self.0.with_label_values(&[value.text()]).observe(took.as_secs_f64());
     }
 
+    /// As [`Histogram::distribution`], for one value of the label.
+    pub fn distribution(&self, value: L) -> Distribution {
+        Distribution::of(&self.0.with_label_values(&[value.text()]))
+    }
+
     /// Pushes the samples.
     pub fn show(&self, out: &mut Samples<'_>) {
         out.collect(&self.0);
+    }
+}
+
+/// The content of a histogram at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// The upper bounds of the buckets in seconds, growing, without `+Inf`.
+    pub edges: Vec<f64>,
+    /// The number of durations in each bucket, not cumulative; the last is the number above the
+    /// last edge.
+    pub counts: Vec<u64>,
+    /// The sum of all durations, in seconds.
+    pub sum: f64,
+}
+
+impl Distribution {
+    fn of(histogram: &prometheus::Histogram) -> Self {
+        let metric = histogram.metric();
+        let read = metric.get_histogram();
+        let mut below = 0;
+        let mut found = Self { sum: read.get_sample_sum(), ..Self::default() };
+        for bucket in read.get_bucket() {
+            found.edges.push(bucket.upper_bound());
+            found.counts.push(bucket.cumulative_count() - below);
+            below = bucket.cumulative_count();
+        }
+        found.counts.push(read.get_sample_count() - below);
+        found
+    }
+
+    /// The number of durations.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The mean in seconds; 0 without durations.
+    pub fn mean(&self) -> f64 {
+        match self.count() {
+            0 => 0.0,
+            count => self.sum / count as f64,
+        }
     }
 }
 

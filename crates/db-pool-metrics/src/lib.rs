@@ -97,9 +97,12 @@ mod samples;
 mod state;
 mod usage;
 mod vocabulary;
+#[cfg(feature = "bb8")]
+mod watched;
 
 pub use instrument::{
-    Counter, Counters, Gauge, GaugeGuard, Histogram, Histograms, Label, LabelText, PairCounters,
+    Counter, Counters, Distribution, Gauge, GaugeGuard, Histogram, Histograms, Label, LabelText,
+    PairCounters,
 };
 pub use page::{Filter, Format, Page, Rendered};
 pub use pool::{POOL_READINGS, PoolInstruments, PoolTimes, QUERY, Totals};
@@ -107,6 +110,8 @@ pub use samples::{Samples, Value, base_label};
 pub use state::{POOL_STATE_READINGS, PoolState};
 pub use usage::{Usage, UsageSource, overflow};
 pub use vocabulary::{CheckOutOutcome, CloseReason, Phase, Purpose, Reason};
+#[cfg(feature = "bb8")]
+pub use watched::{Metered, Watched, WatchedConnection};
 
 /// The type of a metric family, as the exposition formats name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,11 +74,18 @@ impl<V: Value> Value for Option<V> {
 
 /// Writes the samples of one family of one subject.
 pub struct Samples<'a> {
-    out: &'a mut String,
+    out: Sink<'a>,
     name: &'static str,
     kind: Kind,
     labels: &'static [&'static str],
-    base: &'a str,
+}
+
+/// Where samples go.
+enum Sink<'a> {
+    /// Lines of a page, each with the base label in front of its own.
+    Lines { text: &'a mut String, base: &'a str },
+    /// A family for a registry of the `prometheus` crate.
+    Family(&'a mut Vec<proto::Metric>),
 }
 
 impl<'a> Samples<'a> {
@@ -87,14 +94,25 @@ impl<'a> Samples<'a> {
         reading: &super::Reading<T>,
         base: &'a str,
     ) -> Self {
-        Self { out, name: reading.name, kind: reading.kind, labels: reading.labels, base }
+        Self::into_sink(Sink::Lines { text: out, base }, reading)
+    }
+
+    /// Collects the samples for a registry; the caller adds the base label.
+    pub(super) fn of_family<T: ?Sized>(
+        metrics: &'a mut Vec<proto::Metric>,
+        reading: &super::Reading<T>,
+    ) -> Self {
+        Self::into_sink(Sink::Family(metrics), reading)
+    }
+
+    fn into_sink<T: ?Sized>(out: Sink<'a>, reading: &super::Reading<T>) -> Self {
+        Self { out, name: reading.name, kind: reading.kind, labels: reading.labels }
     }
 
     /// Adds a sample with the row's labels, in their order. `None` adds nothing.
     pub fn push<const N: usize>(&mut self, values: [&str; N], value: impl Value) {
         debug_assert_eq!(N, self.labels.len(), "{}: a value a label", self.name);
-        let pairs = self.labels.iter().copied().zip(values);
-        write_sample(self.out, self.name, "", self.base, pairs, value.number());
+        self.sample(self.labels.iter().copied().zip(values), value.number());
     }
 
     /// Adds a sample with further labels, whose names the user chose, after the row's own.
@@ -106,45 +124,81 @@ impl<'a> Samples<'a> {
     ) {
         debug_assert_eq!(values.len(), self.labels.len(), "{}: a value a label", self.name);
         let fixed = self.labels.iter().copied().zip(values.iter().copied());
-        write_sample(self.out, self.name, "", self.base, fixed.chain(own), value.number());
+        self.sample(fixed.chain(own), value.number());
+    }
+
+    fn sample<'l>(&mut self, pairs: impl Iterator<Item = (&'l str, &'l str)>, value: Option<f64>) {
+        let Some(number) = value else { return };
+        match &mut self.out {
+            Sink::Lines { text, base } => write_sample(text, self.name, "", base, pairs, number),
+            Sink::Family(metrics) => metrics.push(metric(self.kind, pairs, number)),
+        }
     }
 
     /// Adds all samples of an instrument of the `prometheus` crate.
     pub(super) fn collect(&mut self, instrument: &impl Collector) {
-        for family in instrument.collect() {
-            for metric in family.get_metric() {
-                let pairs = || label_pairs(metric);
-                match self.kind {
-                    Kind::Counter => {
-                        let value = Some(metric.get_counter().get_value());
-                        write_sample(self.out, self.name, "", self.base, pairs(), value);
+        for mut family in instrument.collect() {
+            match &mut self.out {
+                Sink::Family(metrics) => metrics.append(family.mut_metric()),
+                Sink::Lines { text, base } => {
+                    for metric in family.get_metric() {
+                        write_metric(text, self.kind, self.name, base, metric);
                     }
-                    Kind::Gauge => {
-                        let value = Some(metric.get_gauge().get_value());
-                        write_sample(self.out, self.name, "", self.base, pairs(), value);
-                    }
-                    Kind::Histogram => self.buckets(metric),
                 }
             }
         }
     }
+}
 
-    fn buckets(&mut self, metric: &proto::Metric) {
-        let histogram = metric.get_histogram();
-        for bucket in histogram.get_bucket() {
-            let mut edge = String::new();
-            write_edge(&mut edge, bucket.upper_bound());
-            let pairs = label_pairs(metric).chain([("le", edge.as_str())]);
-            let value = Some(bucket.cumulative_count() as f64);
-            write_sample(self.out, self.name, "_bucket", self.base, pairs, value);
-        }
-        let count = Some(histogram.get_sample_count() as f64);
-        let last = label_pairs(metric).chain([("le", "+Inf")]);
-        write_sample(self.out, self.name, "_bucket", self.base, last, count);
-        let sum = Some(histogram.get_sample_sum());
-        write_sample(self.out, self.name, "_sum", self.base, label_pairs(metric), sum);
-        write_sample(self.out, self.name, "_count", self.base, label_pairs(metric), count);
+fn metric<'l>(
+    kind: Kind,
+    pairs: impl Iterator<Item = (&'l str, &'l str)>,
+    number: f64,
+) -> proto::Metric {
+    let mut metric = proto::Metric::from_label(pairs.map(|(n, v)| label_pair(n, v)).collect());
+    if kind == Kind::Counter {
+        let mut counter = proto::Counter::default();
+        counter.set_value(number);
+        metric.set_counter(counter);
+    } else {
+        let mut gauge = proto::Gauge::default();
+        gauge.set_value(number);
+        metric.set_gauge(gauge);
     }
+    metric
+}
+
+pub(super) fn label_pair(name: &str, value: &str) -> proto::LabelPair {
+    let mut pair = proto::LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}
+
+fn write_metric(out: &mut String, kind: Kind, name: &str, base: &str, metric: &proto::Metric) {
+    let pairs = label_pairs(metric);
+    match kind {
+        Kind::Counter => {
+            write_sample(out, name, "", base, pairs, metric.get_counter().get_value());
+        }
+        Kind::Gauge => write_sample(out, name, "", base, pairs, metric.get_gauge().get_value()),
+        Kind::Histogram => write_buckets(out, name, base, metric),
+    }
+}
+
+fn write_buckets(out: &mut String, name: &str, base: &str, metric: &proto::Metric) {
+    let histogram = metric.get_histogram();
+    for bucket in histogram.get_bucket() {
+        let mut edge = String::new();
+        write_edge(&mut edge, bucket.upper_bound());
+        let pairs = label_pairs(metric).chain([("le", edge.as_str())]);
+        write_sample(out, name, "_bucket", base, pairs, bucket.cumulative_count() as f64);
+    }
+    let count = histogram.get_sample_count() as f64;
+    let last = label_pairs(metric).chain([("le", "+Inf")]);
+    write_sample(out, name, "_bucket", base, last, count);
+    write_sample(out, name, "_sum", base, label_pairs(metric), histogram.get_sample_sum());
+    write_sample(out, name, "_count", base, label_pairs(metric), count);
 }
 
 /// Formats the label that every sample of a subject carries: `target="orders"`.
@@ -164,9 +218,8 @@ fn write_sample<'l>(
     suffix: &str,
     base: &str,
     pairs: impl Iterator<Item = (&'l str, &'l str)>,
-    value: Option<f64>,
+    value: f64,
 ) {
-    let Some(value) = value else { return };
     out.push_str(name);
     out.push_str(suffix);
     let open = out.len();
