@@ -79,6 +79,11 @@ impl Budget {
         Arc::clone(semaphore).acquire_owned().await.ok().map(Arc::new)
     }
 
+    /// Reports whether a target uses it.
+    fn is_leased(&self) -> bool {
+        self.is_leased.load(Ordering::Acquire)
+    }
+
     /// The number of permits that are taken.
     fn taken(&self) -> usize {
         self.size + FRESH - self.pool.available_permits() - self.fresh.available_permits()
@@ -123,13 +128,12 @@ impl Budgets {
             hosts.iter().map(|host| (host.show(), host.port.unwrap_or(DEFAULT_PORT))).collect();
         server.sort();
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_leased = |budget: &Budget| budget.is_leased.load(Ordering::Acquire);
         servers.retain(|_, budgets| {
-            budgets.retain(|budget| is_leased(budget) || budget.taken() > 0);
+            budgets.retain(|budget| budget.is_leased() || budget.taken() > 0);
             !budgets.is_empty()
         });
         let budgets = servers.entry(server).or_default();
-        let unused = budgets.iter().filter(|budget| !is_leased(budget));
+        let unused = budgets.iter().filter(|budget| !budget.is_leased());
         let budget = unused.max_by_key(|budget| budget.taken()).cloned().unwrap_or_else(|| {
             budgets.push(Budget::daemon());
             Arc::clone(&budgets[budgets.len() - 1])

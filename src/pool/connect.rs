@@ -186,8 +186,8 @@ impl Connector {
                 }
             }
         }
-        let none = || ConnectError::new(Phase::Dns, Reason::Other, "the URL has no host");
-        Err(ConnectError::most_telling(failures).unwrap_or_else(none))
+        Err(ConnectError::most_telling(failures)
+            .unwrap_or_else(|| ConnectError::new(Phase::Dns, Reason::Other, "the URL has no host")))
     }
 
     /// The hosts in the URL's order, or rotated by chance for `load_balance_hosts=random`.
@@ -243,8 +243,10 @@ impl Connector {
             debug!(host = ?attempt.host.address, ?way, %error, "trying the other way of the sslmode");
             before = Some((*way, error));
         }
-        let nothing = || ConnectError::new(Phase::Tcp, Reason::Other, "nothing was tried");
-        Err(before.map_or_else(nothing, |(_, error)| error))
+        Err(match before {
+            Some((_, error)) => error,
+            None => ConnectError::new(Phase::Tcp, Reason::Other, "nothing was tried"),
+        })
     }
 
     async fn try_once(

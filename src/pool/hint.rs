@@ -6,69 +6,31 @@ use crate::metrics::{Phase, Reason};
 pub(crate) fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
     match reason {
         Reason::Timeout => hint_of_timeout(phase),
-        Reason::Refused => {
-            "nobody listens there: is the server running, and are host and port right? (listen_addresses)"
-        }
-        Reason::Unreachable => {
-            "the host name does not resolve or has no route: check the name in DATABASE_URL and the network"
-        }
-        Reason::Tls => {
-            "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and the server's certificate: name, dates, issuer, and its key (P-521 and RSA-PSS keys are not supported)"
-        }
-        Reason::Auth => {
-            "check the password (DB_PASSWORD, DATABASE_URL), the role (does it exist, may it LOGIN?) and pg_hba.conf; the server's log names the rule"
-        }
-        Reason::TooManyConnections => {
-            "the server, the role or the database has no connection left: see who holds them in pg_stat_activity, then make the pools smaller or put PgBouncer in between"
-        }
-        Reason::NoDatabase => {
-            "the database does not exist: check the name at the end of DATABASE_URL"
-        }
-        Reason::StartingUp => "the server is starting or recovering: wait, then check its log",
-        Reason::ShuttingDown => {
-            "the server is shutting down, and the exporter has closed its idle sessions to let it: a shutdown in smart mode still waits for every other session"
-        }
-        Reason::NotAccepting => {
-            "the database does not allow connections (ALTER DATABASE ... ALLOW_CONNECTIONS true), or the server is a standby without hot_standby"
-        }
-        Reason::WrongSession => {
-            "no host of the list is of the kind that target_session_attrs asks for: was there a fail-over?"
-        }
-        Reason::Budget => {
-            "connections that timed out before may still exist on the server, so no more are opened: find the cause of their time-out"
-        }
-        Reason::NoRole => {
-            "the session's role was dropped: create it again with deploy/sql/role.sql, or use another one"
-        }
-        Reason::NoPrivilege => "the role lacks a privilege: GRANT what the message names",
-        Reason::NoTable => {
-            "the table does not exist: check its name and schema, and the database in DATABASE_URL"
-        }
-        Reason::NoExtension => {
-            "put pg_stat_statements into shared_preload_libraries and CREATE EXTENSION pg_stat_statements in the target's database, or switch the view off"
-        }
-        Reason::ReadOnly => {
-            "the server is a standby or read-only: was there a fail-over, and does the URL name the primary?"
-        }
-        Reason::DiskFull => "the server's disk is full: make room there",
-        Reason::StatementPooling => {
-            "PgBouncer's pool_mode is statement, which allows no transactions: give the exporter's database or user pool_mode = transaction or session"
-        }
-        Reason::StartupParameter => {
-            "PgBouncer does not accept this start-up parameter: remove `options` from DATABASE_URL, or add the parameter to ignore_startup_parameters in pgbouncer.ini"
-        }
-        Reason::WrongKind => {
-            "the target's kind does not fit what answers: kind postgres needs a database, kind pgbouncer the database `pgbouncer` of PgBouncer's port"
-        }
-        Reason::NotPostgres => {
-            "something other than PostgreSQL answers there, perhaps an HTTP server: check host and port"
-        }
-        Reason::TooLarge => {
-            "the server sent more than the exporter accepts: check what really answers at this address"
-        }
-        Reason::Query => "the statement itself fails: run it in psql as this role",
+        Reason::Refused => REFUSED,
+        Reason::Unreachable => UNREACHABLE,
+        Reason::Tls => TLS,
+        Reason::Auth => AUTH,
+        Reason::TooManyConnections => TOO_MANY_CONNECTIONS,
+        Reason::NoDatabase => NO_DATABASE,
+        Reason::StartingUp => STARTING_UP,
+        Reason::ShuttingDown => SHUTTING_DOWN,
+        Reason::NotAccepting => NOT_ACCEPTING,
+        Reason::WrongSession => WRONG_SESSION,
+        Reason::Budget => BUDGET,
+        Reason::NoRole => NO_ROLE,
+        Reason::NoPrivilege => NO_PRIVILEGE,
+        Reason::NoTable => NO_TABLE,
+        Reason::NoExtension => NO_EXTENSION,
+        Reason::ReadOnly => READ_ONLY,
+        Reason::DiskFull => DISK_FULL,
+        Reason::StatementPooling => STATEMENT_POOLING,
+        Reason::StartupParameter => STARTUP_PARAMETER,
+        Reason::WrongKind => WRONG_KIND,
+        Reason::NotPostgres => NOT_POSTGRES,
+        Reason::TooLarge => TOO_LARGE,
+        Reason::Query => QUERY,
         Reason::Disconnected => hint_of_disconnect(phase),
-        Reason::Other => "read the message, and the server's log",
+        Reason::Other => OTHER,
     }
 }
 
@@ -100,6 +62,37 @@ fn hint_of_disconnect(phase: Option<Phase>) -> &'static str {
         }
     }
 }
+
+const REFUSED: &str =
+    "nobody listens there: is the server running, and are host and port right? (listen_addresses)";
+const UNREACHABLE: &str = "the host name does not resolve or has no route: check the name in DATABASE_URL and the network";
+const TLS: &str = "check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL, and the server's certificate: name, dates, issuer, and its key (P-521 and RSA-PSS keys are not supported)";
+const AUTH: &str = "check the password (DB_PASSWORD, DATABASE_URL), the role (does it exist, may it LOGIN?) and pg_hba.conf; the server's log names the rule";
+const TOO_MANY_CONNECTIONS: &str = "the server, the role or the database has no connection left: see who holds them in pg_stat_activity, then make the pools smaller or put PgBouncer in between";
+const NO_DATABASE: &str = "the database does not exist: check the name at the end of DATABASE_URL";
+const STARTING_UP: &str = "the server is starting or recovering: wait, then check its log";
+const SHUTTING_DOWN: &str = "the server is shutting down, and the exporter has closed its idle sessions to let it: a shutdown in smart mode still waits for every other session";
+const NOT_ACCEPTING: &str = "the database does not allow connections (ALTER DATABASE ... ALLOW_CONNECTIONS true), or the server is a standby without hot_standby";
+const WRONG_SESSION: &str =
+    "no host of the list is of the kind that target_session_attrs asks for: was there a fail-over?";
+const BUDGET: &str = "connections that timed out before may still exist on the server, so no more are opened: find the cause of their time-out";
+const NO_ROLE: &str =
+    "the session's role was dropped: create it again with deploy/sql/role.sql, or use another one";
+const NO_PRIVILEGE: &str = "the role lacks a privilege: GRANT what the message names";
+const NO_TABLE: &str =
+    "the table does not exist: check its name and schema, and the database in DATABASE_URL";
+const NO_EXTENSION: &str = "put pg_stat_statements into shared_preload_libraries and CREATE EXTENSION pg_stat_statements in the target's database, or switch the view off";
+const READ_ONLY: &str = "the server is a standby or read-only: was there a fail-over, and does the URL name the primary?";
+const DISK_FULL: &str = "the server's disk is full: make room there";
+const STATEMENT_POOLING: &str = "PgBouncer's pool_mode is statement, which allows no transactions: give the exporter's database or user pool_mode = transaction or session";
+const STARTUP_PARAMETER: &str = "PgBouncer does not accept this start-up parameter: remove `options` from DATABASE_URL, or add the parameter to ignore_startup_parameters in pgbouncer.ini";
+const WRONG_KIND: &str = "the target's kind does not fit what answers: kind postgres needs a database, kind pgbouncer the database `pgbouncer` of PgBouncer's port";
+const NOT_POSTGRES: &str =
+    "something other than PostgreSQL answers there, perhaps an HTTP server: check host and port";
+const TOO_LARGE: &str =
+    "the server sent more than the exporter accepts: check what really answers at this address";
+const QUERY: &str = "the statement itself fails: run it in psql as this role";
+const OTHER: &str = "read the message, and the server's log";
 
 #[cfg(test)]
 mod tests {

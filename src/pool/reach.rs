@@ -83,8 +83,9 @@ pub(super) async fn reach(
         // One address alone is the host itself, which the caller adds to the error.
         failures.push(if addresses.len() > 1 { failure.at_address(*address) } else { failure });
     }
-    let none = || ConnectError::new(Phase::Dns, Reason::Unreachable, "the host has no address");
-    Err(ConnectError::most_telling(failures).unwrap_or_else(none))
+    Err(ConnectError::most_telling(failures).unwrap_or_else(|| {
+        ConnectError::new(Phase::Dns, Reason::Unreachable, "the host has no address")
+    }))
 }
 
 /// Sets the options that find a dead peer, while nothing is sent (keepalives) and while something

@@ -115,8 +115,10 @@ impl Keychain {
 
     /// Finds the password for a host in libpq's password file. Blocks.
     pub(super) fn for_host(&self, dsn: &Dsn, host: &Host) -> Option<Secret> {
-        let in_home = || self.home().map(|home| home.join(".pgpass"));
-        let path = dsn.passfile.clone().or_else(in_home)?;
+        let path = match &dsn.passfile {
+            Some(path) => path.clone(),
+            None => self.home()?.join(".pgpass"),
+        };
         match passfile::find(&self.files, &path, dsn, host) {
             Ok(password) => password,
             Err(why) => {

@@ -82,14 +82,14 @@ fn is_within(name: &str, base: &str) -> bool {
 /// Reports whether OpenSSL takes a common name for a DNS name (`cn2dnsid`): at least two labels of
 /// letters, digits, `_` and inner `-`. An IPv4 address is one by this rule.
 pub(super) fn is_dns_name(common_name: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(is_plain)
-    };
     common_name.contains('.') && common_name.split('.').all(is_label)
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 #[cfg(test)]

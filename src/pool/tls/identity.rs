@@ -42,8 +42,9 @@ impl Identity {
         let Some(certificate) = certificate else { return Ok(Self::default()) };
         let chain = read_chain(&certificate, files)?;
         let key = tls.key.clone().or_else(|| folder.map(|f| f.join("postgresql.key")));
-        let missing = || problem(format!("sslcert {} has no sslkey", certificate.display()));
-        let key = read_key(&key.ok_or_else(missing)?, files)?;
+        let key =
+            key.ok_or_else(|| problem(format!("sslcert {} has no sslkey", certificate.display())))?;
+        let key = read_key(&key, files)?;
         let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
             problem(format!("sslcert {} and its sslkey: {error}", certificate.display()))
         })?;
