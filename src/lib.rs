@@ -25,6 +25,8 @@ pub mod pool;
 
 pub mod view;
 
+pub mod source;
+
 pub mod probe;
 
 pub mod health;

@@ -91,8 +91,8 @@ fn only_one_room_knows_each_secret() {
     let owners = [
         ("prometheus::proto", "metrics"),
         ("bb8::", "pool"),
-        ("use hyper", "web, api"),
-        ("StatusCode", "web, api"),
+        ("use hyper", "web, api, source"),
+        ("StatusCode", "web, api, source"),
         ("env::vars", "cli"),
     ];
     for file in sources(&root().join("src")) {

@@ -105,7 +105,7 @@ pub use instrument::{
     PairCounters,
 };
 pub use page::{Filter, Format, Page, Rendered};
-pub use pool::{POOL_READINGS, PoolInstruments, PoolTimes, QUERY, Totals};
+pub use pool::{CHECKOUT, CONNECT, POOL_READINGS, PoolInstruments, PoolTimes, QUERY, Totals};
 pub use samples::{Samples, Value, base_label};
 pub use state::{POOL_STATE_READINGS, PoolState};
 pub use usage::{Usage, UsageSource, overflow};

@@ -11,11 +11,11 @@ use crate::{
 
 /// Bounds in seconds for opening a connection and its phases. 1, 3 and 7 s are the times at which
 /// a lost SYN packet is sent again.
-const CONNECT: &[f64] =
+pub const CONNECT: &[f64] =
     &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// Bounds in seconds for waiting for and getting a connection.
-const CHECKOUT: &[f64] = &[
+pub const CHECKOUT: &[f64] = &[
     0.00001, 0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
     30.0, 60.0,
 ];

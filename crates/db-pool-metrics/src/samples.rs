@@ -135,6 +135,29 @@ impl<'a> Samples<'a> {
         }
     }
 
+    /// Adds a histogram that somebody else has counted. `counts`: one for each bound and one for what is
+    /// above the last, not cumulative.
+    pub fn push_buckets<const N: usize>(
+        &mut self,
+        values: [&str; N],
+        bounds: &[f64],
+        counts: &[u64],
+        sum: f64,
+    ) {
+        debug_assert_eq!(N, self.labels.len(), "{}: a value a label", self.name);
+        let pairs = || self.labels.iter().copied().zip(values);
+        let mut all = 0_u64;
+        for (count, bound) in counts.iter().zip(bounds.iter().chain([&f64::INFINITY])) {
+            all = all.saturating_add(*count);
+            let mut edge = String::new();
+            write_edge(&mut edge, *bound);
+            let pairs = pairs().chain([("le", edge.as_str())]);
+            write_sample(self.out, self.name, "_bucket", self.base, pairs, Some(all as f64));
+        }
+        write_sample(self.out, self.name, "_sum", self.base, pairs(), Some(sum));
+        write_sample(self.out, self.name, "_count", self.base, pairs(), Some(all as f64));
+    }
+
     /// Adds all samples of an instrument of the `prometheus` crate.
     pub(super) fn collect(&mut self, instrument: &impl Collector) {
         for mut family in instrument.collect() {
@@ -316,6 +339,20 @@ mod tests {
             read: |(), out| out.push([], true),
         };
         assert_eq!(text(&reading, ""), "x_total 1\n");
+    }
+
+    #[test]
+    fn counted_buckets_read_as_a_histogram_of_our_own() {
+        let read: fn(&(), &mut Samples<'_>) = |(), out| {
+            out.push_buckets(["x"], &[0.5, 1.0], &[1, 0, 2], 7.5);
+        };
+        let reading =
+            Reading { name: "d_seconds", help: "", kind: Kind::Histogram, labels: &["a"], read };
+        assert_eq!(
+            text(&reading, ""),
+            "d_seconds_bucket{a=\"x\",le=\"0.5\"} 1\nd_seconds_bucket{a=\"x\",le=\"1.0\"} 1\n\
+             d_seconds_bucket{a=\"x\",le=\"+Inf\"} 3\nd_seconds_sum{a=\"x\"} 7.5\nd_seconds_count{a=\"x\"} 3\n"
+        );
     }
 
     #[test]

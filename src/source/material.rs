@@ -1,0 +1,125 @@
+//! What requests need from files: certificates to trust, and logins. Read off the runtime's thread, and
+//! again after a while, because tokens and certificates are replaced while the daemon runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use super::settings::{Login, SourceSettings};
+use crate::secret::Secret;
+
+/// For so long what was read is used.
+const KEEP: Duration = Duration::from_secs(10);
+
+/// The largest file of certificates, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What requests need from files.
+#[derive(Clone)]
+pub(super) struct Material {
+    /// Makes TLS of a connection, or the reason for which it cannot.
+    pub(super) tls: Result<TlsConnector, String>,
+    /// The header `Authorization`, or the reason for which it cannot be made; `None` without a login.
+    pub(super) authorization: Result<Option<Secret>, String>,
+}
+
+/// The last [`Material`], and when it was read.
+#[derive(Default)]
+pub(super) struct Materials {
+    last: Option<(Instant, Material)>,
+}
+
+impl Materials {
+    /// Returns what requests need.
+    pub(super) async fn get(&mut self, settings: &SourceSettings, needs_tls: bool) -> Material {
+        let now = Instant::now();
+        if let Some((at, material)) = &self.last
+            && now.duration_since(*at) < KEEP
+        {
+            return material.clone();
+        }
+        let kept = self.last.take().and_then(|(_, material)| material.tls.ok());
+        let tls = match (&settings.ca, kept) {
+            _ if !needs_tls => Err("https is not configured".to_owned()),
+            // The system's certificates are read once.
+            (None, Some(kept)) => Ok(kept),
+            (None, None) => system().await,
+            (Some(_), _) => own(settings).await,
+        };
+        let material = Material { tls, authorization: authorization(settings).await };
+        self.last = Some((now, material.clone()));
+        material
+    }
+
+    /// Reads the files again at the next poll: a login was refused.
+    pub(super) fn expire(&mut self) {
+        if let Some((at, _)) = &mut self.last {
+            *at = at.checked_sub(KEEP).unwrap_or(*at);
+        }
+    }
+}
+
+async fn own(settings: &SourceSettings) -> Result<TlsConnector, String> {
+    let path = settings.ca.as_deref().unwrap_or_else(|| "".as_ref());
+    let pem = settings.files.read_async(path, LARGEST).await;
+    let pem = pem.map_err(|error| format!("status_ca {error}"))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|_| "status_ca is not a PEM file".to_owned())?;
+        roots.add(certificate).map_err(|_| "status_ca holds what is no certificate".to_owned())?;
+    }
+    if roots.is_empty() {
+        Err("status_ca holds no certificate".to_owned())
+    } else {
+        connector(roots)
+    }
+}
+
+async fn system() -> Result<TlsConnector, String> {
+    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.map_err(|error| error.to_string())?.certs);
+    if roots.is_empty() {
+        Err("the system has no certificates".to_owned())
+    } else {
+        connector(roots)
+    }
+}
+
+fn connector(roots: RootCertStore) -> Result<TlsConnector, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+async fn authorization(settings: &SourceSettings) -> Result<Option<Secret>, String> {
+    match &settings.login {
+        None => Ok(None),
+        Some(Login::Bearer(path)) => {
+            let token = settings.files.read_secret_async(path).await;
+            let token = token.map_err(|error| format!("status_bearer_token_file {error}"))?;
+            Ok(Some(Secret::new(format!("Bearer {}", token.reveal().trim()))))
+        }
+        Some(Login::Basic { username, password }) => {
+            let password = settings.files.read_secret_async(password).await;
+            let password = password.map_err(|error| format!("status_password_file {error}"))?;
+            let login = Secret::new(format!("{username}:{}", password.reveal()));
+            Ok(Some(basic(&login)))
+        }
+    }
+}
+
+/// The header of a `user:password`.
+pub(super) fn basic(login: &Secret) -> Secret {
+    Secret::new(format!("Basic {}", STANDARD.encode(login.reveal())))
+}
