@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::log_queue::{self, LogQueue};
+use super::otel;
 use super::process::{self, ProcessUsage, boot_time};
 use super::reload::{self, ReloadStatus};
 use super::version::{REVISION, VERSION};
@@ -15,6 +16,7 @@ use crate::health;
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
 use crate::probe::{self, Published, Roster, Target};
+use crate::source;
 use crate::view;
 use crate::web::{self, HttpInstruments};
 
@@ -54,6 +56,10 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
     page.rendered(view::readings(), published.iter().map(|p| &p.views));
     let counters: Vec<_> = each().filter_map(|(base, t)| Some((base, t.counters()?))).collect();
     page.live(view::COUNTER_READINGS, counters.iter().map(|(base, counters)| (*base, counters)));
+    let reports: Vec<_> = each()
+        .flat_map(|(base, t)| t.endpoints().iter().filter_map(move |e| Some((base, e.report()?))))
+        .collect();
+    page.live(source::READINGS, reports.iter().map(|(base, report)| (*base, report.as_ref())));
     let states: Vec<_> = each().map(|(base, target)| (base, target.pool().state())).collect();
     page.live_about(
         pool::ABOUT,
@@ -112,6 +118,7 @@ pub fn catalogue() -> Vec<Section> {
             "The server, and the applications' pools",
             &[describe(view::readings()), describe(view::COUNTER_READINGS)],
         ),
+        section("The applications' own status", &[describe(source::READINGS)]),
         section("Health", &[describe(health::READINGS)]),
         section(
             "The exporter itself",
@@ -150,6 +157,7 @@ pub fn metrics_md() -> String {
             let _ = writeln!(text, "| `{name}` | {kind} | {} | {about}{help} |", labels.join(", "));
         }
     }
+    text.push_str(&otel::section());
     text
 }
 
@@ -179,6 +187,19 @@ mod tests {
             assert!(!labels.contains(&"target"), "{name}: the caller adds it");
             let family = name.strip_suffix("_total").unwrap_or(name);
             assert!(family == *name || names.insert(family), "{family} is a family of its own");
+        }
+    }
+
+    #[test]
+    fn opentelemetry_is_mapped_to_families_that_exist() {
+        let sections = catalogue();
+        let exists = |name: &str| {
+            let mut families = sections.iter().flat_map(|section| &section.families);
+            name.is_empty() || families.any(|family| family.name == name)
+        };
+        for row in otel::OTEL {
+            assert!(exists(row.application), "{}", row.application);
+            assert!(exists(row.own), "{}", row.own);
         }
     }
 

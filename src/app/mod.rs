@@ -10,6 +10,7 @@ mod log_queue;
 mod logfmt;
 pub mod logging;
 mod notify;
+mod otel;
 mod process;
 mod reload;
 mod settings;

@@ -5,10 +5,12 @@ use super::layers::Layers;
 use super::listing::{Origin, Sourced};
 use super::names::is_name;
 use super::options::{self, OptionRow, PoolKind};
+use super::{Scope, source};
 use crate::dsn::Dsn;
 use crate::metrics::Label as _;
 use crate::pool::PoolLimits;
 use crate::probe::TargetKind;
+use crate::source::SourceSettings;
 use crate::view::Pattern;
 use crate::view::application::{ApplicationSettings, NameMatch, ProcessPool, SessionMatch};
 
@@ -21,30 +23,45 @@ pub(super) fn read(
     layers: &Layers<'_>,
     url: Option<&Dsn>,
     limits: &PoolLimits,
-) -> Vec<ApplicationSettings> {
+    scope: &Scope<'_>,
+) -> Applications {
     let mut names = layers.names(is_name);
     if names.is_empty() && kind.spec().shows_applications {
         names.push(UNNAMED.to_owned());
     }
-    names.into_iter().map(|name| one(&layers.section(&name), name, url, limits)).collect()
+    let mut applications = Applications::default();
+    for name in names {
+        let layers = layers.section(&name);
+        let name = Some(name).filter(|name| name != UNNAMED);
+        let settings = one(&layers, name.clone(), url, limits);
+        applications.sources.extend(source::read(&layers, &settings, name.as_deref(), url, scope));
+        applications.inferred.push(settings);
+    }
+    applications
+}
+
+/// The applications of a target.
+#[derive(Default)]
+pub(super) struct Applications {
+    /// Their sessions and limits.
+    pub(super) inferred: Vec<ApplicationSettings>,
+    /// The status that some of them serve themselves.
+    pub(super) sources: Vec<SourceSettings>,
 }
 
 fn one(
     layers: &Layers<'_>,
-    name: String,
+    name: Option<String>,
     url: Option<&Dsn>,
     limits: &PoolLimits,
 ) -> ApplicationSettings {
-    let urls = layers.own(&options::STATUS_URLS);
-    if let Some(urls) = &urls {
-        layers.warn_unused(&layers.place(options::STATUS_URLS.key, &urls.origin));
-    }
+    let urls = layers.own_unlisted(&options::STATUS_URLS);
     // One URL for each process.
     let processes = urls.map(|urls| u32::try_from(urls.value.len()).unwrap_or(u32::MAX));
     let sessions = sessions(layers, url);
     let from_pattern = || sessions.application_name.as_ref().and_then(Pattern::plain);
     ApplicationSettings {
-        name: if name == UNNAMED { from_pattern() } else { Some(name) },
+        name: name.or_else(from_pattern),
         pool: pool(layers, limits),
         instances: instances(layers, processes),
         sessions,

@@ -18,6 +18,7 @@ mod password;
 mod reference;
 mod report;
 mod schema;
+mod source;
 mod sources;
 mod target;
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
     let url = database.as_ref().map(|database| &database.dsn);
     let common = common(kind, layers, url);
     let applications = layers.own_section(options::APPLICATIONS.key);
-    let applications = application::read(kind, &applications, url, &common.limits);
+    let applications = application::read(kind, &applications, url, &common.limits, scope);
     if scope.production {
         warn(name, &common.limits, url, layers);
     }
@@ -46,7 +46,8 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
         },
         limits: common.limits,
         thresholds: common.thresholds,
-        views: ViewSettings { applications, ..common.views },
+        views: ViewSettings { applications: applications.inferred, ..common.views },
+        sources: applications.sources,
         write: common.write,
         app_env: scope.app_env.to_owned(),
     })

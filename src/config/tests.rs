@@ -115,8 +115,7 @@ fn what_is_not_used_yet_is_said() {
 targets: { orders: { url: 'postgresql://u@h/d', applications: { web: { status_urls: ['http://a/x'] } } } }
 auth_modules: { app: { type: userpass, userpass: { username: u }, allowed_targets: ['*'] } }
 ";
-    let place = ["targets.orders.applications.web.status_urls", "auth_modules"];
-    let expected = place.map(|place| format!("{place} is read but not used by this version"));
+    let expected = ["auth_modules is read but not used by this version"];
     assert_eq!(good(&[], text).warnings, expected);
     let without = "targets: { orders: { url: 'postgresql://u@h/d', applications: { web: {} } } }";
     assert!(good(&[], without).warnings.is_empty());
@@ -456,7 +455,7 @@ fn the_example_loads_and_has_every_key() {
     let config = good(&[], EXAMPLE);
     let unused = |warning: &String| warning.ends_with(" is read but not used by this version");
     assert!(config.warnings.iter().all(unused), "{:?}", config.warnings);
-    assert_eq!(config.warnings.len(), 2);
+    assert_eq!(config.warnings.len(), 1);
     let key = |entry: &Entry| -> Vec<String> {
         let skip =
             if entry.path[0] == "targets" || entry.path[0] == "auth_modules" { 2 } else { 0 };
@@ -469,7 +468,8 @@ fn the_example_loads_and_has_every_key() {
         config.entries.iter().filter(|e| e.origin != Origin::Default).map(key).collect();
     for entry in &config.entries {
         // A file that is there on every machine cannot be named; the comment names the key.
-        let commented = entry.path.last().is_some_and(|key| key == "password_file");
+        let commented =
+            entry.path.last().is_some_and(|key| key.ends_with("_file") || key == "status_username");
         let alone = entry.path.get(3).is_some_and(|name| name == "default");
         let whole = entry.path.last().is_some_and(|key| key == "password_command");
         assert!(
@@ -478,7 +478,9 @@ fn the_example_loads_and_has_every_key() {
             entry.path.join(".")
         );
     }
-    assert!(EXAMPLE.contains("password_file:") && EXAMPLE.contains("password_command:"));
+    let commented =
+        ["password_file:", "password_command:", "status_username:", "status_bearer_token_file:"];
+    assert!(commented.iter().all(|key| EXAMPLE.contains(key)));
     for name in environment::names().filter(|name| *name != "DATABASE_URL_FILE") {
         assert!(EXAMPLE.contains(name), "{name} is not in the example");
     }
@@ -651,4 +653,74 @@ auth_modules:
     assert_eq!(listing.matches("\ntargets:").count(), 1);
     let again = good(&variables, text);
     assert_eq!(listing, render(&again.entries), "the order is stable");
+}
+
+#[test]
+fn sources_are_read_from_variables_and_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "s3cr3t").unwrap();
+    let url = ("DATABASE_URL", "postgresql://app@h/orders");
+    let urls = ("DB_MONITOR_STATUS_URLS", "http://a:1/x, unix:///run/a.sock");
+    let config = good(&[url, urls, ("DB_MONITOR_STATUS_DIR", "/run/pools")], "");
+    let [source] = config.targets[0].sources.as_slice() else { panic!() };
+    let labels = [&source.key.database, &source.key.user, &source.key.application];
+    assert_eq!(
+        (labels, &source.name, &source.pool),
+        (["orders", "app", "app"].map(str::to_owned).each_ref(), &None, &None)
+    );
+    let shown: Vec<String> = source.endpoints.iter().map(crate::source::Endpoint::show).collect();
+    assert_eq!(shown, ["http://a:1/x", "unix:///run/a.sock"]);
+    assert_eq!(source.directory.as_deref(), Some("/run/pools".as_ref()));
+    assert_eq!(config.targets[0].views.applications[0].instances, Some(2));
+    let path = secret.display();
+    let text = format!(
+        "
+targets:
+  x:
+    url: postgresql://app@h/orders
+    applications:
+      web:
+        match: {{ application_name: 'web-*' }}
+        status_urls: ['https://a/x']
+        status_timeout: 250ms
+        status_processes: 2
+        status_username: u
+        status_password_file: {path}
+      jobs: {{ status_dir: /run/pools, status_bearer_token_file: {path} }}
+      none: {{ pool_size: 1 }}
+"
+    );
+    let config = good(&[], &text);
+    let [jobs, web] = config.targets[0].sources.as_slice() else { panic!() };
+    assert_eq!((web.timeout, web.processes), (Duration::from_millis(250), 2));
+    assert_eq!((web.key.user.as_str(), web.key.application.as_str()), ("", "web"));
+    assert_eq!(jobs.pool.as_deref(), Some("jobs"));
+    assert_eq!(jobs.login, Some(crate::source::Login::Bearer(secret.clone())));
+    assert!(!render(&config.entries).contains("s3cr3t"));
+}
+
+#[test]
+fn sources_that_cannot_be_meant_are_refused() {
+    let check = |keys: &str, expected: &str| {
+        let text = format!(
+            "targets: {{ x: {{ url: 'postgresql://u@h/d', applications: {{ web: {{ {keys} }} }} }} }}"
+        );
+        let place = "targets.x.applications.web.";
+        assert_eq!(bad(&[], &text), [format!("{place}{expected}")]);
+    };
+    let url = "status_urls: ['http://a/x']";
+    check(
+        "status_urls: ['ftp://a']",
+        "status_urls: must be a list, not empty; each of it must be an http:// or https:// URL, or unix:// with the path of a socket",
+    );
+    check(
+        "status_urls: ['http://a/x?z', 'http://a/x?y']",
+        "status_urls: names an address twice; each must belong to another process",
+    );
+    check(&format!("{url}, status_username: u"), "status_username: needs status_password_file");
+    check(
+        &format!("{url}, status_username: u, status_password_file: /dev/null"),
+        "status_password_file: names a file that is not a regular file",
+    );
 }

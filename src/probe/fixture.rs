@@ -35,6 +35,7 @@ pub fn settings(name: &str) -> TargetSettings {
         connect: pool::fixture::connect_to(dsn),
         limits: pool::fixture::limits(),
         views: view::ViewSettings::default(),
+        sources: Vec::new(),
         write: None,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),
@@ -72,6 +73,7 @@ pub fn snapshot() -> Snapshot {
         },
         slow: 2,
         session_fault: None,
+        endpoints: Vec::new(),
         window: Arc::new(Window::default()),
         tls: None,
     }

@@ -4,9 +4,11 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::endpoint::EndpointPools;
 use super::history::History;
 use super::instruments::{OwnQuery, RunningStatement};
 use super::read::{self, Extras};
@@ -36,7 +38,10 @@ pub async fn once(target: &Target, fresh: FreshConnect) -> Snapshot {
 /// Probes a target once, as the next probe of a history.
 pub(super) async fn pass(target: &Target, fresh: FreshConnect, history: &mut History) -> Snapshot {
     let pass = Pass::new(target);
-    let ((connect, query), (views, extras)) = tokio::join!(pass.essentials(fresh), pass.extras());
+    let ((connect, query), (mut views, extras), ()) =
+        tokio::join!(pass.essentials(fresh), pass.extras(), pass.endpoints());
+    let now = Instant::now();
+    target.endpoints().iter().for_each(|pools| pools.replace(&mut views, now));
     let before = target.published();
     let outcome = Outcome {
         taken_at: SystemTime::now(),
@@ -49,6 +54,7 @@ pub(super) async fn pass(target: &Target, fresh: FreshConnect, history: &mut His
         own_pool: Usage::from(&target.pool().state()),
         totals: target.pool().instruments().totals(),
         slow: target.instruments().slow.count(OwnQuery::Probe),
+        endpoints: target.endpoints().iter().filter_map(EndpointPools::report).collect(),
     };
     let before = before.as_deref().map(|published| published.snapshot.as_ref());
     let snapshot = Snapshot::assemble(outcome, before);
@@ -164,6 +170,13 @@ impl<'t> Pass<'t> {
         };
         connection.release(limit).await;
         Ok(Queried { checkout, query, server, identity })
+    }
+
+    /// Reads the applications' own status for the first snapshot; later ones take that of the last poll.
+    async fn endpoints(&self) {
+        let name = self.target.name();
+        let first = join_all(self.target.endpoints().iter().map(|pools| pools.poll_first(name)));
+        let _ = timeout_at(self.deadline(), first).await;
     }
 
     /// The views and the write probe.

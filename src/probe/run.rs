@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use futures_util::future::join_all;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::history::History;
 use super::log;
@@ -18,7 +19,7 @@ const JITTER: Duration = Duration::from_millis(500);
 
 /// Probes a target, and samples it between the probes, until the future is dropped.
 pub(super) async fn run(target: Arc<Target>) {
-    tokio::join!(probe(&target), sample(&target));
+    tokio::join!(probe(&target), sample(&target), read_endpoints(&target));
 }
 
 async fn probe(target: &Target) {
@@ -71,6 +72,25 @@ async fn sample(target: &Target) {
         }
     }
 }
+
+/// Reads the status of the applications that serve it, as often as activity is sampled. Nobody waits for it:
+/// the probe takes what the last poll brought.
+async fn read_endpoints(target: &Target) {
+    if target.endpoints().is_empty() {
+        return;
+    }
+    let settings = target.settings();
+    let every = settings.views.sampling.clamp(SHORTEST, settings.schedule.interval.max(SHORTEST));
+    let mut due = interval(every);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        join_all(target.endpoints().iter().map(|pools| pools.poll(target.name()))).await;
+    }
+}
+
+/// The shortest time between two polls of an application's processes.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// A sample has at least this long, also where samples come more often.
 const LEAST: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::kind::TargetKind;
 use super::write;
 use crate::pool;
+use crate::source::SourceSettings;
 use crate::view;
 
 /// The name of the target that environment variables describe.
@@ -75,6 +76,8 @@ pub struct TargetSettings {
     pub limits: pool::PoolLimits,
     /// The views, and the applications whose pools are inferred from them.
     pub views: view::ViewSettings,
+    /// The status that some of these applications serve themselves.
+    pub sources: Vec<SourceSettings>,
     /// The write probe; `None` for off.
     pub write: Option<write::WriteProbeSettings>,
     /// The thresholds of the health checks.

@@ -13,6 +13,7 @@ use crate::pool::{
     Backend, CheckoutError, ConnectError, Phase, QueryError, Reason, ServerIdentity, Timings,
     TlsInfo, Totals,
 };
+use crate::source::SourceReport;
 use crate::view::{self, Usage, ViewName, Views};
 
 /// A snapshot older than this many intervals is stale: it says nothing about now.
@@ -126,6 +127,8 @@ pub(super) struct Outcome {
     pub(super) own_pool: Usage,
     pub(super) totals: Totals,
     pub(super) slow: u64,
+    /// The reports of the applications that serve their own status.
+    pub(super) endpoints: Vec<Arc<SourceReport>>,
 }
 
 /// The result of one probe.
@@ -158,6 +161,8 @@ pub struct Snapshot {
     pub slow: u64,
     /// A pooled connection that led to a wrong server in the last minutes.
     pub session_fault: Option<SessionFault>,
+    /// The last reports of the applications that serve their own status.
+    pub endpoints: Vec<Arc<SourceReport>>,
     /// The probes of the last minutes, including this one.
     pub window: Arc<Window>,
 }
@@ -191,6 +196,7 @@ impl Snapshot {
             extras: outcome.extras,
             totals: outcome.totals,
             slow: outcome.slow,
+            endpoints: outcome.endpoints,
             session_fault: None,
             window: Arc::default(),
         }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::baseline::Baseline;
+use super::endpoint::EndpointPools;
 use super::instruments::{OwnQuery, ProbeInstruments};
 use super::read::enabled;
 use super::settings::TargetSettings;
@@ -26,6 +27,7 @@ pub struct Target {
     memory: Mutex<Memory>,
     /// Held while the views are read, by a probe or for a sample.
     reading: tokio::sync::Mutex<()>,
+    endpoints: Vec<EndpointPools>,
     published: watch::Sender<Option<Arc<Published>>>,
     baseline: Mutex<Baseline>,
 }
@@ -49,6 +51,7 @@ impl Target {
             base: base_label("target", &settings.name),
             memory: Mutex::new(Memory::new(&settings.views)),
             reading: tokio::sync::Mutex::default(),
+            endpoints: settings.sources.iter().cloned().map(EndpointPools::new).collect(),
             settings,
             pool,
             instruments: ProbeInstruments::new(),
@@ -102,8 +105,15 @@ impl Target {
     pub fn counters(&self) -> Option<Counters> {
         enabled(self).any(|view| view.is_sampled).then(|| {
             let now = Instant::now();
-            self.remember(|memory| memory.counters(now))
+            let mut counters = self.remember(|memory| memory.counters(now));
+            self.endpoints.iter().for_each(|pools| pools.replace_counters(&mut counters, now));
+            counters
         })
+    }
+
+    /// The applications that serve the status of their own pools.
+    pub(crate) fn endpoints(&self) -> &[EndpointPools] {
+        &self.endpoints
     }
 
     /// The last snapshot; `None` before the first.

@@ -71,14 +71,18 @@ impl Endpoint {
         Ok(Self::Web(WebEndpoint { is_tls, host, port, path: Secret::new(path), login }))
     }
 
-    /// The address for people: without login and query, which may hold secrets.
+    /// The address for people. A login and a query are not shown, because they may hold secrets.
     pub fn show(&self) -> String {
         match self {
             Self::Socket(path) => format!("unix://{}", path.display()),
             Self::Web(web) => {
                 let scheme = if web.is_tls { "https" } else { "http" };
-                let path = web.path.reveal().split('?').next().unwrap_or_default();
-                format!("{scheme}://{}{path}", web.authority())
+                let path = web.path.reveal();
+                let (path, query) =
+                    path.split_once('?').map_or((path, ""), |(path, _)| (path, "?***"));
+                let path = if path == "/" { "" } else { path };
+                let login = if web.login.is_some() { "***@" } else { "" };
+                format!("{scheme}://{login}{}{path}{query}", web.authority())
             }
         }
     }
@@ -155,10 +159,10 @@ mod tests {
             assert_eq!(endpoint.show(), shown);
             assert_eq!((endpoint.host().as_str(), endpoint.path()), (host, path));
         };
-        check("http://app-0:8000/s?key=x#f", "http://app-0:8000/s", "app-0:8000", "/s?key=x");
-        check("https://u:p@a.b", "https://a.b/", "a.b", "/");
+        check("http://app-0:8000/s?key=x#f", "http://app-0:8000/s?***", "app-0:8000", "/s?key=x");
+        check("https://u:p@a.b", "https://***@a.b", "a.b", "/");
         check("http://[::1]:81/x", "http://[::1]:81/x", "[::1]:81", "/x");
-        check("http://a?x", "http://a/", "a", "/?x");
+        check("http://a?x", "http://a?***", "a", "/?x");
         check("unix:///run/a.sock", "unix:///run/a.sock", "localhost", PATH);
         let Ok(Endpoint::Web(web)) = Endpoint::parse("http://a%40b:%70@h:1") else { panic!() };
         assert_eq!(web.login.map(|login| login.reveal().to_owned()).as_deref(), Some("a@b:p"));

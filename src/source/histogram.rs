@@ -2,7 +2,7 @@
 
 /// The number of values in each bucket, and their sum.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BucketCounts {
+pub(super) struct BucketCounts {
     /// The buckets' upper bounds in seconds.
     pub(super) bounds: &'static [f64],
     /// One for each bound, and one for what is above the last. Not cumulative.

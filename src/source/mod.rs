@@ -17,11 +17,13 @@ mod readings;
 mod report;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 mod totals;
 
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use poll::Source;
 pub(crate) use readings::READINGS;
-pub use report::{OccupiedSeconds, ProcessReport, SourceReport};
+pub use report::{ProcessReport, SourceReport};
 pub use settings::{Login, SourceKey, SourceSettings};
 pub use status::{PoolGauges, PoolLimitsTold, PoolStatus, ProcessIdentity};

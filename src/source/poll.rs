@@ -2,27 +2,24 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::client::{FetchError, FetchReason, fetch};
 use super::directory::Directory;
 use super::endpoint::Endpoint;
 use super::material::Materials;
-use super::report::{OccupiedSeconds, ProcessReport, SourceReport};
+use super::report::{ProcessReport, SourceReport};
 use super::settings::SourceSettings;
 use super::status::PoolStatus;
 use super::totals::{Seen, Totals};
 use crate::metrics::Label as _;
 use crate::text::printable;
-
-/// A gap between two polls counts for no more than this.
-const LONGEST_GAP: Duration = Duration::from_secs(20);
 
 /// The number of problems that are kept for people.
 const PROBLEMS: usize = 20;
@@ -44,8 +41,6 @@ struct State {
     failures: HashMap<FetchReason, u64>,
     /// The processes that each configured address has answered for, the last one at the end.
     answered: HashMap<usize, VecDeque<String>>,
-    seconds: OccupiedSeconds,
-    polled: Option<Instant>,
 }
 
 /// What is asked in one poll.
@@ -65,8 +60,6 @@ impl Source {
             materials: Materials::default(),
             failures: HashMap::new(),
             answered: HashMap::new(),
-            seconds: OccupiedSeconds::default(),
-            polled: None,
         };
         Self { settings, state: Mutex::new(state), last: ArcSwapOption::empty() }
     }
@@ -233,11 +226,9 @@ impl Poll {
             let of = settings.pool.as_deref().map(|pool| format!(" of {pool}")).unwrap_or_default();
             self.complain(format!("no process{of} answers in {}", directory.unwrap_or_default()));
         }
-        let now = Instant::now();
-        let gap = state.polled.replace(now).map_or(Duration::ZERO, |at| now.duration_since(at));
         state.totals.next_poll();
         let failures = FetchReason::all().map(|reason| state.failures.get(&reason).copied());
-        let mut report = SourceReport {
+        SourceReport {
             key: settings.key.clone(),
             name: settings.name.clone(),
             processes: self.processes,
@@ -245,11 +236,7 @@ impl Poll {
             problems: self.problems,
             totals: state.totals.sums().clone(),
             failures: failures.map(Option::unwrap_or_default).collect(),
-            seconds: state.seconds,
-        };
-        report.add_seconds(gap.min(LONGEST_GAP));
-        state.seconds = report.seconds;
-        report
+        }
     }
 }
 

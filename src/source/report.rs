@@ -1,7 +1,5 @@
 //! What one poll of an application's processes brought. Immutable, like a snapshot.
 
-use std::time::Duration;
-
 use super::settings::{SourceKey, SourceSettings};
 use super::status::{PoolLimitsTold, PoolStatus};
 use super::totals::Counts;
@@ -24,19 +22,6 @@ pub struct SourceReport {
     pub(super) totals: Counts,
     /// Failures by reason, in the order of the reasons, since the start.
     pub(super) failures: Vec<u64>,
-    /// What the polls add up to.
-    pub seconds: OccupiedSeconds,
-}
-
-/// Sums over time, each poll standing for the time since the one before.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct OccupiedSeconds {
-    /// Seconds of connections that were checked out.
-    pub active: f64,
-    /// Seconds of open connections.
-    pub open: f64,
-    /// Seconds in which a process had nothing left; `None` without limits.
-    pub saturated: Option<f64>,
 }
 
 /// One process that answered.
@@ -128,17 +113,5 @@ impl SourceReport {
         let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
         let effect = if self.is_up() { "" } else { "; the server's view is shown instead" };
         Some(format!("{name}: {first}{more}{effect}"))
-    }
-
-    /// Adds the time since the last poll.
-    pub(super) fn add_seconds(&mut self, span: Duration) {
-        let span = span.as_secs_f64();
-        let is_limited = self.processes.iter().any(|process| process.max.is_some());
-        self.seconds.active += self.sum(ProcessReport::active).unwrap_or(0) as f64 * span;
-        self.seconds.open += self.sum(ProcessReport::open).unwrap_or(0) as f64 * span;
-        if is_limited || self.seconds.saturated.is_some() {
-            let full = if self.full_processes() > 0 { span } else { 0.0 };
-            *self.seconds.saturated.get_or_insert(0.0) += full;
-        }
     }
 }

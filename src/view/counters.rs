@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::application::{ApplicationCounters, LABELS};
-use crate::metrics::{Kind, Reading, Samples, UsageSource};
+use crate::metrics::{Kind, Reading, Samples};
 
 /// The sums of a target's samples at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +85,6 @@ fn each(
     value: impl Fn(&ApplicationCounters) -> Option<f64>,
 ) {
     for app in &counters.applications {
-        out.push(app.key.labels_and(UsageSource::Activity.label()), value(app));
+        out.push(app.key.labels_and(app.source.label()), value(app));
     }
 }

@@ -36,7 +36,7 @@ impl SessionKey {
 
     /// Returns the labels of a session that is not rolled up. A name that could be taken for the set of
     /// all others, `other`, gets one more `_`, as do such names themselves, so that none are the same.
-    pub(super) fn kept_apart(&self) -> Self {
+    pub(crate) fn kept_apart(&self) -> Self {
         let mut key = self.clone();
         if key.application.strip_prefix(OTHER).is_some_and(|rest| rest.chars().all(|c| c == '_')) {
             key.application.push('_');

@@ -308,9 +308,12 @@ auth_modules:
 ";
 
 /// Sections whose content users choose, and values of keys that only make sense in another form.
-const WRITTEN: [(&str, &str); 8] = [
+const WRITTEN: [(&str, &str); 11] = [
     ("min", "# min: 2"),
     ("max", "# max: 10"),
+    ("status_bearer_token_file", "# status_bearer_token_file: /run/secrets/status-token"),
+    ("status_username", "# status_username: monitor"),
+    ("status_password_file", "# status_password_file: /run/secrets/status-password"),
     ("password", "password: example"),
     ("password_file", "# password_file: /run/secrets/orders"),
     (

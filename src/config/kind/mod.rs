@@ -376,7 +376,11 @@ impl<U: OptionType> OptionType for List<U> {
             RawValue::List(values) => {
                 values.iter().map(|value| self.0.parse(&RawValue::of(value))).collect()
             }
-            RawValue::Word(..) | RawValue::Text(_) | RawValue::Whole(_) => None,
+            RawValue::Word(text, grammar) => {
+                let parts = text.split(',').map(str::trim);
+                parts.map(|part| self.0.parse(&RawValue::Word(part, *grammar))).collect()
+            }
+            RawValue::Text(_) | RawValue::Whole(_) => None,
             RawValue::Fraction(_) | RawValue::Switch(_) | RawValue::Other => None,
         }
     }

@@ -4,8 +4,9 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::{options, row};
 use crate::config::kind::{
-    Checked, Choice, Grammar, Limit, List, OptionType, RawValue, Text, Whole, quote,
+    Checked, Choice, FilePath, Grammar, Limit, List, OptionType, RawValue, Text, Time, Whole, quote,
 };
+use crate::source::{BadEndpoint, Endpoint};
 
 options! {
     /// Options of each of `applications`.
@@ -59,8 +60,49 @@ options! {
     STATUS_URLS: List<StatusUrl> = row(
         "status_urls",
         List(StatusUrl),
-        "**not used by this version**: the URLs at which each process publishes its pool's status",
-    ).example("[\"http://app-0:8000/api/v1/database/pool/status\"]");
+        "the addresses at which each process serves [its pool's status](applications.md#point-the-exporter-at-it): \
+         `http://`, `https://`, or `unix://` with the path of a socket; in the variable with commas between",
+    ).own_variable("DB_MONITOR_STATUS_URLS").example("[\"http://app-0:8000/api/v1/database/pool/status\"]");
+    STATUS_DIR: FilePath = row(
+        "status_dir",
+        FilePath,
+        "the directory in which each process has a socket `NAME-PID.sock` with its pool's status",
+    ).own_variable("DB_MONITOR_STATUS_DIR").example("/run/app-pools");
+    STATUS_POOL: Text = row(
+        "status_pool",
+        Text("a pool's name"),
+        "the NAME of the sockets in `status_dir`, which the application gives to its pool",
+    ).own_variable("DB_MONITOR_STATUS_POOL").default("the application's key in the file; any for the variables").example("orders");
+    STATUS_TIMEOUT: Time = row(
+        "status_timeout",
+        Time::new(10, 60),
+        "the limit of one request for a status",
+    ).example("1s");
+    STATUS_PROCESSES: Whole = row(
+        "status_processes",
+        Whole(1, 1000, ""),
+        "the maximum number of processes of which the status is read",
+    ).example("64");
+    STATUS_BEARER_TOKEN_FILE: FilePath = row(
+        "status_bearer_token_file",
+        FilePath,
+        "a file with a token to send to `status_urls`",
+    ).example("/run/secrets/status-token");
+    STATUS_USERNAME: Text = row(
+        "status_username",
+        Text("a name"),
+        "the name of a login (Basic) to send to `status_urls`; needs `status_password_file`",
+    ).example("monitor");
+    STATUS_PASSWORD_FILE: FilePath = row(
+        "status_password_file",
+        FilePath,
+        "a file with the password of `status_username`",
+    ).example("/run/secrets/status-password");
+    STATUS_CA: FilePath = row(
+        "status_ca",
+        FilePath,
+        "a file with the certificates to trust for `https://` in `status_urls`",
+    ).default("the system's").example("/etc/ssl/app-ca.crt");
 }
 
 /// The rules of an application's pool.
@@ -75,36 +117,23 @@ fn is_pattern(text: &str) -> bool {
     !text.is_empty() && text.len() <= 200 && !text.contains(char::is_control)
 }
 
-/// The URL of a process' pool status; shown without a login.
+/// The address of a process's pool status; shown without a login.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct StatusUrl;
 
 impl OptionType for StatusUrl {
-    type Value = String;
+    type Value = Endpoint;
 
-    fn parse(&self, raw: &RawValue<'_>) -> Option<String> {
-        let text = Text("").parse(raw)?;
-        let rest = text.strip_prefix("http://").or(text.strip_prefix("https://"))?;
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) if !host.ends_with(']') => (name, port.parse::<u16>().ok()),
-            Some(_) | None => (host, Some(0)),
-        };
-        let plain = text.chars().all(|c| c.is_ascii_graphic());
-        (plain && !name.is_empty() && port.is_some()).then_some(text)
+    fn parse(&self, raw: &RawValue<'_>) -> Option<Endpoint> {
+        Endpoint::parse(&Text("").parse(raw)?).ok()
     }
 
     fn allowed(&self, _: Grammar) -> String {
-        "an http:// or https:// URL".to_owned()
+        BadEndpoint.to_string()
     }
 
-    fn show(&self, value: &String) -> String {
-        let redacted = match (value.split_once("://"), value.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://***@{rest}"),
-            _ => value.clone(),
-        };
-        quote(&redacted)
+    fn show(&self, value: &Endpoint) -> String {
+        quote(&value.show())
     }
 }
 
@@ -115,9 +144,10 @@ mod tests {
     #[test]
     fn status_urls() {
         let read = |text| StatusUrl.parse(&RawValue::Text(text)).map(|url| StatusUrl.show(&url));
-        for text in ["http://a/x", "https://a.b:8000", "http://[::1]/x", "http://[::1]:80/x?y=z"] {
+        for text in ["http://a/x", "https://a.b:8000", "http://[::1]/x", "unix:///run/a.sock"] {
             assert_eq!(read(text), Some(format!("{text:?}")));
         }
+        assert_eq!(read("http://[::1]:81/x?y=z").as_deref(), Some("\"http://[::1]:81/x?***\""));
         for text in
             ["a/x", "ftp://a", "http://", "http:///x", "http://:1", "http://a:b", "http://a b"]
         {

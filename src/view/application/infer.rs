@@ -11,6 +11,7 @@ use super::cell::{Cell, SessionCounts};
 use super::instances::{Evidence, Instances, conclude};
 use super::settings::ApplicationSettings;
 use super::{AllowedConnections, Application, Exceeded, Fullest, Recent};
+use crate::metrics::UsageSource;
 use crate::view::key::SessionKey;
 
 /// Infers the pools behind the cells of an application that are alive.
@@ -38,6 +39,9 @@ pub(super) fn infer(
     };
     Application {
         key,
+        source: UsageSource::Activity,
+        waiting: None,
+        oldest_wait: None,
         open: all.open,
         active,
         idle: active.map(|active| all.open.saturating_sub(active)),
@@ -102,8 +106,8 @@ fn sharing(settings: &ApplicationSettings, known: Instances, cell: &Cell<'_>, po
     let pools = u32::try_from(pools.max(1)).unwrap_or(u32::MAX);
     let shown = match known.evidence {
         Evidence::Configured => by_rest.min(known.number).max(known.number.div_ceil(pools)),
-        // The names tell processes apart.
-        Evidence::Names => 1,
+        // The names tell processes apart, and so do endpoints, which are not inferred.
+        Evidence::Names | Evidence::Endpoint => 1,
         Evidence::Addresses | Evidence::Open | Evidence::Idle if pools > 1 => by_rest,
         Evidence::Addresses | Evidence::Open | Evidence::Idle | Evidence::Assumed => known.number,
     };

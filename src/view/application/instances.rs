@@ -21,6 +21,8 @@ use super::settings::ApplicationSettings;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Evidence {
+    /// Each process serves its own status.
+    Endpoint,
     /// The configuration states it.
     Configured,
     /// Processes have names of their own.
@@ -49,7 +51,11 @@ impl Instances {
     /// alarm by itself.
     pub fn is_known(&self) -> bool {
         match self.evidence {
-            Evidence::Configured | Evidence::Names | Evidence::Addresses | Evidence::Open => true,
+            Evidence::Endpoint
+            | Evidence::Configured
+            | Evidence::Names
+            | Evidence::Addresses
+            | Evidence::Open => true,
             Evidence::Idle | Evidence::Assumed => false,
         }
     }

@@ -21,6 +21,7 @@ pub use instances::{Evidence, Instances};
 pub(super) use readings::{LABELS, READINGS};
 pub(super) use retained::{Applications, Sample, selected_by};
 pub use settings::{ApplicationSettings, NameMatch, ProcessPool, SessionMatch};
+pub(crate) use totals::Sums;
 pub use totals::{ApplicationCounters, ApplicationTotals};
 
 use super::key::SessionKey;
@@ -31,6 +32,12 @@ use crate::metrics::{Usage, UsageSource};
 pub struct Application {
     /// Its labels; `application` is the name in its settings, or the role, if it has settings.
     pub key: SessionKey,
+    /// Its sessions on the server, or its own status.
+    pub source: UsageSource,
+    /// Callers that wait for a connection; `None` where only its sessions are known.
+    pub waiting: Option<u64>,
+    /// For how long the first of them has waited.
+    pub oldest_wait: Option<Duration>,
     /// Open connections.
     pub open: u64,
     /// Connections that are certainly checked out. `None` where the state of some sessions is not known
@@ -193,7 +200,7 @@ impl Application {
             size: allowed.size,
             max_overflow: allowed.max_overflow,
             max: allowed.max,
-            source: UsageSource::Activity,
+            source: self.source,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The families of [`Application`]: those of a snapshot.
 
 use super::Application;
-use crate::metrics::{Kind, Label, Reading, Samples, UsageSource};
+use crate::metrics::{Kind, Label, Reading, Samples};
 use crate::view::Views;
 
 /// The labels of every family of an application.
@@ -103,14 +103,14 @@ pub(in crate::view) const READINGS: &[Reading<Views>] = &[
     ),
     Reading {
         name: "db_pool_app_instances_evidence",
-        help: "1, with the evidence for db_pool_app_instances: configured; names or addresses of their own; open (more was open at once than fewer may open); idle (more rests idle than fewer keep); assumed (one, without evidence for more).",
+        help: "1, with the evidence for db_pool_app_instances: endpoint (each serves its own status); configured; names or addresses of their own; open (more was open at once than fewer may open); idle (more rests idle than fewer keep); assumed (one, without evidence for more).",
         kind: Kind::Gauge,
         labels: &["database", "user", "application", "source", "evidence"],
         read: |views, out| {
             for app in &views.applications {
                 let [database, user, application] = app.key.labels();
                 let evidence = app.allowed.map(|allowed| allowed.instances.evidence.label());
-                let source = UsageSource::Activity.label();
+                let source = app.source.label();
                 let labels = [database, user, application, source, evidence.unwrap_or_default()];
                 out.push(labels, evidence.map(|_| 1_u32));
             }
@@ -133,7 +133,7 @@ fn minimum(app: &Application) -> Option<f64> {
 
 fn each(views: &Views, out: &mut Samples<'_>, value: impl Fn(&Application) -> Option<f64>) {
     for app in &views.applications {
-        out.push(app.key.labels_and(UsageSource::Activity.label()), value(app));
+        out.push(app.key.labels_and(app.source.label()), value(app));
     }
 }
 

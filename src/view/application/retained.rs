@@ -10,6 +10,7 @@ use super::cell::{Cell, CellKey, CellMemory, SessionCounts};
 use super::infer::infer;
 use super::totals::Sums;
 use super::{Application, ApplicationCounters, ApplicationSettings, Recent, Vanished};
+use crate::metrics::UsageSource;
 use crate::view::activity::SessionGroup;
 use crate::view::dropped::{CappedFamily, Dropped};
 use crate::view::key::SessionKey;
@@ -86,9 +87,13 @@ impl Applications {
 
     /// Returns the sums of every application for a scrape.
     pub(in crate::view) fn show(&mut self, now: Instant) -> Vec<ApplicationCounters> {
-        let selected = self.selected.iter_mut().map(|(key, (_, app))| (key, &mut app.tracked));
-        let all = selected.chain(&mut self.unselected);
-        all.map(|(key, tracked)| tracked.sums.show(key, now)).collect()
+        let selected = self.selected.iter_mut();
+        let selected = selected.map(|(key, (_, app))| app.tracked.sums.show(key, now));
+        let others = self.unselected.iter_mut().map(|(key, tracked)| ApplicationCounters {
+            is_selected: false,
+            ..tracked.sums.show(key, now)
+        });
+        selected.chain(others).collect()
     }
 
     fn update_selected(
@@ -234,6 +239,9 @@ impl Application {
         let active = counts.if_visible(counts.busy);
         Self {
             key,
+            source: UsageSource::Activity,
+            waiting: None,
+            oldest_wait: None,
             open: counts.open,
             active,
             idle: active.map(|active| counts.open - active),

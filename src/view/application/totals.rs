@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Application, Recent};
+use crate::metrics::UsageSource;
 use crate::view::key::SessionKey;
 
 /// The last minute, in parts of five seconds.
@@ -30,6 +31,10 @@ pub struct ApplicationTotals {
 pub struct ApplicationCounters {
     /// Its labels.
     pub key: SessionKey,
+    /// What was sampled: its sessions, or its own status.
+    pub source: UsageSource,
+    /// Whether it has settings.
+    pub is_selected: bool,
     /// Its sums.
     pub totals: ApplicationTotals,
     /// The most that was certainly checked out in the last minute.
@@ -38,7 +43,7 @@ pub struct ApplicationCounters {
 
 /// Adds up the samples of one application.
 #[derive(Debug, Default)]
-pub(super) struct Sums {
+pub(crate) struct Sums {
     totals: ApplicationTotals,
     /// Whether a scrape has shown the label set. The first one shows 0, because `increase()` cannot see
     /// a rise before a series' first sample.
@@ -48,7 +53,7 @@ pub(super) struct Sums {
 
 impl Sums {
     /// Adds a sample that stands for the time `span` before it.
-    pub(super) fn add(&mut self, at: Instant, span: Duration, app: &Application) {
+    pub(crate) fn add(&mut self, at: Instant, span: Duration, app: &Application) {
         let seconds = span.as_secs_f64();
         let is_limited = app.allowed.is_some_and(|allowed| allowed.max.is_some());
         let saturated = if app.is_saturated() { span } else { Duration::ZERO };
@@ -77,13 +82,13 @@ impl Sums {
     }
 
     /// Returns the samples of the last minute.
-    pub(super) fn recent(&mut self, now: Instant) -> Recent {
+    pub(crate) fn recent(&mut self, now: Instant) -> Recent {
         self.forget(now);
         self.minute.iter().fold(Recent::default(), |sum, (_, part)| plus(&sum, part))
     }
 
     /// Returns the sums for a scrape: 0 for the first one.
-    pub(super) fn show(&mut self, key: &SessionKey, now: Instant) -> ApplicationCounters {
+    pub(crate) fn show(&mut self, key: &SessionKey, now: Instant) -> ApplicationCounters {
         let peak = self.recent(now).peak;
         let first = ApplicationTotals {
             saturated: self.totals.saturated.map(|_| 0.0),
@@ -91,7 +96,8 @@ impl Sums {
         };
         let totals = if self.shown { self.totals } else { first };
         self.shown = true;
-        ApplicationCounters { key: key.clone(), totals, peak }
+        let (key, source) = (key.clone(), UsageSource::Activity);
+        ApplicationCounters { key, source, is_selected: true, totals, peak }
     }
 }
 
