@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::files::FileReader;
@@ -50,9 +51,9 @@ impl Process {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/status", listener.local_addr().unwrap());
         let own = process.clone();
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(own.clone().serve(stream));
+                TaskTracker::new().spawn(own.clone().serve(stream));
             }
         });
         (process, Endpoint::parse(&url).unwrap())
@@ -62,9 +63,9 @@ impl Process {
         let process = Self::new(script);
         let listener = UnixListener::bind(path).unwrap();
         let own = process.clone();
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(own.clone().serve(stream));
+                TaskTracker::new().spawn(own.clone().serve(stream));
             }
         });
         process
