@@ -145,17 +145,12 @@ impl<'a> Samples<'a> {
         sum: f64,
     ) {
         debug_assert_eq!(N, self.labels.len(), "{}: a value a label", self.name);
-        let pairs = || self.labels.iter().copied().zip(values);
-        let mut all = 0_u64;
-        for (count, bound) in counts.iter().zip(bounds.iter().chain([&f64::INFINITY])) {
-            all = all.saturating_add(*count);
-            let mut edge = String::new();
-            write_edge(&mut edge, *bound);
-            let pairs = pairs().chain([("le", edge.as_str())]);
-            write_sample(self.out, self.name, "_bucket", self.base, pairs, Some(all as f64));
+        let pairs = self.labels.iter().copied().zip(values);
+        let metric = counted(pairs.map(|(n, v)| label_pair(n, v)).collect(), bounds, counts, sum);
+        match &mut self.out {
+            Sink::Lines { text, base } => write_buckets(text, self.name, base, &metric),
+            Sink::Family(metrics) => metrics.push(metric),
         }
-        write_sample(self.out, self.name, "_sum", self.base, pairs(), Some(sum));
-        write_sample(self.out, self.name, "_count", self.base, pairs(), Some(all as f64));
     }
 
     /// Adds all samples of an instrument of the `prometheus` crate.
@@ -188,6 +183,32 @@ fn metric<'l>(
         gauge.set_value(number);
         metric.set_gauge(gauge);
     }
+    metric
+}
+
+/// A histogram from counts that are not cumulative, one more than the bounds.
+fn counted(
+    labels: Vec<proto::LabelPair>,
+    bounds: &[f64],
+    counts: &[u64],
+    sum: f64,
+) -> proto::Metric {
+    let mut all = 0_u64;
+    let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+        all = all.saturating_add(*count);
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(all);
+        bucket
+    });
+    let buckets = buckets.collect();
+    let above: u64 = counts.iter().skip(bounds.len()).sum();
+    let mut histogram = proto::Histogram::default();
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(all.saturating_add(above));
+    histogram.set_sample_sum(sum);
+    let mut metric = proto::Metric::from_label(labels);
+    metric.set_histogram(histogram);
     metric
 }
 
