@@ -1,4 +1,4 @@
-//! One probe of every target, without a daemon: an init container's or a CI step's question.
+//! One probe of every target, without a daemon: for init containers and CI steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use crate::api;
 use crate::health::{self, Verdict};
 use crate::probe::{self, Roster, Snapshot, Target};
 
-/// How long connections may take to say goodbye.
+/// The time in which connections must end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What one probe of every target found.
+/// The results of one probe of every target.
 pub struct Checked {
-    /// Target by target.
+    /// One for each target, in their order.
     pub findings: Vec<Finding>,
     /// The same as JSON, in the shape of `/api/v1/targets`.
     pub json: String,
 }
 
-/// What one probe of a target found.
+/// The result of one probe of a target.
 pub struct Finding {
     /// The target's name.
     pub target: String,
-    /// What the probe learned.
+    /// The snapshot that the probe published.
     pub snapshot: Arc<Snapshot>,
-    /// What we think of it.
+    /// The verdict on it.
     pub verdict: Verdict,
 }
 
-/// Probes every target once, all at the same time; each within its own deadline.
+/// Probes every target once, all at the same time, each within its own deadline.
 ///
 /// # Errors
 /// When the runtime cannot be made.
@@ -54,7 +54,7 @@ pub fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Checked> {
         let json = format!("{:#}\n", api::targets(&request).body);
         drop((targets, roster));
         tasks.close();
-        // The servers are told goodbye, but nobody is waited for who does not answer.
+        // Connections end in order, but a server that does not answer is not waited for.
         let _ = timeout(FAREWELL, tasks.wait()).await;
         Checked { findings, json }
     });

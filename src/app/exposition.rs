@@ -73,8 +73,8 @@ fn write_targets(targets: &[Arc<Target>], page: &mut Page<'_>) {
 }
 
 fn write_health(targets: &[Arc<Target>], page: &mut Page<'_>) {
-    let judge = |target: &Target| health::of(target, Instant::now());
-    let verdicts: Vec<_> = targets.iter().map(|t| (t.base(), judge(t))).collect();
+    let now = Instant::now();
+    let verdicts: Vec<_> = targets.iter().map(|t| (t.base(), health::of(t, now))).collect();
     page.live(health::READINGS, verdicts.iter().map(|(base, verdict)| (*base, verdict)));
 }
 
@@ -166,7 +166,7 @@ const HEAD: &str = "# Metrics
 Made from the code's tables by `make metrics-md`; a test keeps it true. Every sample of a target also has
 the label `target`, the target's name (`default` for DATABASE_URL). A target's own labels stand on
 `db_pool_target_info` alone, to be joined. Seconds and bytes, never milliseconds; a value that is not
-known has no sample. Names are an interface: CHANGELOG.md tells of each change under **Metrics**.
+known has no sample. Names are an interface: CHANGELOG.md lists each change under **Metrics**.
 ";
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ struct State {
     /// A line was taken out of the queue and is not written yet.
     is_writing: bool,
     dropped: u64,
-    /// How many of the dropped lines the log has mentioned.
+    /// The number of dropped lines that the log has mentioned.
     reported: u64,
 }
 
@@ -50,17 +50,20 @@ impl LogQueue {
         Ok(())
     }
 
-    /// The number of lines that were lost because nobody read standard error.
+    /// The number of lines that were lost because standard error was not read.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
     /// Waits until all queued lines are written, at most `limit`.
     pub fn wait_until_written(&self, limit: Duration) {
-        let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
         let state = self.lock();
-        // Late or not: the process ends now.
-        drop(self.0.changed.wait_timeout_while(state, limit, is_busy));
+        // The caller goes on at the limit too.
+        drop(
+            self.0.changed.wait_timeout_while(state, limit, |state| {
+                state.is_writing || !state.lines.is_empty()
+            }),
+        );
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -97,7 +100,7 @@ impl LogQueue {
         state.is_writing = false;
         self.0.changed.notify_all();
         if outcome.is_err() {
-            // Nobody reads any more, so nobody would read of it either.
+            // The pipe is closed: a mention would not be read either.
             state.dropped += 1;
             return 0;
         }
@@ -152,7 +155,7 @@ impl Write for LogQueue {
 /// The families of [`LogQueue`]; read at each scrape.
 pub(super) const READINGS: &[Reading<LogQueue>] = &[Reading {
     name: "db_pool_exporter_log_lines_dropped_total",
-    help: "Log lines that were lost because nobody read the exporter's standard error.",
+    help: "Log lines that were lost because the exporter's standard error was not read.",
     kind: Kind::Counter,
     labels: &[],
     read: |queue, out| out.push([], queue.dropped()),

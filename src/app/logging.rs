@@ -105,8 +105,8 @@ mod tests {
 
     fn speak() {
         tracing::info!(target = "orders", "it is \"up\"");
-        tracing::debug!("not told");
-        tracing::info!(target: "tokio_postgres", "not told");
+        tracing::debug!("not logged");
+        tracing::info!(target: "tokio_postgres", "not logged");
         tracing::warn!(target: "tokio_postgres", "a warning");
     }
 

@@ -1,8 +1,8 @@
-//! What systemd is told: sd_notify(3) as datagrams, and how often its watchdog wants to hear of us.
+//! Reports to systemd: sd_notify(3) as datagrams, and the interval of its watchdog.
 //!
 //! `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` come in as arguments: only `cli` reads the
-//! environment. Nothing here may hold the daemon up or end it: a message that cannot be sent is told to
-//! the log, and a receiver that is busy is not waited for.
+//! environment. Nothing here may delay or end the daemon: a message that cannot be sent is logged, and
+//! a busy receiver is not waited for.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Tells the service manager how the daemon is doing; does nothing where there is none.
+/// Reports the daemon's state to the service manager; does nothing where there is none.
 #[derive(Debug, Default)]
 pub struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
@@ -42,7 +42,7 @@ impl Notifier {
         self
     }
 
-    /// How often to call [`Self::watchdog`]: half its limit, as sd_watchdog_enabled(3) advises.
+    /// The interval at which to call [`Self::watchdog`]: half its limit, as sd_watchdog_enabled(3) advises.
     #[must_use]
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|limit| limit / 2)
@@ -63,13 +63,13 @@ impl Notifier {
         self.send("STOPPING=1");
     }
 
-    /// One line that `systemctl status` shows. Of several lines only the first is told: a line break
+    /// One line that `systemctl status` shows. Only the first line is sent: a line break
     /// would begin another assignment.
     pub fn status(&self, text: &str) {
         self.send(&format!("STATUS={}", text.lines().next().unwrap_or_default()));
     }
 
-    /// The daemon is alive. To be called from the loop that would stand still if it were not.
+    /// The daemon is alive. Call this from a task of the runtime, so that it stops when the runtime hangs.
     pub fn watchdog(&self) {
         self.send("WATCHDOG=1");
     }
@@ -77,7 +77,7 @@ impl Notifier {
     fn send(&self, message: &str) {
         let Some((socket, manager)) = &self.manager else { return };
         if let Err(error) = socket.send_to_addr(message.as_bytes(), manager) {
-            tracing::warn!(%error, message, "the service manager could not be told");
+            tracing::warn!(%error, message, "the service manager got no message");
         }
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_told_twice_within_its_limit() {
+    fn the_watchdog_hears_of_us_twice_within_its_limit() {
         let own = std::process::id().to_string();
         let cases = [
             (Some("30000000"), None, Some(15)),

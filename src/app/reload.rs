@@ -86,7 +86,7 @@ impl ConfigSource {
     }
 }
 
-/// Whether a change of the file causes a reload: `--config.enable-auto-reload`.
+/// The reaction to a change of the file: `--config.enable-auto-reload`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AutoReload {
     On,

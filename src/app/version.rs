@@ -1,4 +1,4 @@
-//! What was built, and from what.
+//! The version of this build and its origin.
 
 /// The version of the package.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -59,7 +59,7 @@ impl Variables {
     }
 }
 
-/// Whether the target `default` exists.
+/// The presence of the target `default`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TargetPresence {
     Present,

@@ -95,12 +95,12 @@ pub(super) struct Layers<'a> {
     report: &'a Report,
     path: Vec<String>,
     tables: Vec<Table<'a>>,
-    /// How many of the tables are this very section; those after them are `defaults`.
+    /// The number of tables that are this very section; those after them are `defaults`.
     own: usize,
     listing: Listing,
 }
 
-/// Whether values are added to the listing of effective values.
+/// The choice to add values to the listing of effective values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listing {
     Listed,

@@ -109,8 +109,8 @@ pub fn load_with(
     resolve(&Sources { environment, document: &document, folder, files }, report)
 }
 
-/// Reports an empty file. With nothing else the built-in URL would be used, which nobody means who names a
-/// file.
+/// Reports an empty file. Without another target the built-in URL would be used, which is not what a user
+/// who names a file wants.
 fn check_content(
     document: &Document,
     environment: &BTreeMap<String, String>,
@@ -161,7 +161,7 @@ fn resolve(sources: &Sources<'_>, report: Report) -> Result<Config, Problems> {
     Ok(Config { targets, auth_modules, enabled, app_env, production, warnings, notes, entries })
 }
 
-/// What reading a target needs besides its section.
+/// The context in which targets are read.
 struct Scope<'a> {
     environment: &'a BTreeMap<String, String>,
     folder: &'a Path,
@@ -194,11 +194,12 @@ fn targets(
         names.push(DEFAULT_TARGET.to_owned());
     }
     names.sort_by_key(|name| (name != DEFAULT_TARGET, name.clone()));
-    let read = |name: &String| {
+    let mut targets = Vec::new();
+    for name in &names {
         let layers = section.section(name).over(root.section("defaults"));
-        target::read(name, &layers, scope)
-    };
-    names.iter().filter_map(read).collect()
+        targets.extend(target::read(name, &layers, scope));
+    }
+    targets
 }
 
 fn auth_modules(root: &Layers<'_>, scope: &Scope<'_>) -> BTreeMap<String, AuthModule> {

@@ -6,9 +6,10 @@ pub(super) const NAME: &str =
 
 /// Reports whether a text can be the name of a target, an application or a module.
 pub(super) fn is_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    begins_well && name.len() <= 100 && name.chars().all(plain)
+    begins_well
+        && name.len() <= 100
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
 }
 
 /// Label names that `db_pool_target_info` has already.
@@ -20,10 +21,9 @@ pub(super) const LABEL_NAME: &str = "letters, digits and `_`, not beginning with
 
 /// Reports whether a text can be the name of a target's own label.
 pub(super) fn is_label_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     begins_well
-        && name.chars().all(plain)
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with("__")
         && !TAKEN_LABELS.contains(&name)
 }
@@ -81,7 +81,7 @@ pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>)
     did_you_mean_within(1 + name.len() / 4, name, known)
 }
 
-/// Suggests the most similar of the known names, with at most so many changes.
+/// Suggests the most similar of the known names, if it differs in at most `most` characters.
 pub(super) fn did_you_mean_within<'a>(
     most: usize,
     name: &str,

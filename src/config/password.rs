@@ -13,7 +13,7 @@ use crate::secret::Secret;
 /// The limit of one run of a password command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the output of a password command is used.
+/// The time for which the output of a password command is used.
 const COMMAND_CACHE: Duration = Duration::from_secs(600);
 
 /// A password, and the source from which it is read again for each connection.

@@ -32,7 +32,7 @@ pub(super) struct OptionRow<T> {
     pub(super) default: Option<&'static str>,
     /// A value for the example file, where there is no default.
     pub(super) example: Option<&'static str>,
-    /// What it does, in Markdown.
+    /// A description in Markdown.
     pub(super) doc: &'static str,
 }
 
@@ -40,11 +40,11 @@ pub(super) struct OptionRow<T> {
 #[derive(Clone, Copy)]
 pub(super) struct Variable {
     pub(super) name: &'static str,
-    /// How durations are written in it.
+    /// The notation of durations in it.
     pub(super) grammar: Grammar,
     /// The variable holds the path of a file with the value.
     pub(super) is_file: bool,
-    /// What it does, if that is not what the option does.
+    /// A description of its own, if the option's does not fit.
     pub(super) doc: Option<&'static str>,
 }
 
