@@ -68,6 +68,8 @@ pub(super) enum Worth {
     Unproven,
     /// Its requests wait: for the client, which does not send a body or take an answer, or behind others.
     Waiting,
+    /// It is idle and has taken an answer, but there are more of those than there are scrapers.
+    Crowd,
     /// It was accepted just now: its request may be on the way.
     Fresh,
     /// It is idle, and has taken an answer before: perhaps a scraper between two scrapes.
@@ -103,9 +105,11 @@ const STALL: Duration = Duration::from_millis(250);
 /// second adds. Frames that are no requests (PRIORITY, WINDOW_UPDATE, PING, SETTINGS) are processed
 /// inside the h2 crate without a limit of their own; this one bounds them all. A scraper's request has
 /// some hundred bytes.
-const INBOUND_MOST: usize = 128 * 1024;
+const INBOUND_MOST: usize = 32 * 1024;
 const INBOUND_PER_REQUEST: usize = 4 * 1024;
 const INBOUND_PER_SECOND: usize = 16 * 1024;
+/// The bytes that are added when a body is read: the largest one in small frames.
+const INBOUND_PER_BODY: usize = 96 * 1024;
 
 /// Shared by the stream of a connection, its requests, and the list of connections.
 pub(super) struct Activity {
@@ -161,7 +165,7 @@ impl Activity {
             begun: now,
             is_success: false,
         });
-        state.inbound = (state.inbound + INBOUND_PER_REQUEST).min(INBOUND_MOST);
+        state.inbound = (state.inbound + INBOUND_PER_REQUEST).min(INBOUND_MOST.max(state.inbound));
         state.early = false;
         state.pipelined = false;
         self.enter(&mut state, Phase::Busy);
@@ -259,7 +263,7 @@ impl State {
         if elapsed > 0 {
             let added =
                 usize::try_from(elapsed).unwrap_or(INBOUND_MOST) * INBOUND_PER_SECOND / 1000;
-            self.inbound = (self.inbound + added).min(INBOUND_MOST);
+            self.inbound = (self.inbound + added).min(INBOUND_MOST.max(self.inbound));
             self.refilled = Instant::now();
         }
         match self.inbound.checked_sub(bytes) {
@@ -303,6 +307,9 @@ impl RequestGuard {
     /// Records that the request has reached another stage.
     pub(super) fn enter(&self, stage: Stage) {
         self.update(|request| request.stage = stage);
+        if stage == Stage::Body {
+            self.activity.lock().inbound += INBOUND_PER_BODY;
+        }
     }
 
     /// Records that the answer is a successful one, and is being sent.

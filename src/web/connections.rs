@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::access::Peer;
-use super::activity::Activity;
+use super::activity::{Activity, Worth};
 
 /// All open connections.
 pub(super) struct Connections {
@@ -54,15 +54,15 @@ impl Connections {
     /// So one client cannot push out others, and a scraper that is between two scrapes stays.
     pub(super) fn shed(&self) -> bool {
         let mut open = self.lock();
-        let mut of_peer: HashMap<Peer, usize> = HashMap::new();
-        for entry in open.entries.values() {
-            *of_peer.entry(entry.peer).or_default() += 1;
-        }
+        let of_peer = open.count_by_peer();
+        let newest_kept = open.newest_kept();
         let sheddable = open.entries.iter().filter_map(|(id, entry)| {
-            let worth = entry.activity.worth()?;
-            Some((Reverse(of_peer.get(&entry.peer).copied()), worth, *id))
+            let (worth, answered, since) = entry.activity.worth()?;
+            let is_crowd = worth == Worth::Proven && newest_kept.is_some_and(|kept| *id > kept);
+            let worth = if is_crowd { Worth::Crowd } else { worth };
+            Some((Reverse(of_peer.get(&entry.peer).copied()), worth, answered, since, *id))
         });
-        let Some((_, _, id)) = sheddable.min() else { return false };
+        let Some((.., id)) = sheddable.min() else { return false };
         if let Some(entry) = open.entries.remove(&id) {
             entry.close.cancel();
         }
@@ -82,6 +82,31 @@ impl Connections {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The idle connections that are kept for having taken an answer: the oldest, so that a flood cannot take
+/// the place of a scraper that was there before it.
+const KEPT: usize = 64;
+
+impl Open {
+    fn count_by_peer(&self) -> HashMap<Peer, usize> {
+        let mut counts = HashMap::new();
+        for entry in self.entries.values() {
+            *counts.entry(entry.peer).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The newest of the connections that are kept; `None` if all proven ones are.
+    fn newest_kept(&self) -> Option<u64> {
+        let is_proven = |entry: &Entry| {
+            entry.activity.worth().is_some_and(|(worth, ..)| worth == Worth::Proven)
+        };
+        let proven = self.entries.iter().filter(|(_, entry)| is_proven(entry));
+        let mut ids: Vec<u64> = proven.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids.get(KEPT - 1).copied()
     }
 }
 
@@ -160,6 +185,25 @@ mod tests {
             assert!(!scraper.close.is_cancelled());
         }
         drop(last);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_idle_connections_do_not_push_out_newcomers() {
+        let connections = Connections::new(KEPT + 10);
+        let proven: Vec<_> = (0..KEPT + 9)
+            .map(|_| {
+                let slot = admit(&connections, 1);
+                answer(&slot);
+                slot.activity.flushed();
+                slot
+            })
+            .collect();
+        let newcomer = admit(&connections, 1);
+        for _ in 0..9 {
+            let _another = admit(&connections, 1);
+        }
+        assert!(!newcomer.close.is_cancelled());
+        assert!(proven.iter().take(KEPT).all(|slot| !slot.close.is_cancelled()));
     }
 
     #[tokio::test(start_paused = true)]
