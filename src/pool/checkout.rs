@@ -35,10 +35,18 @@ pub enum TransactionMode {
     ReadWrite,
 }
 
+/// Names and statements of other databases stand in the system views in the encodings of their own. Where
+/// the server would convert them from its database's encoding, and refuse the whole answer when one does
+/// not fit, it sends them as they are instead. From UTF8 nothing is converted or checked, and every byte is
+/// a character of LATIN1.
+/// <https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-AUTOMATIC-CONVERSION>
+const READ_ONLY: &str = "BEGIN READ ONLY; SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true) \
+    WHERE pg_catalog.current_setting('server_encoding') NOT IN ('UTF8', 'LATIN1')";
+
 impl TransactionMode {
     fn begin(self) -> &'static str {
         match self {
-            Self::ReadOnly => "BEGIN READ ONLY",
+            Self::ReadOnly => READ_ONLY,
             // READ WRITE would override default_transaction_read_only, and applications do not say it.
             Self::ReadWrite => "BEGIN",
         }

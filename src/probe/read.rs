@@ -225,7 +225,10 @@ impl<'t> Visit<'t> {
         let threshold = self.target.settings().slow_threshold;
         let (instruments, own) = (self.target.instruments(), OwnQuery::View(view.name));
         let running = RunningStatement::begin(instruments, own, threshold);
-        let rows = connection.query(&query.sql, &query.parameters(), limit).await?;
+        let rows = connection.query(&query.sql, &query.parameters(), limit).await;
+        let rows = rows.inspect_err(|error| {
+            self.target.remember(|memory| memory.refused(view.name, error.sqlstate()));
+        })?;
         let took = running.answered();
         if view.is_sampled {
             // The network takes nobody's processor.

@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::Views;
-use super::column::{ViewError, column, count, milliseconds};
+use super::column::{ViewError, count, milliseconds, text};
 use super::dropped::CappedFamily;
 use super::memory::Digest;
 use super::row::{Answer, Context, Query, View, ViewSource, view_name};
@@ -82,7 +82,7 @@ fn read(_: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
 
 fn database(row: &Row) -> Result<Database, ViewError> {
     Ok(Database {
-        name: column(row, "name")?,
+        name: text(row, "name")?,
         sessions: count(row, "sessions")?,
         abandoned: count(row, "sessions_abandoned")?,
         fatal: count(row, "sessions_fatal")?,

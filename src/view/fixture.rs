@@ -1,5 +1,6 @@
 //! Rows of the views for tests: of this room and of the rooms above.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use super::limits::{OwnRole, ServerLimits};
 use super::memory::Memory;
 use super::row::Answer;
 use super::settings::ViewSettings;
-use super::statements::{StatementId, StatementStats, Statements};
+use super::statements::{StatementId, StatementPart, StatementStats, Statements};
 use super::{Application, Pattern, Views};
 
 /// Sessions of the role `app` in the database `db`, which are the exporter's own.
@@ -92,7 +93,7 @@ fn answers() -> Vec<Box<dyn Answer>> {
         Box::new(Scan { at: Instant::now(), groups, own_open: 2 }),
         Box::new(limits()),
         Box::new(Databases { shown: vec![database()], left_out: 1 }),
-        Box::new(Statements(vec![statement()])),
+        Box::new(Statements(vec![StatementPart { is_toplevel: true, stats: statement() }])),
     ]
 }
 
@@ -113,6 +114,7 @@ fn limits() -> ServerLimits {
         reserved: 2,
         own,
         roles: vec![("app".to_owned(), 40)],
+        reserved_roles: BTreeSet::new(),
         databases: vec![("db".to_owned(), 60)],
         left_out: 3,
     }

@@ -38,7 +38,13 @@ impl Headroom {
         };
         let by_role = sums(scan, &own.role, |group| &group.key.user);
         let roles = limits.roles.iter().map(|(role, limit)| {
-            let free = if *role == own.role { own_free } else { ordinary };
+            let free = if *role == own.role {
+                own_free
+            } else if limits.reserved_roles.contains(role) {
+                unreserved
+            } else {
+                ordinary
+            };
             (role.clone(), free.min(limit.saturating_sub(used(&by_role, role))))
         });
         let mut roles: Vec<_> = roles.collect();
@@ -203,6 +209,15 @@ mod tests {
             Headroom::new(&limits, &scan([group("app", "db", 4)], 1)).roles[1].1
         };
         assert_eq!((own(false, false), own(false, true), own(true, false)), (10, 12, 15));
+    }
+
+    #[test]
+    fn a_limited_role_may_use_what_is_reserved_for_it() {
+        let mut limits = limits(false, false);
+        limits.roles = vec![("app".to_owned(), 90), ("vip".to_owned(), 90)];
+        limits.reserved_roles.insert("vip".to_owned());
+        let room = Headroom::new(&limits, &scan([group("app", "db", 4)], 1));
+        assert_eq!((room.roles[0].1, room.roles[1].1), (10, 12));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! the same error, 53300.
 //! <https://www.postgresql.org/docs/current/runtime-config-connection.html>
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::column::{ViewError, column, count};
+use super::column::{ViewError, column, count, text, texts};
 use super::dropped::CappedFamily;
 use super::memory::Digest;
 use super::row::{Answer, Context, Query, View, ViewSource, view_name};
@@ -45,6 +47,8 @@ pub struct ServerLimits {
     pub own: OwnRole,
     /// Roles with a limit, without superusers: theirs does not apply.
     pub roles: Vec<(String, u64)>,
+    /// Of these, the roles that may use the reserved connections.
+    pub reserved_roles: BTreeSet<String>,
     /// Databases with a limit.
     pub databases: Vec<(String, u64)>,
     /// The number of limited roles and databases beyond `series_limit`.
@@ -85,6 +89,8 @@ const SQL: &str = "\
     coalesce(pg_catalog.pg_has_role(session_user, pg_catalog.to_regrole('pg_use_reserved_connections')::oid, 'USAGE'), false) AS uses_reserved, \
     pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all, \
     ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1) AS role_names, \
+    ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper \
+    AND pg_catalog.pg_has_role(oid, pg_catalog.to_regrole('pg_use_reserved_connections')::oid, 'USAGE') ORDER BY oid LIMIT $1) AS reserved_roles, \
     ARRAY(SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper ORDER BY oid LIMIT $1) AS role_limits, \
     ARRAY(SELECT datname::text FROM pg_catalog.pg_database WHERE datconnlimit >= 0 ORDER BY oid LIMIT $1) AS database_names, \
     ARRAY(SELECT datconnlimit FROM pg_catalog.pg_database WHERE datconnlimit >= 0 ORDER BY oid LIMIT $1) AS database_limits, \
@@ -101,20 +107,21 @@ fn read(_: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
     let databases = limited(row, "database_names", "database_limits")?;
     let shown = (roles.len() + databases.len()) as u64;
     Ok(Box::new(ServerLimits {
-        version: column(row, "version")?,
+        version: text(row, "version")?,
         started: column(row, "started")?,
         in_recovery: column(row, "in_recovery")?,
         max: count(row, "max")?,
         superuser_reserved: count(row, "superuser_reserved")?,
         reserved: count(row, "reserved")?,
         own: OwnRole {
-            role: column(row, "own_role")?,
-            database: column(row, "own_database")?,
+            role: text(row, "own_role")?,
+            database: text(row, "own_database")?,
             superuser: column(row, "superuser")?,
             uses_reserved: column(row, "uses_reserved")?,
             sees_all: column(row, "sees_all")?,
         },
         roles,
+        reserved_roles: texts(row, "reserved_roles")?.into_iter().collect(),
         databases,
         left_out: count(row, "limited")?.saturating_sub(shown),
     }))
@@ -126,7 +133,7 @@ fn limited(
     names: &'static str,
     limits: &'static str,
 ) -> Result<Vec<(String, u64)>, ViewError> {
-    let names: Vec<String> = column(row, names)?;
+    let names = texts(row, names)?;
     let limits: Vec<i32> = column(row, limits)?;
     let limits = limits.into_iter().map(|limit| u64::try_from(limit).unwrap_or(0));
     Ok(names.into_iter().zip(limits).collect())

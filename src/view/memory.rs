@@ -16,12 +16,12 @@ use super::dropped::{CappedFamily, Dropped};
 use super::headroom::Headroom;
 use super::key::SessionKey;
 use super::limits::ServerLimits;
-use super::row::Answer;
+use super::row::{Answer, ViewName};
 use super::sampling::Sampling;
 use super::series::{Labels, Series, label};
 use super::settings::ViewSettings;
 use super::slow::SlowQueryCounter;
-use super::statements::StatementMembers;
+use super::statements::{self, StatementMembers};
 
 /// What is kept of a target's views from one probe to the next.
 #[derive(Debug)]
@@ -72,6 +72,15 @@ impl Memory {
         &mut self.sampling
     }
 
+    /// Takes in that the server refused a statement with this SQLSTATE: where it could not convert a text
+    /// between encodings, texts are left out from now on.
+    pub(crate) fn refused(&mut self, view: ViewName, sqlstate: Option<&str>) {
+        let is_conversion = matches!(sqlstate, Some("42883" | "22021" | "22P05"));
+        if is_conversion && view == statements::VIEW.name {
+            self.statements.refuse_texts();
+        }
+    }
+
     /// Returns what the samples add up to, for a scrape. A label set that has not been shown before is
     /// shown with 0.
     pub fn counters(&mut self, now: Instant) -> Counters {
@@ -108,10 +117,11 @@ impl Memory {
     ) -> (Labels, Vec<Application>) {
         let labels = self.label(settings, scan);
         self.slow.count(&scan.groups, &labels);
+        let is_first = self.sampling.last().is_none();
         let span = self.sampling.take(scan.at);
         let headroom = self.limits.as_ref().map(|limits| Headroom::new(limits, scan).ordinary);
         self.sampling.add_headroom(span, headroom);
-        let sample = Sample { at: scan.at, span, groups: &scan.groups, labels: &labels };
+        let sample = Sample { at: scan.at, span, is_first, groups: &scan.groups, labels: &labels };
         let Self { applications, series, dropped, .. } = self;
         let members = series.members().collect();
         let applications = applications.update(settings, sample, &members, dropped);

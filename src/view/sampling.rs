@@ -5,6 +5,7 @@
 //! stays below half a percent of a core on either side. A sample stands for the time since the last one, but for no more than twice the interval:
 //! time in which nothing was seen is not made up.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,15 +13,16 @@ use tokio::time::Instant;
 /// One scan may take this part of the time between two.
 const PART: u32 = 250;
 
-/// The weight of the newest scan in the smoothed cost.
-const WEIGHT: f64 = 0.2;
+/// The cost of a scan is the least of so many. Where processors are busy with other work a scan takes
+/// longer without costing more.
+const SCANS: usize = 8;
 
 /// The pace of the samples, and the time that they stand for.
 #[derive(Debug)]
 pub struct Sampling {
     configured: Duration,
-    /// The smoothed time of a scan, in seconds; `None` before the first.
-    cost: Option<f64>,
+    /// The times of the last scans, the oldest first.
+    costs: VecDeque<Duration>,
     last: Option<Instant>,
     sampled: Duration,
     headroom_gone: Option<Duration>,
@@ -28,19 +30,26 @@ pub struct Sampling {
 
 impl Sampling {
     pub(super) fn new(configured: Duration) -> Self {
-        Self { configured, cost: None, last: None, sampled: Duration::ZERO, headroom_gone: None }
+        Self {
+            configured,
+            costs: VecDeque::new(),
+            last: None,
+            sampled: Duration::ZERO,
+            headroom_gone: None,
+        }
     }
 
-    /// Takes in what a scan has cost.
+    /// Takes in the time of a scan, without that of the network.
     pub fn observe(&mut self, cost: Duration) {
-        let seconds = cost.as_secs_f64();
-        let smoothed = self.cost.map_or(seconds, |cost| cost + WEIGHT * (seconds - cost));
-        self.cost = Some(smoothed);
+        self.costs.push_back(cost);
+        while self.costs.len() > SCANS {
+            self.costs.pop_front();
+        }
     }
 
     /// Returns the interval in use.
     pub fn interval(&self) -> Duration {
-        let cost = Duration::try_from_secs_f64(self.cost.unwrap_or(0.0)).unwrap_or_default();
+        let cost = self.costs.iter().min().copied().unwrap_or_default();
         self.configured.max(cost * PART)
     }
 
@@ -88,15 +97,14 @@ mod tests {
         assert_eq!(sampling.interval(), SECOND);
         sampling.observe(Duration::from_millis(2));
         assert_eq!(sampling.interval(), SECOND, "2 ms a second are cheap enough");
-        for _ in 0..30 {
+        for _ in 0..SCANS {
             sampling.observe(Duration::from_millis(20));
         }
-        let slow = sampling.interval().as_secs_f64();
-        assert!((4.9..=5.0).contains(&slow), "{slow}");
-        for _ in 0..30 {
-            sampling.observe(Duration::from_millis(1));
-        }
+        assert_eq!(sampling.interval(), SECOND * 5);
+        sampling.observe(Duration::from_millis(1));
         assert_eq!(sampling.interval(), SECOND);
+        sampling.observe(Duration::from_secs(1));
+        assert_eq!(sampling.interval(), SECOND, "one that had to wait says nothing");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::Views;
-use super::column::{ViewError, column, count, milliseconds};
+use super::column::{ViewError, column, count, milliseconds, text, text_if_any};
 use super::extension::Extension;
 use super::memory::Digest;
 use super::row::{Answer, Context, Query, View, ViewSource, view_name};
@@ -73,12 +73,18 @@ pub struct StatementStats {
     pub is_top: bool,
 }
 
+/// What ran of a statement at top level, or inside of functions. The server forgets each by itself.
+pub(super) struct StatementPart {
+    pub(super) is_toplevel: bool,
+    pub(super) stats: StatementStats,
+}
+
 /// The statements of one reading.
-pub(super) struct Statements(pub(super) Vec<StatementStats>);
+pub(super) struct Statements(pub(super) Vec<StatementPart>);
 
 impl Answer for Statements {
     fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
-        digest.views.statements = Some(digest.memory.statements.choose(self.0));
+        digest.views.statements = Some(digest.memory.statements.update(self.0));
     }
 }
 
@@ -86,28 +92,32 @@ impl Answer for Statements {
 fn ask(context: &Context<'_>, extension: &Extension) -> Query {
     let settings = &context.settings.statements;
     let capacity = i64::try_from(context.settings.query_cache_size).unwrap_or(i64::MAX);
-    Query::new(sql(extension, settings))
+    let with_text = settings.show_text && !context.memory.statements.are_texts_refused;
+    Query::new(sql(extension, with_text))
         .with(i64::from(settings.top).min(capacity), Type::INT8)
         .with(context.memory.statements.queries(), Type::INT8_ARRAY)
 }
 
-fn sql(extension: &Extension, settings: &StatementsSettings) -> String {
+fn sql(extension: &Extension, with_text: bool) -> String {
     let schema = &extension.schema;
     let total = total_column(extension.version);
     // The server keeps the texts in a file and reads all of it, so they are left out unless shown.
-    let (with_texts, text) = if settings.show_text {
-        ("true", "left(min(s.query), 4096)")
-    } else {
-        ("false", "NULL::text")
-    };
+    let (with_texts, text) =
+        if with_text { ("true", "left(min(s.query), 4096)") } else { ("false", "NULL::text") };
+    // Before version 1.9 there is no such column, and the server sums up the parts itself. A plain constant
+    // could not stand in GROUP BY.
+    let toplevel = if extension.version < (1, 9) { "s.queryid IS NOT NULL" } else { "s.toplevel" };
     format!(
-        "SELECT * FROM (SELECT d.datname::text AS database, \
-         pg_catalog.pg_get_userbyid(s.userid)::text AS role, s.queryid, \
+        "SELECT * FROM (SELECT p.*, \
+         dense_rank() OVER (ORDER BY p.whole DESC, p.queryid, p.dbid, p.userid) <= $1 AS is_top \
+         FROM (SELECT s.dbid, s.userid, d.datname::text AS database, \
+         pg_catalog.pg_get_userbyid(s.userid)::text AS role, s.queryid, {toplevel} AS is_toplevel, \
          sum(s.calls)::int8 AS calls, sum(s.{total})::float8 AS total_ms, sum(s.rows)::int8 AS row_count, \
          {text} AS query_text, \
-         row_number() OVER (ORDER BY sum(s.{total}) DESC, s.queryid) <= $1 AS is_top \
+         sum(sum(s.{total})) OVER (PARTITION BY s.dbid, s.userid, s.queryid) AS whole \
          FROM {schema}.pg_stat_statements({with_texts}) s JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
-         WHERE s.queryid IS NOT NULL GROUP BY s.dbid, d.datname, s.userid, s.queryid) t \
+         WHERE s.queryid IS NOT NULL \
+         GROUP BY s.dbid, d.datname, s.userid, s.queryid, {toplevel}) p) t \
          WHERE t.is_top OR t.queryid = ANY ($2)"
     )
 }
@@ -118,22 +128,23 @@ fn total_column(version: (u32, u32)) -> &'static str {
 }
 
 fn read(_: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewError> {
-    Ok(Box::new(Statements(rows.iter().map(statement).collect::<Result<_, _>>()?)))
+    Ok(Box::new(Statements(rows.iter().map(part).collect::<Result<_, _>>()?)))
 }
 
-fn statement(row: &Row) -> Result<StatementStats, ViewError> {
-    Ok(StatementStats {
+fn part(row: &Row) -> Result<StatementPart, ViewError> {
+    let stats = StatementStats {
         id: StatementId {
-            database: column(row, "database")?,
-            user: column(row, "role")?,
+            database: text(row, "database")?,
+            user: text(row, "role")?,
             query: column(row, "queryid")?,
         },
         calls: count(row, "calls")?,
         time: milliseconds(row, "total_ms")?,
         rows: count(row, "row_count")?,
-        text: column(row, "query_text")?,
+        text: text_if_any(row, "query_text")?,
         is_top: column(row, "is_top")?,
-    })
+    };
+    Ok(StatementPart { is_toplevel: column(row, "is_toplevel")?, stats })
 }
 
 /// The statements that are shown. When there is no room, the oldest goes that is not among the top now.
@@ -142,12 +153,58 @@ pub struct StatementMembers {
     capacity: usize,
     since: BTreeMap<StatementId, u64>,
     next: u64,
+    /// What is known of the two parts of each: at top level, and inside of functions.
+    parts: BTreeMap<StatementId, [Tally; 2]>,
+    /// The server could not convert the texts of other databases to the encoding of this one. Then it
+    /// refuses the whole answer, so they are not asked for any more.
+    are_texts_refused: bool,
+}
+
+/// The totals of a part of a statement, which do not fall when the server forgets it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    last: Amount,
+    /// The sum of what the server has forgotten.
+    forgotten: Amount,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    calls: u64,
+    time: Duration,
+    rows: u64,
+}
+
+impl Amount {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls + other.calls,
+            time: self.time + other.time,
+            rows: self.rows + other.rows,
+        }
+    }
+}
+
+impl Tally {
+    /// Takes in what the server shows now; nothing for a part that it has forgotten.
+    fn take(&mut self, now: Amount) {
+        if now.calls < self.last.calls {
+            self.forgotten = self.forgotten.plus(self.last);
+        }
+        self.last = now;
+    }
 }
 
 impl StatementMembers {
     /// Keeps at most `capacity` statements.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, since: BTreeMap::new(), next: 0 }
+        Self {
+            capacity,
+            since: BTreeMap::new(),
+            next: 0,
+            parts: BTreeMap::new(),
+            are_texts_refused: false,
+        }
     }
 
     /// The queryids of all members, to be read beside the top.
@@ -156,6 +213,36 @@ impl StatementMembers {
         queries.sort_unstable();
         queries.dedup();
         queries
+    }
+
+    /// Stops asking for the texts.
+    pub(super) fn refuse_texts(&mut self) {
+        self.are_texts_refused = true;
+    }
+
+    /// Sums up the parts of each statement, and returns the statements to show.
+    fn update(&mut self, parts: Vec<StatementPart>) -> Vec<StatementStats> {
+        let mut found: BTreeMap<StatementId, (StatementStats, [Amount; 2])> = BTreeMap::new();
+        for StatementPart { is_toplevel, stats } in parts {
+            let amount = Amount { calls: stats.calls, time: stats.time, rows: stats.rows };
+            let (_, amounts) =
+                found.entry(stats.id.clone()).or_insert_with(|| (stats, Default::default()));
+            amounts[usize::from(is_toplevel)] = amount;
+        }
+        let mut whole = Vec::new();
+        let mut tallies = BTreeMap::new();
+        for (id, (stats, amounts)) in found {
+            let mut both = self.parts.get(&id).copied().unwrap_or_default();
+            both.iter_mut().zip(amounts).for_each(|(tally, now)| tally.take(now));
+            let all = both.map(|tally| tally.last.plus(tally.forgotten));
+            let Amount { calls, time, rows } = all[0].plus(all[1]);
+            whole.push(StatementStats { calls, time, rows, ..stats });
+            tallies.insert(id, both);
+        }
+        let shown = self.choose(whole);
+        tallies.retain(|id, _| self.since.contains_key(id));
+        self.parts = tallies;
+        shown
     }
 
     /// Adds the top, drops what the server has forgotten, and returns the statements to show.
@@ -250,6 +337,23 @@ mod tests {
         assert_eq!(shown(&mut members, &[(1, false), (2, true), (3, true)]), [1, 2, 3]);
         assert_eq!(members.queries(), [1, 2, 3]);
         assert_eq!(shown(&mut members, &[(2, false), (3, true)]), [2, 3]);
+    }
+
+    #[test]
+    fn sums_do_not_fall_when_the_server_forgets_a_part() {
+        let mut members = StatementMembers::new(3);
+        let mut calls = |parts: &[(bool, u64)]| {
+            let part = |(is_toplevel, calls): &(bool, u64)| StatementPart {
+                is_toplevel: *is_toplevel,
+                stats: StatementStats { calls: *calls, ..statement(1, true) },
+            };
+            members.update(parts.iter().map(part).collect()).first().map(|s| s.calls)
+        };
+        assert_eq!(calls(&[(true, 5), (false, 7)]), Some(12));
+        assert_eq!(calls(&[(true, 6)]), Some(13), "one part was evicted");
+        assert_eq!(calls(&[(true, 6), (false, 2)]), Some(15), "and came back");
+        assert_eq!(calls(&[]), None, "the server knows nothing of it");
+        assert_eq!(calls(&[(true, 1)]), Some(1));
     }
 
     #[test]

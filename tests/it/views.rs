@@ -19,6 +19,7 @@ macro_rules! on_versions {
 mod activity;
 mod applications;
 mod failures;
+mod foreign;
 mod headroom;
 mod load;
 mod slow;

@@ -21,7 +21,7 @@ pub use sessions::{Activity, RunningQuery, SessionStats};
 pub use state::SessionState;
 pub(super) use waits::Waits;
 
-use super::column::{ViewError, age, column, count};
+use super::column::{ViewError, age, column, count, text, text_if_any};
 use super::key::SessionKey;
 use super::memory::{Digest, Memory};
 use super::row::{Answer, Context, Query, View, ViewSource, view_name};
@@ -121,14 +121,28 @@ impl Answer for Scan {
     }
 }
 
+/// The characters of a statement that are kept. The server does not cut it: on a text that is not in the
+/// encoding of the database at hand, that can fail.
+const LONGEST_TEXT: usize = 4_096;
+
+/// The processes that are no clients although they have a role and a database: parallel workers.
+///
+/// Since PostgreSQL 17 the first max_connections numbers of backends are those of clients. Before, a
+/// parallel worker that the exporter's role may not see looks like a client.
+const NO_CLIENTS: &str = "\
+    SELECT pg_catalog.pg_stat_get_backend_pid(b.id) FROM pg_catalog.pg_stat_get_backend_idset() AS b(id) \
+    WHERE pg_catalog.current_setting('server_version_num')::int4 >= 170000 \
+    AND b.id > pg_catalog.current_setting('max_connections')::int4";
+
 fn ask(context: &Context<'_>) -> Query {
     let text = if context.settings.show_query_text {
-        "max(CASE WHEN s.slow_pid IS NOT NULL THEN left(s.query, 4096) END)"
+        "max(CASE WHEN s.slow_pid IS NOT NULL THEN s.query END COLLATE \"C\")"
     } else {
         "NULL::text"
     };
     // EXTRACT returns numeric since 14, hence the casts. Without pg_read_all_stats, backend_type of
-    // other roles' sessions is NULL; background workers among those have no role.
+    // other roles' sessions is NULL; background workers among those have no role, and everybody may see
+    // which are walsenders.
     let sql = format!(
         "SELECT s.database, s.role, s.application, s.own_database, s.own_role, s.address, s.state, s.waits_for, \
          s.slow_pid, count(*)::int8 AS sessions, \
@@ -138,8 +152,8 @@ fn ask(context: &Context<'_>) -> Query {
          count(*) FILTER (WHERE s.state LIKE 'idle in%' AND s.state_change < s.clock - $2 * interval '1 second')::int8 AS leaked, \
          (extract(epoch FROM max(s.query_start)) * 1000000)::int8 AS started, \
          max(s.wait_event) AS wait_event, {text} AS query_text \
-         FROM (SELECT a.datname::text AS database, a.usename::text AS role, \
-         a.application_name::text AS application, \
+         FROM (SELECT a.datname::text COLLATE \"C\" AS database, a.usename::text COLLATE \"C\" AS role, \
+         a.application_name::text COLLATE \"C\" AS application, \
          coalesce(a.datname = pg_catalog.current_database(), false) AS own_database, \
          coalesce(a.usename = session_user, false) AS own_role, \
          pg_catalog.host(a.client_addr) AS address, a.state::text AS state, \
@@ -150,7 +164,9 @@ fn ask(context: &Context<'_>) -> Query {
          pg_catalog.clock_timestamp() AS clock FROM pg_catalog.pg_stat_activity a \
          WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.pid <> ALL ($3) \
          AND (a.backend_type = 'client backend' \
-         OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL))) s \
+         OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL \
+         AND a.pid <> ALL (ARRAY(SELECT w.pid FROM pg_catalog.pg_stat_get_wal_senders() w)) \
+         AND a.pid <> ALL (ARRAY({NO_CLIENTS}))))) s \
          GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"
     );
     Query::new(sql)
@@ -167,15 +183,15 @@ fn read(context: &Context<'_>, rows: &[Row]) -> Result<Box<dyn Answer>, ViewErro
 fn group(row: &Row) -> Result<SessionGroup, ViewError> {
     Ok(SessionGroup {
         key: SessionKey {
-            database: name(row, "database")?,
-            user: name(row, "role")?,
-            application: name(row, "application")?,
+            database: text(row, "database")?,
+            user: text(row, "role")?,
+            application: text(row, "application")?,
         },
         own_database: column(row, "own_database")?,
         own_role: column(row, "own_role")?,
-        address: column(row, "address")?,
-        state: SessionState::parse(column(row, "state")?),
-        waits_for: column(row, "waits_for")?,
+        address: text_if_any(row, "address")?,
+        state: SessionState::parse(text_if_any(row, "state")?.as_deref()),
+        waits_for: text_if_any(row, "waits_for")?,
         sessions: count(row, "sessions")?,
         transaction: age(row, "transaction_age")?,
         query: age(row, "query_age")?,
@@ -190,12 +206,7 @@ fn slow_query(row: &Row) -> Result<Option<SlowQuery>, ViewError> {
     Ok(Some(SlowQuery {
         pid,
         started: column::<Option<i64>>(row, "started")?.unwrap_or_default(),
-        wait_event: column(row, "wait_event")?,
-        text: column(row, "query_text")?,
+        wait_event: text_if_any(row, "wait_event")?,
+        text: text_if_any(row, "query_text")?.map(|text| text.chars().take(LONGEST_TEXT).collect()),
     }))
-}
-
-/// A name; empty where the server has none, as for a session that is still starting.
-fn name(row: &Row, column_name: &'static str) -> Result<String, ViewError> {
-    Ok(column::<Option<&str>>(row, column_name)?.unwrap_or_default().to_owned())
 }

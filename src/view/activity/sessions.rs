@@ -128,7 +128,7 @@ const BY_SET: &[&str] = &["database", "user", "application"];
 pub(super) const READINGS: &[Reading<Views>] = &[
     Reading {
         name: "db_pool_server_connections",
-        help: "Client connections to the server by state, without the exporter's own to this target. State unknown: the exporter's role may not see it and needs pg_read_all_stats.",
+        help: "Client connections to the server by state, without the exporter's own to this target. State unknown: the exporter's role may not see it and needs pg_read_all_stats; before PostgreSQL 17 such parallel workers are among them.",
         kind: Kind::Gauge,
         labels: &["database", "user", "application", "state"],
         read: |views, out| sets(views, |key, sessions| states(key, sessions, out)),

@@ -145,9 +145,10 @@ pub(super) struct CellMemory {
 }
 
 impl CellMemory {
-    pub(super) fn new(now: Instant) -> Self {
+    /// The memory of a cell that is new. `before`: its sessions at the scan before.
+    pub(super) fn new(now: Instant, before: SessionCounts) -> Self {
         Self {
-            now: SessionCounts::default(),
+            now: before,
             held: 0,
             open: Peaks::default(),
             rest: Peaks::default(),
@@ -237,7 +238,7 @@ mod tests {
 
     fn after(samples: &[(u64, SessionCounts)]) -> (u64, u64, u64) {
         let start = Instant::now();
-        let mut memory = CellMemory::new(start);
+        let mut memory = CellMemory::new(start, SessionCounts::default());
         for (seconds, counts) in samples {
             memory.sample(start + Duration::from_secs(*seconds), *counts);
         }
@@ -261,7 +262,7 @@ mod tests {
     #[test]
     fn many_samples_in_an_instant_are_no_rest() {
         let start = Instant::now();
-        let mut memory = CellMemory::new(start);
+        let mut memory = CellMemory::new(start, SessionCounts::default());
         for tenth in 0..19 {
             memory.sample(start + Duration::from_millis(100 * tenth), counts(10, 10));
         }

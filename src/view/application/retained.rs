@@ -29,6 +29,8 @@ const MOST_CELLS: usize = 1_000;
 pub(in crate::view) struct Sample<'s> {
     pub(in crate::view) at: Instant,
     pub(in crate::view) span: Duration,
+    /// True for the first scan of the target: nothing is known of before.
+    pub(in crate::view) is_first: bool,
     pub(in crate::view) groups: &'s [SessionGroup],
     pub(in crate::view) labels: &'s Labels,
 }
@@ -176,7 +178,8 @@ impl Selected {
         }
         self.cells.retain(|_, cell| !cell.is_forgotten(at));
         for (key, counts) in found {
-            let mut cell = CellMemory::new(at);
+            let before = if sample.is_first { counts } else { SessionCounts::default() };
+            let mut cell = CellMemory::new(at, before);
             cell.sample(at, counts);
             self.cells.insert(key, cell);
         }

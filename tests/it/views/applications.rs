@@ -22,7 +22,7 @@ on_versions! {
 }
 
 /// The application of these tests, with the limits of its SQLAlchemy pool.
-fn application(pattern: &str, instances: u32) -> view::ViewSettings {
+fn application(pattern: &str, instances: Option<u32>) -> view::ViewSettings {
     let sessions = SessionMatch {
         application_name: Some(Pattern::new(pattern)),
         user: NameMatch::Like(Pattern::new(ROLE.0)),
@@ -32,7 +32,7 @@ fn application(pattern: &str, instances: u32) -> view::ViewSettings {
         name: Some("orders".to_owned()),
         sessions,
         pool: ProcessPool::Sqlalchemy { size: 5, max_overflow: Some(3) },
-        instances: Some(instances),
+        instances,
     };
     let leak_threshold = Duration::from_millis(200);
     view::ViewSettings {
@@ -90,7 +90,7 @@ impl Followed {
 async fn one_process_is_followed_step_by_step(version: Option<u32>) {
     let cluster = start(version);
     let app = Application::start(&cluster, ROLE, "orders-web");
-    let watch = Watch::new(settings(&cluster, application("orders-*", 1)));
+    let watch = Watch::new(settings(&cluster, application("orders-*", Some(1))));
     let mut it = Followed { cluster, app, watch };
     // No connection is open yet, so the application is unknown.
     assert_eq!(it.app.tell("status"), Status { checkedin: 0, checkedout: 0, overflow: -5 });
@@ -137,7 +137,7 @@ fn app_sample(lines: &Lines, name: &str, application: &str) -> Option<f64> {
 
 async fn two_processes_with_names_of_their_own_are_counted(version: Option<u32>) {
     let cluster = start(version);
-    let watch = Watch::new(settings(&cluster, application("orders-*", 1)));
+    let watch = Watch::new(settings(&cluster, application("orders-*", None)));
     let mut one = Application::start(&cluster, ROLE, "orders-web-17");
     let mut two = Application::start(&cluster, ROLE, "orders-web-18");
     one.tell("busy 7");
@@ -149,7 +149,8 @@ async fn two_processes_with_names_of_their_own_are_counted(version: Option<u32>)
     assert_eq!(sample("active_connections"), Some(out as f64));
     assert_eq!(sample("overflow_connections"), Some(overflow as f64));
     assert_eq!((sample("instances"), sample("max_connections")), (Some(2.0), Some(16.0)));
-    assert_eq!(sample("saturation_ratio"), Some(9.0 / 16.0));
+    assert_eq!(sample("saturation_ratio"), Some(7.0 / 8.0), "the fullest");
+    assert_eq!(sample("mean_saturation_ratio"), Some(9.0 / 16.0));
 }
 
 async fn two_processes_under_one_name_share_the_limits(version: Option<u32>) {
@@ -159,11 +160,12 @@ async fn two_processes_under_one_name_share_the_limits(version: Option<u32>) {
     one.tell("busy 7");
     two.tell("hold 2");
     // One process is configured, but there are two: more connections are open than one can have.
-    let wrong = Watch::new(settings(&cluster, application("orders", 1))).lines().await;
+    let wrong = Watch::new(settings(&cluster, application("orders", Some(1)))).lines().await;
     assert_eq!(app_sample(&wrong, "open_connections", "orders"), Some(9.0));
-    assert_eq!(app_sample(&wrong, "saturation_ratio", "orders"), None);
-    assert_eq!(app_sample(&wrong, "utilization_percent", "orders"), None);
-    let right = Watch::new(settings(&cluster, application("orders", 2))).lines().await;
+    assert_eq!(app_sample(&wrong, "limits_exceeded", "orders"), Some(1.0));
+    assert_eq!(app_sample(&wrong, "max_connections", "orders"), Some(8.0));
+    assert_eq!(app_sample(&wrong, "saturation_ratio", "orders"), Some(9.0 / 16.0));
+    let right = Watch::new(settings(&cluster, application("orders", Some(2)))).lines().await;
     let sample = |name| app_sample(&right, name, "orders");
     assert_eq!((sample("active_connections"), sample("size")), (Some(9.0), Some(10.0)));
     // One of the processes is really 2 above its size; the inferred overflow is a lower bound.
@@ -182,8 +184,8 @@ async fn by_default_the_own_role_is_the_application(version: Option<u32>) {
     cluster.role("other", "secret");
     let _other = cluster.client("other", "secret").await.expect("it gets in");
     let lines = watch.lines().await;
-    assert_eq!(app_sample(&lines, "active_connections", "default"), Some(2.0));
-    assert_eq!(app_sample(&lines, "max_connections", "default"), Some(30.0));
+    assert_eq!(app_sample(&lines, "active_connections", "app"), Some(2.0));
+    assert_eq!(app_sample(&lines, "max_connections", "app"), Some(30.0));
     let other = "database=\"postgres\",user=\"other\",application=\"\",source=\"activity\"";
     assert_eq!(lines.value(&format!("app_open_connections{{{other}}}")), 1.0);
     assert_eq!(lines.get(&format!("app_active_connections{{{other}}}")), None, "no privilege");

@@ -39,15 +39,15 @@ async fn sampled(cluster: &Cluster) -> Running {
     running
 }
 
-/// Queries of 0.6 s are always seen, of 0.1 s never, of 0.4 s sometimes.
+/// Queries of 1.3 s are always seen, of 0.1 s never, of 0.4 s sometimes.
 async fn the_counter_holds_what_sampling_promises(version: Option<u32>) {
     let cluster = builder(version).start();
     monitor(&cluster, Privilege::ReadAllStats);
     cluster.role(ROLE.0, ROLE.1);
     let running = sampled(&cluster).await;
     tokio::join!(
-        sleep(&cluster, 0.8, 6),
-        sleep(&cluster, 0.8, 6),
+        sleep(&cluster, 1.3, 6),
+        sleep(&cluster, 1.3, 6),
         sleep(&cluster, 0.4, 10),
         sleep(&cluster, 0.1, 30),
     );
