@@ -11,7 +11,6 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::probe::{Failure, ProbeSample, Probing, Roster, Snapshot, fixture};
-use crate::view::Views;
 use crate::web::Verb;
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -265,12 +264,9 @@ async fn every_answer_is_as_described() {
 #[tokio::test(start_paused = true)]
 async fn another_applications_pool_is_told_and_judged_when_asked_for() {
     let roster = roster(&["default"]);
-    let application = |name: &str, open| fixture::application(name, open);
-    let applications = vec![application("web", 3), application("jobs", 8)];
-    let views = Views { applications, ..Views::default() };
-    let sample = ProbeSample { saturated_applications: vec!["jobs".to_owned()], ..sample(1) };
-    let window = Arc::new((0..3).map(|_| sample.clone()).collect());
-    let snapshot = Snapshot { views, window, usage: fixture::usage(3), ..fixture::snapshot() };
+    let applications = [("web", 3, 0), ("jobs", 8, 3)];
+    let sight = applications.map(|(name, open, row)| (fixture::application(name, open), row));
+    let snapshot = Snapshot { sight: fixture::sight(sight), ..fixture::snapshot() };
     publish(&roster, "default", snapshot);
     let ask = |reply: Endpoint, application| {
         let request =
@@ -284,7 +280,9 @@ async fn another_applications_pool_is_told_and_judged_when_asked_for() {
     let (code, jobs) = ask(pool_health, Some("jobs"));
     assert_eq!((code, &jobs["checks"]["pool_saturation"]["status"]), (503, &json!("fail")));
     assert_eq!(ask(pool_health, Some("web")).0, 200);
-    assert_eq!(ask(pool_health, None).0, 200);
+    let (code, worst) = ask(pool_health, None);
+    assert_eq!((code, &worst["application"]), (503, &json!("jobs")), "the worst decides");
+    assert_eq!(ask(pool_status, None).1["application"], "jobs");
     let unknown = (404, json!({ "detail": "Unknown application" }));
     assert_eq!(ask(pool_status, Some("nobody")), unknown);
     assert_eq!(ask(pool_health, Some("nobody")), unknown);

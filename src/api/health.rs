@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::request::{ApiRequest, Reply, code, last_snapshot, usage};
+use super::request::{ApiRequest, Reply, code, last_snapshot};
 use super::units::{moment, ms, rounded, seconds};
 use crate::health::{Check, HealthStatus, Measured, Verdict};
 use crate::metrics::Label;
@@ -38,6 +38,7 @@ struct Component {
 struct Metadata {
     target: String,
     source: &'static str,
+    application: Option<String>,
     timestamp: Option<String>,
     age_seconds: Option<f64>,
     query_time_ms: Option<f64>,
@@ -56,6 +57,7 @@ struct PoolHealth {
     message: String,
     target: String,
     source: &'static str,
+    application: Option<String>,
     timestamp: Option<String>,
     age_seconds: Option<f64>,
     checks: Checks,
@@ -132,9 +134,11 @@ pub fn pool_health(request: &ApiRequest<'_>) -> Reply {
     };
     let (worst, component) = component(request, &target, last.as_deref());
     let Component { status, message, metadata } = component;
-    let Metadata { target, source, timestamp, age_seconds, pool_health, .. } = metadata;
+    let Metadata { target, source, application, timestamp, age_seconds, pool_health, .. } =
+        metadata;
     let checks = pool_health.checks;
-    let body = PoolHealth { status, message, target, source, timestamp, age_seconds, checks };
+    let body =
+        PoolHealth { status, message, target, source, application, timestamp, age_seconds, checks };
     Reply::new(code(worst), &body)
 }
 
@@ -175,7 +179,8 @@ fn component(
         message: verdict.message.clone(),
         metadata: Metadata {
             target: target.name().to_owned(),
-            source: usage(target, snapshot).source.label(),
+            source: verdict.pool.source.label(),
+            application: verdict.pool.application.clone(),
             timestamp: snapshot.map(|s| moment(s.taken_at)),
             age_seconds: verdict.age.map(seconds),
             query_time_ms: snapshot.and_then(query_time).map(ms),

@@ -113,6 +113,10 @@ fn row(target: &TargetJson, probing: Probing) -> String {
         None if probing == Probing::On => "not probed yet",
         None => "",
     };
+    let notes: String = match target.up {
+        Some(_) => target.notes.iter().map(|n| format!("<small>{}</small>", escape(n))).collect(),
+        None => String::new(),
+    };
     let age = target.age_seconds.map(|age| format!("{age:.0} s ago")).unwrap_or_default();
     let pool = target.usage.as_ref().map(pool).unwrap_or_default();
     // Leaves out the name of the package: `15.18 (Debian 15.18-0+deb12u1)`.
@@ -120,7 +124,7 @@ fn row(target: &TargetJson, probing: Probing) -> String {
     let server = version.map(|version| format!("{} {version}", target.kind.spec().product));
     format!(
         "<tr><th scope=\"row\">{}<small>{} {}</small></th>\
-         <td><strong class=\"{status}\">{status}</strong></td><td>{}</td><td>{age}</td>\
+         <td><strong class=\"{status}\">{status}</strong></td><td>{}{notes}</td><td>{age}</td>\
          <td>{pool}</td><td>{}</td></tr>\n",
         escape(&target.name),
         escape(&target.host),
@@ -130,12 +134,30 @@ fn row(target: &TargetJson, probing: Probing) -> String {
     )
 }
 
+/// The judged pool in a line. A limit that is not known is left out; no limit is something else.
 fn pool(used: &UsageJson) -> String {
-    let max = used.max.map_or_else(|| "no limit".to_owned(), |max| format!("at most {max}"));
-    let owner =
-        if used.source == "exporter" { "the exporter&#39;s own" } else { "the application&#39;s" };
-    let UsageJson { active, idle, .. } = used;
-    format!("{active} active, {idle} idle, {max}<small>{owner}</small>")
+    let whose = match (used.source, used.application.as_deref()) {
+        ("exporter", _) => "the exporter&#39;s own".to_owned(),
+        (_, Some(application)) => escape(application),
+        (_, None) => "the application&#39;s".to_owned(),
+    };
+    let numbers = match (used.active, used.idle) {
+        (Some(active), Some(idle)) => format!("{active} active, {idle} idle"),
+        _ => "not seen".to_owned(),
+    };
+    let max = match used.max {
+        Some(max) => format!(", at most {max}"),
+        None if used.limits_known => ", no limit".to_owned(),
+        None => String::new(),
+    };
+    let processes = match (used.instances, used.instances_known) {
+        (Some(1), Some(true)) | (None, _) | (_, None) => String::new(),
+        (Some(n), Some(true)) => format!(", {n} processes"),
+        (Some(n), Some(false)) => {
+            format!(", {n} {} assumed", if n == 1 { "process" } else { "processes" })
+        }
+    };
+    format!("{numbers}{max}<small>{whose}{processes}</small>")
 }
 
 fn links(context: &Context) -> String {

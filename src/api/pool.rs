@@ -1,7 +1,8 @@
 //! `GET /api/v1/database/pool/status` and `POST /api/v1/database/pool/reset-metrics`.
 //!
 //! The events are those of our own pool since the last reset; the averages are over the probes of the
-//! window since then. The connections are those of the judged pool, whose owner `source` names.
+//! window since then. The connections are those of the judged pool, whose owner `source` and `application`
+//! name; null is a number that is not known.
 
 use std::time::Duration;
 
@@ -9,17 +10,18 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::request::{ApiRequest, Reply, usage};
+use super::request::{ApiRequest, Reply};
 use super::units::{moment, ms, seconds};
+use crate::health::JudgedPool;
 use crate::pool::{PoolLimits, Totals};
 use crate::probe::{Baseline, Since, Snapshot};
-use crate::view::Usage;
 
 #[derive(Serialize)]
 struct Status {
     pool_class: &'static str,
     target: String,
     source: &'static str,
+    application: Option<String>,
     timestamp: Option<String>,
     age_seconds: Option<f64>,
     metrics: Metrics,
@@ -35,10 +37,10 @@ struct Metrics {
 
 #[derive(Serialize)]
 struct Connections {
-    active: u64,
-    idle: u64,
-    total: u64,
-    overflow: u64,
+    active: Option<u64>,
+    idle: Option<u64>,
+    total: Option<u64>,
+    overflow: Option<u64>,
     failed: u64,
     max: Option<u32>,
 }
@@ -80,15 +82,17 @@ pub fn pool_status(request: &ApiRequest<'_>) -> Reply {
         Err(answer) => return answer,
     };
     let snapshot = last.as_deref();
-    let usage = usage(&target, snapshot);
+    let pool = request.verdict(&target, snapshot).pool;
+    let limits = &target.settings().limits;
     let body = Status {
         pool_class: "QueuePool",
         target: target.name().to_owned(),
-        source: usage.source.label(),
+        source: pool.source.label(),
+        application: pool.application.clone(),
         timestamp: snapshot.map(|s| moment(s.taken_at)),
         age_seconds: snapshot.map(|s| seconds(s.age(request.now))),
-        metrics: metrics(&usage, &since(snapshot, &target.baseline())),
-        pool_config: config(&usage, &target.settings().limits),
+        metrics: metrics(&pool, limits, &since(snapshot, &target.baseline())),
+        pool_config: config(&pool, limits),
     };
     Reply::new(StatusCode::OK, &body)
 }
@@ -110,16 +114,17 @@ fn since(snapshot: Option<&Snapshot>, baseline: &Baseline) -> Since {
     snapshot.map_or(nothing, |snapshot| snapshot.since(baseline))
 }
 
-fn metrics(usage: &Usage, since: &Since) -> Metrics {
+fn metrics(pool: &JudgedPool, limits: &PoolLimits, since: &Since) -> Metrics {
     let totals = &since.totals;
     Metrics {
         connections: Connections {
-            active: usage.active,
-            idle: usage.idle,
-            total: usage.open,
-            overflow: usage.overflow,
+            active: pool.active,
+            idle: pool.idle,
+            total: pool.open,
+            overflow: pool.overflow,
             failed: totals.failed,
-            max: usage.max,
+            // Of an application that was never seen nothing is known but the settings.
+            max: pool.limits.map_or_else(|| limits.max(), |known| known.max),
         },
         performance: Performance {
             avg_connection_time_ms: average(since.mean_connect),
@@ -141,10 +146,14 @@ fn average(time: Option<Duration>) -> f64 {
 }
 
 /// The limits in the terms of the variables: a size of 0, an overflow and a recycle of -1 mean no limit.
-fn config(usage: &Usage, limits: &PoolLimits) -> Config {
+fn config(pool: &JudgedPool, limits: &PoolLimits) -> Config {
+    let (size, max_overflow) = match pool.limits {
+        Some(known) => (known.size.unwrap_or(0), known.max_overflow),
+        None => (limits.size, limits.max_overflow),
+    };
     Config {
-        size: usage.size.unwrap_or(limits.size),
-        max_overflow: usage.max_overflow.or(limits.max_overflow).map_or(-1, i64::from),
+        size,
+        max_overflow: max_overflow.map_or(-1, i64::from),
         timeout: limits.timeout.as_secs_f64(),
         recycle: limits.recycle.map_or(-1, whole_seconds),
         pre_ping: limits.pre_ping,

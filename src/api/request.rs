@@ -11,7 +11,6 @@ use super::Context;
 use super::health::{bare_health, health};
 use crate::health::{Clock, HealthStatus, Verdict, judge};
 use crate::probe::{DEFAULT_TARGET, Roster, Snapshot, Target};
-use crate::view::Usage;
 use crate::web::{Answer, Request};
 
 /// The specification's text for a monitor that is switched off.
@@ -93,7 +92,7 @@ impl ApiRequest<'_> {
         found.ok_or_else(|| Reply::detail(StatusCode::NOT_FOUND, "Unknown target"))
     }
 
-    /// The last snapshot of a target. With `?application=` the pool of that application is judged.
+    /// The last snapshot of a target. With `?application=` only the pools of that application are judged.
     pub(super) fn last_snapshot(&self, target: &Target) -> Result<Option<Arc<Snapshot>>, Reply> {
         let last = last_snapshot(target);
         let Some(name) = self.application else { return Ok(last) };
@@ -123,11 +122,6 @@ impl ApiRequest<'_> {
 /// The last snapshot of a target. A reply reads it once, so that all its parts are of one moment.
 pub(super) fn last_snapshot(target: &Target) -> Option<Arc<Snapshot>> {
     target.published().map(|published| Arc::clone(&published.snapshot))
-}
-
-/// The usage of the judged pool; that of our own pool before the first probe.
-pub(super) fn usage(target: &Target, snapshot: Option<&Snapshot>) -> Usage {
-    snapshot.map_or_else(|| Usage::from(&target.pool().state()), |snapshot| snapshot.usage)
 }
 
 /// The status code of a verdict: load balancers keep a degraded database and take an unhealthy one

@@ -5,10 +5,10 @@ use serde::{Serialize, Serializer};
 use super::health::Checks;
 use super::request::{ApiRequest, DISABLED, Reply, last_snapshot};
 use super::units::{moment, ms, rounded, seconds};
+use crate::health::{CheckOutcome, JudgedPool, Verdict};
 use crate::metrics::Label;
 use crate::pool::Timings;
 use crate::probe::{Connected, Failure, Queried, SPAN, Snapshot, Target, TargetKind};
-use crate::view::Usage;
 
 #[derive(Serialize)]
 struct Targets {
@@ -28,6 +28,9 @@ pub(super) struct TargetJson {
     interval_seconds: f64,
     pub(super) status: &'static str,
     pub(super) message: String,
+    /// For the status page; in the JSON they stand with their checks.
+    #[serde(skip)]
+    pub(super) notes: Vec<String>,
     checks: Checks,
     /// Null before the first probe, like all fields below.
     pub(super) up: Option<bool>,
@@ -67,19 +70,25 @@ struct Query {
     error: Option<String>,
 }
 
-/// The usage of the judged pool.
+/// The usage of the judged pool; null for what is not known.
 #[derive(Serialize)]
 pub(super) struct UsageJson {
     pub(super) source: &'static str,
-    pub(super) active: u64,
-    pub(super) idle: u64,
-    total: u64,
-    overflow: u64,
+    pub(super) application: Option<String>,
+    pub(super) active: Option<u64>,
+    pub(super) idle: Option<u64>,
+    total: Option<u64>,
+    overflow: Option<u64>,
     size: Option<u32>,
     max_overflow: Option<u32>,
     pub(super) max: Option<u32>,
+    pub(super) instances: Option<u32>,
+    pub(super) instances_known: Option<bool>,
     utilization: Option<f64>,
     saturation: Option<f64>,
+    /// Whether a `max` of null means that there is no limit.
+    #[serde(skip)]
+    pub(super) limits_known: bool,
 }
 
 #[derive(Serialize)]
@@ -119,6 +128,7 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
         interval_seconds: seconds(settings.schedule.interval),
         status: verdict.status.label(),
         checks: Checks::new(&verdict),
+        notes: notes(&verdict),
         message: if request.roster.is_probing() { verdict.message } else { DISABLED.to_owned() },
         up: snapshot.map(|s| s.is_up() && !stale),
         stale,
@@ -127,9 +137,15 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
         last_success: snapshot.and_then(|s| s.last_success_at).map(moment),
         server_version: snapshot.and_then(version),
         probe: snapshot.map(probe),
-        usage: snapshot.map(|s| usage_json(&s.usage)),
+        usage: snapshot.map(|_| usage_json(&verdict.pool)),
         window: snapshot.map(window),
     }
+}
+
+/// What the checks that passed have to say.
+fn notes(verdict: &Verdict) -> Vec<String> {
+    let passed = verdict.checks.iter().filter(|check| check.outcome == CheckOutcome::Pass);
+    passed.filter_map(|check| check.message.clone()).collect()
 }
 
 fn as_label<S: Serializer>(kind: &TargetKind, serializer: S) -> Result<S::Ok, S::Error> {
@@ -180,18 +196,22 @@ fn failure(failure: Option<&Failure>) -> (Option<&'static str>, Option<String>) 
     (failure.map(|f| f.reason.label()), failure.map(|f| f.message.clone()))
 }
 
-fn usage_json(usage: &Usage) -> UsageJson {
+fn usage_json(pool: &JudgedPool) -> UsageJson {
     UsageJson {
-        source: usage.source.label(),
-        active: usage.active,
-        idle: usage.idle,
-        total: usage.open,
-        overflow: usage.overflow,
-        size: usage.size,
-        max_overflow: usage.max_overflow,
-        max: usage.max,
-        utilization: usage.utilization_percent().map(rounded),
-        saturation: usage.saturation_ratio().map(rounded),
+        source: pool.source.label(),
+        application: pool.application.clone(),
+        active: pool.active,
+        idle: pool.idle,
+        total: pool.open,
+        overflow: pool.overflow,
+        size: pool.limits.and_then(|limits| limits.size),
+        max_overflow: pool.limits.and_then(|limits| limits.max_overflow),
+        max: pool.limits.and_then(|limits| limits.max),
+        instances: pool.instances.map(|(number, _)| number),
+        instances_known: pool.instances.map(|(_, is_known)| is_known),
+        utilization: pool.utilization_percent.map(rounded),
+        saturation: pool.saturation_ratio.map(rounded),
+        limits_known: pool.limits.is_some(),
     }
 }
 

@@ -6,10 +6,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
-use crate::probe::{SPAN, STALE, Snapshot};
-
-/// Consecutive saturated probes after which the check fails. One or two can be a peak.
-const SATURATED: usize = 3;
+use crate::probe::{STALE, Snapshot};
 
 /// One check of a verdict.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,35 +91,6 @@ fn stale(snapshot: &Snapshot, clock: &Clock) -> String {
     format!("the last probe ended {age} s ago, more than {STALE} intervals of {interval} s")
 }
 
-/// Judges how close the judged pool is to its limits.
-///
-/// A check-out that timed out is a failure by itself: whatever the numbers say, somebody waited in vain.
-pub(super) fn pool_saturation(snapshot: Option<&Snapshot>, thresholds: &Thresholds) -> Check {
-    let utilization = snapshot.and_then(|s| s.usage.utilization_percent());
-    let saturated = snapshot.map_or(0, |s| s.window.saturated_in_a_row());
-    let timeouts = snapshot.map_or(0, |s| s.window.checkout_timeouts());
-    let limit = thresholds.saturation_percent;
-    let (outcome, message) = match utilization {
-        _ if timeouts > 0 => {
-            let minutes = SPAN.as_secs() / 60;
-            let message = format!("{timeouts} check-outs timed out in the last {minutes} minutes");
-            (CheckOutcome::Fail, Some(message))
-        }
-        _ if saturated >= SATURATED => {
-            let message =
-                format!("size and overflow were all in use at the last {saturated} probes");
-            (CheckOutcome::Fail, Some(message))
-        }
-        Some(percent) if percent >= limit => {
-            let message = format!("{percent:.1} % of the pool size in use, {limit} % is the limit");
-            (CheckOutcome::Warn, Some(message))
-        }
-        Some(_) | None => (CheckOutcome::Pass, None),
-    };
-    let measured = Measured::Utilization(utilization);
-    Check { kind: CheckName::PoolSaturation, outcome, measured, message }
-}
-
 /// Judges how many of the window's statements were slow.
 pub(super) fn slow_queries(snapshot: Option<&Snapshot>, thresholds: &Thresholds) -> Check {
     let rate = snapshot.and_then(|s| s.window.slow_percent());
@@ -194,39 +162,6 @@ mod tests {
         assert_eq!(time(&snapshot), Measured::Time(Some(Duration::from_micros(2_500))));
         snapshot.query = Err(Failure::deadline(INTERVAL));
         assert_eq!(time(&snapshot), Measured::Time(None));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pool_saturation_warns_near_the_size_and_fails_at_the_limit() {
-        let check = |active, saturated: usize, timeouts, expected| {
-            let calm = [ProbeSample { checkout_timeouts: timeouts, ..sample() }];
-            let full = std::iter::repeat_n(ProbeSample { saturated: true, ..sample() }, saturated);
-            let mut snapshot = with(calm.into_iter().chain(full));
-            snapshot.usage = fixture::usage(active);
-            let check = pool_saturation(Some(&snapshot), &Thresholds::default());
-            assert_eq!(check.outcome, expected, "{active} {saturated} {timeouts}");
-            assert_eq!(check.message.is_none(), expected == CheckOutcome::Pass);
-        };
-        check(0, 0, 0, CheckOutcome::Pass);
-        check(17, 0, 0, CheckOutcome::Pass);
-        check(18, 0, 0, CheckOutcome::Warn);
-        check(30, 2, 0, CheckOutcome::Warn);
-        check(30, 3, 0, CheckOutcome::Fail);
-        check(30, 4, 0, CheckOutcome::Fail);
-        check(0, 0, 1, CheckOutcome::Fail);
-        assert_eq!(pool_saturation(None, &Thresholds::default()).outcome, CheckOutcome::Pass);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pool_without_a_limit_has_no_utilization() {
-        let mut snapshot = fixture::snapshot();
-        snapshot.usage.max = None;
-        snapshot.usage.active = 1_000;
-        let check = pool_saturation(Some(&snapshot), &Thresholds::default());
-        assert_eq!(
-            (check.outcome, check.measured),
-            (CheckOutcome::Pass, Measured::Utilization(None))
-        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,12 +4,16 @@
 //! names and the thresholds. A snapshot that is too old fails the connection check, whatever it holds.
 
 mod check;
+mod judged;
 mod readings;
+mod saturation;
 mod server;
 mod verdict;
+mod words;
 
 pub use crate::probe::Thresholds;
 pub use check::{Check, CheckName, CheckOutcome, Measured};
+pub(crate) use judged::JudgedPool;
 pub(crate) use readings::READINGS;
 pub use verdict::{HealthStatus, Verdict};
 pub(crate) use verdict::{judge, of};

@@ -5,7 +5,9 @@ use std::time::Duration;
 use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Instant;
 
-use super::check::{Check, CheckOutcome, connection, pool_saturation, slow_queries};
+use super::check::{Check, CheckOutcome, connection, slow_queries};
+use super::judged::JudgedPool;
+use super::saturation::{deciding, pool_saturation};
 use super::server::{headroom, session, write};
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
@@ -32,6 +34,8 @@ pub struct Verdict {
     pub message: String,
     /// Every check that could be judged, in the order of [`CheckName`](super::CheckName).
     pub checks: Vec<Check>,
+    /// The pool that decides the check `pool_saturation`.
+    pub pool: JudgedPool,
     /// The age of the snapshot; `None` before the first probe.
     pub age: Option<Duration>,
 }
@@ -50,9 +54,10 @@ pub(crate) fn judge(
     clock: &Clock,
     thresholds: &Thresholds,
 ) -> Verdict {
+    let deciding = snapshot.and_then(|snapshot| deciding(snapshot, clock, thresholds));
     let mut checks = vec![
         connection(snapshot, clock),
-        pool_saturation(snapshot, thresholds),
+        pool_saturation(snapshot, deciding.as_ref(), thresholds),
         slow_queries(snapshot, thresholds),
     ];
     if let Some(snapshot) = snapshot {
@@ -66,7 +71,8 @@ pub(crate) fn judge(
         CheckOutcome::Fail => HealthStatus::Unhealthy,
     };
     let message = summary(status, &checks);
-    Verdict { status, message, checks, age: snapshot.map(|snapshot| snapshot.age(clock.now)) }
+    let pool = JudgedPool::new(snapshot, deciding.as_ref());
+    Verdict { status, message, checks, pool, age: snapshot.map(|snapshot| snapshot.age(clock.now)) }
 }
 
 fn summary(status: HealthStatus, checks: &[Check]) -> String {

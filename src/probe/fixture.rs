@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Connected, Failure, ProbePart, ProbeSample, Published, Queried, Schedule, Snapshot, Target,
-    TargetKind, TargetSettings, Thresholds, Window,
+    Connected, Failure, PoolSight, ProbePart, ProbeSample, Published, Queried, Schedule, Sight,
+    Snapshot, Target, TargetKind, TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
 use crate::metrics::UsageSource;
@@ -74,6 +74,7 @@ pub fn snapshot() -> Snapshot {
         slow: 2,
         session_fault: None,
         endpoints: Vec::new(),
+        sight: Arc::default(),
         window: Arc::new(Window::default()),
         tls: None,
     }
@@ -88,7 +89,6 @@ pub fn sample(query: Duration) -> ProbeSample {
         slow: false,
         connect: None,
         saturated: false,
-        saturated_applications: Vec::new(),
         checkout_timeouts: 0,
         failed_connects: 0,
         headroom: None,
@@ -123,12 +123,28 @@ pub fn application(name: &str, open: u64) -> view::Application {
     view::Application { key: view::SessionKey::new("orders", "app", name), ..app }
 }
 
+/// Pools that are seen now; each with the number of probes in a row at which it had nothing left.
+pub fn sight(pools: impl IntoIterator<Item = (view::Application, usize)>) -> Arc<Sight> {
+    let seen = |(app, saturated_in_a_row): (view::Application, usize)| PoolSight {
+        key: app.key.clone(),
+        last: Some((Instant::now(), app)),
+        saturated_in_a_row,
+        ended: None,
+        blindness: None,
+        silent: 0,
+        was_ambiguous: false,
+        is_gone: false,
+    };
+    Arc::new(Sight { pools: pools.into_iter().map(seen).collect(), blindness: None })
+}
+
 /// A probe of everything that a probe can do: each family of the exposition has a sample, but for those
 /// that count events.
 pub fn rich_snapshot() -> Snapshot {
     let expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let failed = Err(Failure::deadline(Duration::from_secs(10)));
     Snapshot {
+        sight: sight([(application("shop", 5), 0)]),
         views: view::fixture::views(),
         extras: vec![
             (ProbePart::Write, Ok(())),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::once::FreshConnect;
 use super::session::Sessions;
+use super::sight::SightMemory;
 use super::snapshot::Snapshot;
 use crate::pool::Totals;
 
@@ -33,10 +34,8 @@ pub struct ProbeSample {
     pub slow: bool,
     /// The time of the probe's own fresh connect; `None` if there was none, or it failed.
     pub connect: Option<Duration>,
-    /// True if the judged pool was used up to its limit.
+    /// True if the exporter's own pool was used up to its limit.
     pub saturated: bool,
-    /// The applications whose pools were used up to their limits.
-    pub saturated_applications: Vec<String>,
     /// Check-outs that timed out since the previous probe.
     pub checkout_timeouts: u64,
     /// Connects that failed since the previous probe.
@@ -76,15 +75,6 @@ impl Window {
     /// The number of probes in a row, up to the last, that found the judged pool used up to its limit.
     pub(crate) fn saturated_in_a_row(&self) -> usize {
         self.samples.iter().rev().take_while(|sample| sample.saturated).count()
-    }
-
-    /// The same samples, with an application's pool as the judged one.
-    pub(super) fn of_application(&self, name: &str) -> Self {
-        let samples = self.samples.iter().map(|sample| ProbeSample {
-            saturated: sample.saturated_applications.iter().any(|other| other == name),
-            ..sample.clone()
-        });
-        samples.collect()
     }
 
     /// The number of consecutive probes, up to the last that knew, at which no connection was left.
@@ -130,6 +120,7 @@ pub struct History {
     samples: VecDeque<ProbeSample>,
     totals: Totals,
     pub(super) sessions: Sessions,
+    pub(super) sights: SightMemory,
 }
 
 impl History {
@@ -155,7 +146,6 @@ impl History {
             slow: query.is_some_and(|took| took > slow),
             connect,
             saturated: new.usage.is_saturated(),
-            saturated_applications: new.views.saturated().map(str::to_owned).collect(),
             checkout_timeouts: new.totals.timeouts.saturating_sub(before.timeouts),
             failed_connects: new.totals.failed.saturating_sub(before.failed),
             headroom: new.views.tightest().map(|tightest| tightest.free),

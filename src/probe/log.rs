@@ -3,6 +3,7 @@
 use tracing::{debug, info, warn};
 
 use super::hint::hint;
+use super::sight::Blindness;
 use super::snapshot::{Failure, ProbePart, Snapshot};
 use super::target::Target;
 use crate::metrics::Label;
@@ -75,6 +76,7 @@ fn extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     }
     hidden_sessions(name, snapshot, before);
     exceeded_limits(name, snapshot, before);
+    sight(name, snapshot, before);
 }
 
 /// Logs once that the exporter's role may not see the states of some sessions.
@@ -90,6 +92,60 @@ fn hidden_sessions(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
 
 fn hides(snapshot: &Snapshot) -> bool {
     snapshot.views.activity.as_ref().is_some_and(Activity::hides)
+}
+
+/// Logs once that an application's pool cannot be seen any more, or again, and that two numbers of processes
+/// fit its sessions.
+fn sight(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
+    let then = |key: &SessionKey| {
+        let mut pools = before.iter().flat_map(|before| &before.sight.pools);
+        pools.find(|pool| pool.key == *key)
+    };
+    for pool in &snapshot.sight.pools {
+        let [database, user, application] = pool.key.labels();
+        let before = then(&pool.key);
+        match (&pool.blindness, before.and_then(|before| before.blindness.as_ref())) {
+            // That is logged as the failure of the probe.
+            (Some(Blindness::Down), _) | (None, Some(Blindness::Down)) => {}
+            (Some(now), Some(then)) if now.is_same(then) => {}
+            (Some(now), _) => {
+                let reason = now.reason();
+                warn!(
+                    target = name,
+                    database, user, application, reason, "the application's pool cannot be seen"
+                );
+            }
+            (None, Some(_)) => {
+                info!(
+                    target = name,
+                    database, user, application, "the application's pool is seen again"
+                );
+            }
+            (None, None) => {}
+        }
+        if pool.was_ambiguous && !before.is_some_and(|before| before.was_ambiguous) {
+            let hint = "set DB_MONITOR_INSTANCES, or instances of the application";
+            info!(
+                target = name,
+                database,
+                user,
+                application,
+                hint,
+                "the number of processes cannot be told from the sessions"
+            );
+        }
+    }
+    pooler(name, snapshot, before);
+}
+
+/// Logs once that a pooler stands between, where no pool was ever seen.
+fn pooler(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
+    let is_between =
+        |s: &Snapshot| s.sight.pools.is_empty() && s.sight.blindness == Some(Blindness::Pooler);
+    if is_between(snapshot) && !before.is_some_and(is_between) {
+        let reason = Blindness::Pooler.reason();
+        warn!(target = name, reason, "the application's pool cannot be seen");
+    }
 }
 
 /// Logs once that an application has more connections open than its settings allow.

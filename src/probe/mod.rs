@@ -20,6 +20,7 @@ mod roster;
 mod run;
 mod session;
 mod settings;
+mod sight;
 mod snapshot;
 mod target;
 pub mod write;
@@ -36,6 +37,8 @@ pub(crate) use run::publish_once;
 pub use session::SessionFault;
 pub(crate) use settings::DEFAULT_TARGET;
 pub use settings::{Schedule, TargetSettings, Thresholds};
+pub use sight::{Blindness, PoolSight, SessionsEnded, Sight};
+
 pub(crate) use snapshot::STALE;
 pub use snapshot::{
     Connected, Failure, ProbePart, Published, Queried, READINGS as SNAPSHOT_READINGS, Snapshot,

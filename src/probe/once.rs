@@ -1,7 +1,7 @@
 //! One probe: a fresh connect and a statement through the pool, side by side, and the views, until a
 //! deadline.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
@@ -60,8 +60,9 @@ pub(super) async fn pass(target: &Target, fresh: FreshConnect, history: &mut His
     let snapshot = Snapshot::assemble(outcome, before);
     count(target, &snapshot, fresh);
     let session_fault = history.sessions.check(target, &snapshot, fresh);
+    let sight = Arc::new(history.sights.update(&snapshot));
     let window = history.add(&snapshot, fresh, target.settings().slow_threshold);
-    Snapshot { session_fault, window, ..snapshot }
+    Snapshot { sight, session_fault, window, ..snapshot }
 }
 
 fn count(target: &Target, snapshot: &Snapshot, fresh: FreshConnect) {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::history::Window;
 use super::session::SessionFault;
+use super::sight::{PoolSight, Sight};
 use crate::duration::rounded_seconds;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
@@ -123,7 +124,7 @@ pub(super) struct Outcome {
     pub(super) query: Result<Queried, Failure>,
     pub(super) views: Views,
     pub(super) extras: Vec<(ProbePart, Result<(), Failure>)>,
-    /// The exporter's own pool, which is judged where no application's is known.
+    /// The exporter's own pool.
     pub(super) own_pool: Usage,
     pub(super) totals: Totals,
     pub(super) slow: u64,
@@ -152,13 +153,14 @@ pub struct Snapshot {
     pub tls: Option<TlsInfo>,
     /// The end of the last successful probe by the wall clock; `None` if there was none yet.
     pub last_success_at: Option<SystemTime>,
-    /// The judged pool: the application's where it is known, otherwise the exporter's own after the
-    /// probe's check-in.
+    /// The exporter's own pool after the probe's check-in.
     pub usage: Usage,
     /// Events in the exporter's own pool since its start.
     pub totals: Totals,
     /// Slow probe statements since the target was started.
     pub slow: u64,
+    /// What is seen of the applications' pools.
+    pub sight: Arc<Sight>,
     /// A pooled connection that led to a wrong server in the last minutes.
     pub session_fault: Option<SessionFault>,
     /// The last reports of the applications that serve their own status.
@@ -169,7 +171,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Combines what one probe brought with what is kept from the snapshot before: the last fresh
-    /// connect, TLS, and the time of the last success. The window stays empty.
+    /// connect, TLS, and the time of the last success. What a history adds stays empty.
     pub(super) fn assemble(outcome: Outcome, before: Option<&Self>) -> Self {
         let connect = outcome.connect.or_else(|| before?.connect.clone());
         let is_up = outcome.query.is_ok() && !matches!(connect, Some(Err(_)));
@@ -186,7 +188,7 @@ impl Snapshot {
             } else {
                 before.and_then(|before| before.last_success_at)
             },
-            usage: outcome.views.usage(None).unwrap_or(outcome.own_pool),
+            usage: outcome.own_pool,
             taken_at: outcome.taken_at,
             taken: outcome.taken,
             took: outcome.took,
@@ -197,6 +199,7 @@ impl Snapshot {
             totals: outcome.totals,
             slow: outcome.slow,
             endpoints: outcome.endpoints,
+            sight: Arc::default(),
             session_fault: None,
             window: Arc::default(),
         }
@@ -207,12 +210,16 @@ impl Snapshot {
         self.query.is_ok() && !matches!(self.connect, Some(Err(_)))
     }
 
-    /// Returns the same snapshot with the pool of this application as the judged one; `None` where it is
-    /// not known.
+    /// Returns the same snapshot with the pools of this application as the only ones; `None` where it was
+    /// never seen.
     pub(crate) fn of_application(&self, name: &str) -> Option<Self> {
-        let usage = self.views.usage(Some(name))?;
-        let window = Arc::new(self.window.of_application(name));
-        Some(Self { usage, window, ..self.clone() })
+        let pools = self.sight.pools.iter().filter(|pool| pool.key.application == name);
+        let pools: Vec<PoolSight> = pools.cloned().collect();
+        if pools.is_empty() {
+            return None;
+        }
+        let sight = Arc::new(Sight { pools, blindness: self.sight.blindness.clone() });
+        Some(Self { sight, ..self.clone() })
     }
 
     /// The time since the probe ended.
@@ -306,6 +313,20 @@ pub const READINGS: &[Reading<Snapshot>] = &[
         read: last_success,
     },
     Reading {
+        name: "db_pool_app_visible",
+        help: "1 while the application's pool can be seen; 0 while something hides it: the view activity fails, the exporter's role may not see the sessions' states, they do not track them, a pooler stands between, or the target is down. It must not be taken for healthy then.",
+        kind: Kind::Gauge,
+        labels: &["database", "user", "application"],
+        read: visible_applications,
+    },
+    Reading {
+        name: "db_pool_applications_visible",
+        help: "0 while something hides all applications of the target, also those that were never seen. Absent where there are none and nothing hides any.",
+        kind: Kind::Gauge,
+        labels: &[],
+        read: visible,
+    },
+    Reading {
         name: "db_pool_write_up",
         help: "1 when the last write probe succeeded, otherwise 0, also when it got no connection. Absent when it is off.",
         kind: Kind::Gauge,
@@ -331,6 +352,22 @@ pub const READINGS: &[Reading<Snapshot>] = &[
         read: certificate_expiry,
     },
 ];
+
+/// Nothing is written where there is no application to see, and nothing hides one. Applications that serve
+/// their own status are seen also where the sessions are not.
+fn visible(snapshot: &Snapshot, out: &mut Samples<'_>) {
+    let Sight { pools, blindness } = snapshot.sight.as_ref();
+    if blindness.is_some() || !pools.is_empty() {
+        let are_seen = !pools.is_empty() && pools.iter().all(|pool| pool.blindness.is_none());
+        out.push([], blindness.is_none() || are_seen);
+    }
+}
+
+fn visible_applications(snapshot: &Snapshot, out: &mut Samples<'_>) {
+    for pool in snapshot.sight.pools.iter().filter(|pool| !pool.is_gone) {
+        out.push(pool.key.labels(), pool.blindness.is_none());
+    }
+}
 
 fn certificate_expiry(snapshot: &Snapshot, out: &mut Samples<'_>) {
     out.push([], snapshot.tls.as_ref().and_then(|tls| tls.not_after).map(unix));

@@ -84,12 +84,6 @@ impl Views {
         selected().filter(|app| app.key.application == name).max_by_key(|app| app.open)
     }
 
-    /// The names of the applications of which a process has nothing left.
-    pub(crate) fn saturated(&self) -> impl Iterator<Item = &str> {
-        let saturated = self.applications.iter().filter(|app| app.is_saturated());
-        saturated.map(|app| app.key.application.as_str())
-    }
-
     /// The usage of [`Self::application`]; `None` where it is not known.
     pub fn usage(&self, name: Option<&str>) -> Option<Usage> {
         self.application(name)?.usage()

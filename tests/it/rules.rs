@@ -48,6 +48,7 @@ macro_rules! unit_tests {
 
 unit_tests! {
     alerts_about_application_pools_fire_and_are_silent: "application.yml",
+    alerts_about_a_day_of_application_pools_fire_and_are_silent: "application_day.yml",
     alerts_about_the_exporter_fire_and_are_silent: "exporter.yml",
     alerts_about_headroom_fire_and_are_silent: "headroom.yml",
     objectives_fire_and_are_silent: "objective.yml",

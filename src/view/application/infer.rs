@@ -338,7 +338,7 @@ mod tests {
         // One has shown that it is two.
         let nat = [at("a", 16, 16), at("b", 8, 0)];
         check(&settings(5, Some(3), None), &nat, 1.0, 16.0 / 24.0, 2);
-        // Two that cannot be shown apart.
+        // Two that cannot be told apart.
         check(&settings(5, Some(3), Some(2)), &[cell("", 11, 8)], 0.5, 0.5, 0);
         assert!(!infer(&settings(5, Some(3), Some(2)), &[cell("", 11, 8)]).are_told_apart);
         // A psql beside a full process neither dilutes it nor is a process.

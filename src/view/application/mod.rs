@@ -57,7 +57,7 @@ pub struct Application {
     /// The number of processes and their limits; `None` for applications without settings. So are all
     /// fields below, but for `recent` and `vanished`.
     pub allowed: Option<AllowedConnections>,
-    /// The fullest process, or group of processes that cannot be shown apart. It decides the ratios.
+    /// The fullest process, or group of processes that cannot be told apart. It decides the ratios.
     pub fullest: Option<Fullest>,
     /// All processes taken for one pool.
     pub mean: Option<Fullest>,
@@ -137,7 +137,7 @@ pub struct Exceeded {
     pub fits: u32,
 }
 
-/// One process, or some that cannot be shown apart, beside their limits.
+/// One process, or some that cannot be told apart, beside their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fullest {
     /// Connections that are certainly checked out.

@@ -66,12 +66,12 @@ pub(in crate::view) const READINGS: &[Reading<Views>] = &[
     ),
     gauge(
         "db_pool_app_utilization_percent",
-        "Checked-out connections in percent of the pool size, over 100 in overflow: those of the fullest process where processes can be shown apart by name or address. Processes that cannot be shown apart are taken together, and one of them can be full below 100. Absent without a limit.",
+        "Checked-out connections in percent of the pool size, over 100 in overflow: those of the fullest process where processes can be told apart by name or address. Processes that cannot be told apart are taken together, and one of them can be full below 100. Absent without a limit.",
         |views, out| each(views, out, Application::utilization_percent),
     ),
     gauge(
         "db_pool_app_saturation_ratio",
-        "Checked-out connections divided by what may be open; at 1 the next check-out waits. Of the fullest process where processes can be shown apart by name or address. Processes that cannot be shown apart are taken together, and one of them can be full below 1. Absent without a limit.",
+        "Checked-out connections divided by what may be open; at 1 the next check-out waits. Of the fullest process where processes can be told apart by name or address. Processes that cannot be told apart are taken together, and one of them can be full below 1. Absent without a limit.",
         |views, out| each(views, out, Application::saturation_ratio),
     ),
     gauge(
@@ -86,7 +86,7 @@ pub(in crate::view) const READINGS: &[Reading<Views>] = &[
     ),
     gauge(
         "db_pool_app_saturated_instances",
-        "Processes of the application that have nothing left, so that their next check-out waits. Processes that cannot be shown apart count only when all of them are full.",
+        "Processes of the application that have nothing left, so that their next check-out waits. Processes that cannot be told apart count only when all of them are full.",
         |views, out| each(views, out, |app| app.saturated_instances.map(f64::from)),
     ),
     gauge(

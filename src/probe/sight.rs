@@ -1,0 +1,243 @@
+//! What is seen of the applications' pools, and since when it is not.
+//!
+//! A pool that was seen is kept as it was last seen: where sight is lost, the verdict of then is shown with its
+//! age, and a pool that was exhausted does not become healthy. Our own pool says nothing about an
+//! application's, so it is judged only where no session of an application was ever seen and nothing hides them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::snapshot::{Failure, ProbePart, Snapshot};
+use crate::metrics::UsageSource;
+use crate::pool::Reason;
+use crate::view::application::Unseen;
+use crate::view::{Application, Databases, SessionKey, activity};
+
+/// How long it is shown that the server ended all sessions of an application.
+const ENDED_SHOWN: Duration = Duration::from_secs(60);
+
+/// What is seen of the applications' pools.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sight {
+    /// The pools of the applications that have settings, as they were last seen.
+    pub pools: Vec<PoolSight>,
+    /// What hides all of them now.
+    pub blindness: Option<Blindness>,
+}
+
+/// An application's pools as they were last seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolSight {
+    /// When they were last seen, and how; `None` where their sessions' states were never visible.
+    pub last: Option<(Instant, Application)>,
+    /// Its labels.
+    pub key: SessionKey,
+    /// The number of consecutive probes, up to the last one that saw them, at which a process had nothing
+    /// left. Probes that saw nothing are left out.
+    pub saturated_in_a_row: usize,
+    /// The server ended all sessions a short while ago.
+    pub ended: Option<SessionsEnded>,
+    /// What hides these pools now.
+    pub blindness: Option<Blindness>,
+    /// The number of processes that should serve their own status and do not.
+    pub silent: usize,
+    /// Whether its sessions ever fitted two numbers of processes.
+    pub was_ambiguous: bool,
+    /// Whether the last session ended so long ago that the application is no longer shown.
+    pub is_gone: bool,
+}
+
+/// The server, and not the application, ended all sessions of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionsEnded {
+    /// When they ended.
+    pub at: Instant,
+    /// Their number.
+    pub sessions: u64,
+}
+
+/// Why an application's pool cannot be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blindness {
+    /// The target cannot be used.
+    Down,
+    /// The view activity failed; the failure and what can be done about it.
+    ViewFailed(String),
+    /// A pooler stands between the exporter and the server.
+    Pooler,
+    /// The exporter's role may not see the sessions' states.
+    NoPrivilege,
+    /// The sessions do not track what they do.
+    NotTracked,
+}
+
+impl Blindness {
+    /// The reason, for people.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Down => "the target is down".to_owned(),
+            Self::ViewFailed(message) => format!("the view activity failed: {message}"),
+            Self::Pooler => "PgBouncer or another pooler stands between, and the sessions on the server are its own: give the exporter the server's own address, or watch the pooler with kind: pgbouncer".to_owned(),
+            Self::NoPrivilege => "the exporter's role may not see what its sessions do: GRANT pg_read_all_stats".to_owned(),
+            Self::NotTracked => "its sessions have track_activities off, so the server does not know what they do".to_owned(),
+        }
+    }
+
+    /// Reports whether the kind is the same, whatever a failure says.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
+    fn of(snapshot: &Snapshot) -> Option<Self> {
+        let queried = match &snapshot.query {
+            Ok(queried) => queried,
+            Err(_) => return Some(Self::Down),
+        };
+        let part = ProbePart::View(activity::VIEW.name);
+        let failed = snapshot.extras.iter().find(|(tried, _)| *tried == part);
+        if let Some((_, Err(failure))) = failed {
+            return Some(Self::ViewFailed(explained(failure)));
+        }
+        // A server sends the process id of the backend at login. A pooler sends any number of its own, also a
+        // negative one, or none. Not every server knows its own: then it is not above 0.
+        let (at_login, own) = (queried.server.pid, queried.identity.as_ref()?.pid);
+        (at_login != 0 && own > 0 && at_login != own).then_some(Self::Pooler)
+    }
+}
+
+fn explained(failure: &Failure) -> String {
+    let message = &failure.message;
+    if failure.reason == Reason::NoPrivilege {
+        format!("{message}: GRANT pg_read_all_stats to the exporter's role")
+    } else {
+        message.clone()
+    }
+}
+
+/// The pools that were seen, kept from one probe to the next.
+#[derive(Debug, Default)]
+pub(super) struct SightMemory {
+    pools: BTreeMap<SessionKey, PoolSight>,
+    ended: EndedSessions,
+}
+
+impl SightMemory {
+    /// Takes a probe in and returns what is seen. An application that serves its own status is seen whatever
+    /// hides the server's sessions.
+    pub(super) fn update(&mut self, snapshot: &Snapshot) -> Sight {
+        let blindness = Blindness::of(snapshot);
+        let (now, views) = (snapshot.taken, &snapshot.views);
+        self.ended.read(now, views.databases.as_ref());
+        let is_scanned = blindness.is_none() && views.activity.is_some();
+        for pool in self.pools.values_mut() {
+            pool.is_gone |= is_scanned;
+            pool.blindness = blindness.clone();
+        }
+        for app in views.applications.iter().filter(|app| app.allowed.is_some()) {
+            let is_own = app.source == UsageSource::Endpoint;
+            if is_scanned || is_own {
+                let pool = self.pools.entry(app.key.clone());
+                let pool = pool.or_insert_with(|| PoolSight::new(&app.key));
+                pool.see(app, now, &self.ended);
+                pool.silent = if is_own { silent(snapshot, &app.key) } else { 0 };
+            }
+        }
+        self.forget();
+        Sight { pools: self.pools.values().cloned().collect(), blindness }
+    }
+
+    /// Keeps one pool of an application that is gone, so that it stays known that there was one.
+    fn forget(&mut self) {
+        let (gone, here): (Vec<_>, Vec<_>) = self.pools.values().partition(|pool| pool.is_gone);
+        let mut kept: BTreeMap<String, SessionKey> = BTreeMap::new();
+        for pool in here.into_iter().chain(gone) {
+            kept.entry(pool.key.application.clone()).or_insert_with(|| pool.key.clone());
+        }
+        self.pools.retain(|key, pool| !pool.is_gone || kept.get(&key.application) == Some(key));
+    }
+}
+
+fn silent(snapshot: &Snapshot, key: &SessionKey) -> usize {
+    let mut reports = snapshot.endpoints.iter();
+    reports
+        .find(|report| report.key.application == key.application)
+        .map_or(0, |report| report.failed)
+}
+
+/// The sessions that the server ended, from the counters of pg_stat_database.
+#[derive(Debug, Default)]
+struct EndedSessions {
+    /// The counters at the last probe that read them, by database.
+    counters: BTreeMap<String, u64>,
+    /// Increases of a short while, the oldest first.
+    increases: VecDeque<(Instant, String, u64)>,
+}
+
+impl EndedSessions {
+    fn read(&mut self, now: Instant, databases: Option<&Databases>) {
+        for database in databases.iter().flat_map(|databases| &databases.shown) {
+            let ended = database.killed + database.fatal;
+            let before = self.counters.insert(database.name.clone(), ended).unwrap_or(ended);
+            // After a reset of the statistics they begin anew.
+            if ended > before {
+                self.increases.push_back((now, database.name.clone(), ended - before));
+            }
+        }
+        let is_old = |at: Instant| now.saturating_duration_since(at) > ENDED_SHOWN;
+        while self.increases.front().is_some_and(|(at, ..)| is_old(*at)) {
+            self.increases.pop_front();
+        }
+    }
+
+    /// The number of sessions of a database that were ended in the last minute.
+    fn lately(&self, database: &str) -> u64 {
+        let own = self.increases.iter().filter(|(_, name, _)| name == database);
+        own.map(|(_, _, number)| number).sum()
+    }
+}
+
+impl PoolSight {
+    fn new(key: &SessionKey) -> Self {
+        Self {
+            last: None,
+            key: key.clone(),
+            saturated_in_a_row: 0,
+            ended: None,
+            blindness: None,
+            silent: 0,
+            was_ambiguous: false,
+            is_gone: false,
+        }
+    }
+
+    /// Returns the pool as it is seen now; `None` where it is not.
+    pub fn now(&self) -> Option<&Application> {
+        let seen = self.last.as_ref().filter(|_| self.blindness.is_none());
+        seen.map(|(_, application)| application)
+    }
+
+    fn see(&mut self, app: &Application, now: Instant, ended: &EndedSessions) {
+        self.is_gone = false;
+        self.blindness = app.unseen.map(|unseen| match unseen {
+            Unseen::NoPrivilege => Blindness::NoPrivilege,
+            Unseen::NotTracked => Blindness::NotTracked,
+        });
+        if self.blindness.is_some() {
+            return;
+        }
+        self.saturated_in_a_row = if app.is_saturated() { self.saturated_in_a_row + 1 } else { 0 };
+        self.ended = app.vanished.and_then(|vanished| {
+            // Otherwise the application closed them itself.
+            let is_by_server = ended.lately(&app.key.database) >= vanished.sessions;
+            let is_recent = vanished.ago <= ENDED_SHOWN;
+            let at = now.checked_sub(vanished.ago)?;
+            let found = SessionsEnded { at, sessions: vanished.sessions };
+            (is_by_server && is_recent).then_some(found)
+        });
+        let is_ambiguous = app.allowed.is_some_and(|allowed| allowed.instances.is_ambiguous());
+        self.was_ambiguous |= is_ambiguous;
+        self.last = Some((now, app.clone()));
+    }
+}
