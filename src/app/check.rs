@@ -16,7 +16,7 @@ use crate::probe::{self, Roster, Snapshot, Target};
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The results of one probe of every target.
-pub struct Checked {
+pub(crate) struct Checked {
     /// One for each target, in their order.
     pub findings: Vec<Finding>,
     /// The same as JSON, in the shape of `/api/v1/targets`.
@@ -24,7 +24,7 @@ pub struct Checked {
 }
 
 /// The result of one probe of a target.
-pub struct Finding {
+pub(crate) struct Finding {
     /// The target's name.
     pub target: String,
     /// The snapshot that the probe published.
@@ -37,7 +37,7 @@ pub struct Finding {
 ///
 /// # Errors
 /// When the runtime cannot be made.
-pub fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Checked> {
+pub(crate) fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Checked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let checked = runtime.block_on(async {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -28,7 +28,7 @@ use crate::web::{self, HttpInstruments, Listener, Service};
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The parts of a daemon.
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// The flags.
     pub settings: DaemonSettings,
     /// The environment, from which a reload reads the variables.
@@ -45,7 +45,7 @@ pub struct Daemon {
 ///
 /// # Errors
 /// When it cannot listen, or its web configuration is bad.
-pub fn serve(daemon: Daemon, inherited: web::Inherited) -> Result<()> {
+pub(crate) fn serve(daemon: Daemon, inherited: web::Inherited) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let listeners = web::bind(&daemon.settings.web, inherited)?;
@@ -63,7 +63,7 @@ pub fn serve(daemon: Daemon, inherited: web::Inherited) -> Result<()> {
 ///
 /// # Errors
 /// A signal handler cannot be installed.
-pub fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
+pub(crate) fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     Ok(async move {
@@ -79,7 +79,11 @@ pub fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()
 ///
 /// # Errors
 /// When the web configuration is bad.
-pub async fn run(listeners: Vec<Listener>, daemon: Daemon, stop: CancellationToken) -> Result<()> {
+pub(crate) async fn run(
+    listeners: Vec<Listener>,
+    daemon: Daemon,
+    stop: CancellationToken,
+) -> Result<()> {
     let Daemon { settings, environment, config, notifier, log } = daemon;
     let notifier = Arc::new(notifier);
     let tasks = TaskTracker::new();

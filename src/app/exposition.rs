@@ -21,7 +21,7 @@ use crate::view;
 use crate::web::{self, HttpInstruments};
 
 /// The sources of the exporter's own families.
-pub struct Exporter {
+pub(crate) struct Exporter {
     /// The machine's start, in seconds since 1970.
     boot: Option<u64>,
     web: Arc<HttpInstruments>,
@@ -31,12 +31,16 @@ pub struct Exporter {
 
 impl Exporter {
     /// Collects the sources, and reads the start of the machine, once.
-    pub fn new(web: Arc<HttpInstruments>, reloads: Arc<ReloadStatus>, log: LogQueue) -> Self {
+    pub(crate) fn new(
+        web: Arc<HttpInstruments>,
+        reloads: Arc<ReloadStatus>,
+        log: LogQueue,
+    ) -> Self {
         Self { boot: boot_time(), web, reloads, log }
     }
 
     /// Writes all families: those of the targets, then the exporter's own.
-    pub fn write(&self, roster: &Roster, page: &mut Page<'_>) {
+    pub(crate) fn write(&self, roster: &Roster, page: &mut Page<'_>) {
         let targets = roster.targets();
         write_targets(&targets, page);
         write_health(&targets, page);

@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// A queue of log lines; clones share it.
 #[derive(Clone, Default)]
-pub struct LogQueue(Arc<Shared>);
+pub(crate) struct LogQueue(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -51,12 +51,12 @@ impl LogQueue {
     }
 
     /// The number of lines that were lost because standard error was not read.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
     /// Waits until all queued lines are written, at most `limit`.
-    pub fn wait_until_written(&self, limit: Duration) {
+    pub(crate) fn wait_until_written(&self, limit: Duration) {
         let state = self.lock();
         // The caller goes on at the limit too.
         drop(

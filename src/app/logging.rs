@@ -17,7 +17,7 @@ use super::logfmt::Logfmt;
 
 /// The level and the format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSettings {
+pub(crate) struct LogSettings {
     /// The lowest level that is logged.
     pub level: LevelFilter,
     /// The format of a line.
@@ -26,7 +26,7 @@ pub struct LogSettings {
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// `ts=... level=info message="..."`.
     Logfmt,
     /// The same fields as a JSON object.
@@ -37,7 +37,7 @@ pub enum Format {
 ///
 /// # Errors
 /// When the thread that writes cannot be started.
-pub fn init(settings: LogSettings) -> io::Result<LogQueue> {
+pub(crate) fn init(settings: LogSettings) -> io::Result<LogQueue> {
     let queue = LogQueue::default();
     queue.start(io::stderr())?;
     let registry = tracing_subscriber::registry();

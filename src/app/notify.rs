@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Reports the daemon's state to the service manager; does nothing where there is none.
 #[derive(Debug, Default)]
-pub struct Notifier {
+pub(crate) struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
@@ -24,7 +24,7 @@ impl Notifier {
     /// # Errors
     ///
     /// When it is neither of them, or no socket can be made.
-    pub fn new(socket: Option<&OsStr>) -> io::Result<Self> {
+    pub(crate) fn new(socket: Option<&OsStr>) -> io::Result<Self> {
         let Some(name) = socket.filter(|name| !name.is_empty()) else {
             return Ok(Self::default());
         };
@@ -35,7 +35,7 @@ impl Notifier {
 
     /// Takes the watchdog's limit from `WATCHDOG_USEC`, unless `WATCHDOG_PID` names another process.
     #[must_use]
-    pub fn with_watchdog(mut self, usec: Option<&str>, pid: Option<&str>) -> Self {
+    pub(crate) fn with_watchdog(mut self, usec: Option<&str>, pid: Option<&str>) -> Self {
         let ours = pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()));
         let limit = usec.and_then(|usec| usec.parse().ok()).filter(|usec| *usec > 0);
         self.watchdog = limit.filter(|_| ours && self.manager.is_some()).map(Duration::from_micros);
@@ -44,33 +44,33 @@ impl Notifier {
 
     /// The interval at which to call [`Self::watchdog`]: half its limit, as sd_watchdog_enabled(3) advises.
     #[must_use]
-    pub fn watchdog_interval(&self) -> Option<Duration> {
+    pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|limit| limit / 2)
     }
 
     /// The daemon answers requests from now on, also after a reload.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
     /// The daemon reads its configuration again; [`Self::ready`] ends this.
-    pub fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         self.send("RELOADING=1");
     }
 
     /// The daemon has begun to shut down.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
     /// One line that `systemctl status` shows. Only the first line is sent: a line break
     /// would begin another assignment.
-    pub fn status(&self, text: &str) {
+    pub(crate) fn status(&self, text: &str) {
         self.send(&format!("STATUS={}", text.lines().next().unwrap_or_default()));
     }
 
     /// The daemon is alive. Call this from a task of the runtime, so that it stops when the runtime hangs.
-    pub fn watchdog(&self) {
+    pub(crate) fn watchdog(&self) {
         self.send("WATCHDOG=1");
     }
 

@@ -26,7 +26,7 @@ use crate::watch::{ChangedFiles, ReadFiles};
 pub(super) type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// The outcome of the last reload.
-pub struct ReloadStatus {
+pub(crate) struct ReloadStatus {
     is_successful: AtomicBool,
     /// Milliseconds since 1970.
     succeeded_at: AtomicU64,
@@ -34,7 +34,7 @@ pub struct ReloadStatus {
 
 impl ReloadStatus {
     /// Starts with success: a daemon only starts with a good configuration.
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let status = Self { is_successful: AtomicBool::new(true), succeeded_at: AtomicU64::new(0) };
         status.succeeded();
         Arc::new(status)

@@ -7,7 +7,7 @@ use crate::web;
 
 /// The daemon's own settings.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DaemonSettings {
+pub(crate) struct DaemonSettings {
     /// The configuration file; `None`: variables and defaults alone.
     pub config_file: Option<PathBuf>,
     /// A change of the configuration file causes a reload.

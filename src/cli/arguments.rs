@@ -93,7 +93,7 @@ pub(super) struct Web {
 
 /// The subcommands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
-pub enum Subcommand {
+pub(crate) enum Subcommand {
     /// Watch the targets and serve their metrics (the default).
     Serve,
     /// Show the effective configuration and the source of each value.

@@ -20,7 +20,7 @@ const UNKNOWN: u8 = 3;
 
 /// The format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// A table, for people.
     Table,
     /// JSON, for programs.

@@ -37,7 +37,7 @@ const MESSAGES: [(ErrorKind, &str); 7] = [
 ];
 
 /// A parsed command line.
-pub struct Command {
+pub(crate) struct Command {
     /// The subcommand; `serve` if none was typed.
     pub subcommand: Subcommand,
     /// `--config.check`: checks the configuration and exits.

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A login for a database that `/probe` names.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AuthModule {
+pub(crate) struct AuthModule {
     /// The role.
     pub username: String,
     /// Its password, as of the time when the configuration was read.

@@ -6,7 +6,7 @@ use super::kind::quote;
 
 /// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The built-in default.
     Default,
     /// The file, at this path.
@@ -47,7 +47,7 @@ impl<T> Sourced<T> {
 
 /// One effective value; a secret is replaced by `<secret>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The sections around the key, and the key.
     pub path: Vec<String>,
     /// The value as YAML.
@@ -57,7 +57,7 @@ pub struct Entry {
 }
 
 /// Formats the entries as YAML, each with its origin as a comment.
-pub fn render(entries: &[Entry]) -> String {
+pub(crate) fn render(entries: &[Entry]) -> String {
     let mut text = String::new();
     let mut open: &[String] = &[];
     for entry in entries {

@@ -31,13 +31,13 @@ use std::path::{Path, PathBuf};
 
 use ::config::{Map, Value, ValueKind};
 
-pub use auth::AuthModule;
-pub use kind::quote;
-pub use listing::{Entry, Origin, render};
-pub use names::unknown_flag_variables;
-pub use options::{Allowed, Place};
+pub(crate) use auth::AuthModule;
+pub(crate) use kind::quote;
+pub(crate) use listing::{Entry, Origin, render};
+pub(crate) use names::unknown_flag_variables;
+pub use options::Place;
 pub use reference::{OptionDoc, VariableDoc, reference};
-pub use sources::LARGEST as LARGEST_FILE;
+pub(crate) use sources::LARGEST as LARGEST_FILE;
 
 use self::document::Document;
 use self::environment::{TargetPresence, Variables};
@@ -48,18 +48,17 @@ use self::report::{Findings, Report};
 use self::sources::Files;
 use crate::files::FileReader;
 use crate::probe::{self, DEFAULT_TARGET};
-pub use crate::problem::{Problem, Problems};
+pub(crate) use crate::problem::{Problem, Problems};
 
 /// A configuration without a problem.
-pub struct Config {
+pub(crate) struct Config {
     /// The targets, `default` first, then by name.
     pub targets: Vec<probe::TargetSettings>,
     /// The authentication modules of `/probe`, by name.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read once there is a /probe"))]
     pub auth_modules: BTreeMap<String, AuthModule>,
     /// `DB_MONITOR_ENABLED`: false stops all probes.
     pub enabled: bool,
-    /// `APP_ENV`.
-    pub app_env: String,
     /// The rules of production apply: `APP_ENV` is `production`, in any case.
     pub production: bool,
     /// Warnings for the log, in the order in which they arose.
@@ -76,7 +75,7 @@ pub struct Config {
 ///
 /// # Errors
 /// All problems, at once.
-pub fn load(
+pub(crate) fn load(
     environment: &BTreeMap<String, String>,
     file: Option<&Path>,
 ) -> Result<Config, Problems> {
@@ -87,7 +86,7 @@ pub fn load(
 ///
 /// # Errors
 /// All problems, at once.
-pub fn load_with(
+pub(crate) fn load_with(
     reader: &FileReader,
     environment: &BTreeMap<String, String>,
     file: Option<&Path>,
@@ -158,7 +157,7 @@ fn resolve(sources: &Sources<'_>, report: Report) -> Result<Config, Problems> {
     }
     let Findings { problems, warnings, notes, entries } = report.finish();
     problems.into_result()?;
-    Ok(Config { targets, auth_modules, enabled, app_env, production, warnings, notes, entries })
+    Ok(Config { targets, auth_modules, enabled, production, warnings, notes, entries })
 }
 
 /// The context in which targets are read.

@@ -57,7 +57,7 @@ pub(super) fn is_of_kubernetes(name: &str) -> bool {
 }
 
 /// Warnings for variables of flags that do not exist, each with a suggestion.
-pub fn unknown_flag_variables<'a>(
+pub(crate) fn unknown_flag_variables<'a>(
     set: impl Iterator<Item = &'a str>,
     known: &[String],
 ) -> Vec<String> {

@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const LEAST: Duration = Duration::from_millis(100);
 
 /// The largest configuration file, in bytes.
-pub const LARGEST: u64 = 4 * 1024 * 1024;
+pub(crate) const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Reads the files of one configuration.
 pub(super) struct Files<'a> {

@@ -88,7 +88,7 @@ fn nothing_at_all_is_the_specifications_defaults() {
     assert_eq!(target.views.query_cache_size, 1200);
     assert_eq!(target.schedule.connect_interval, Some(Duration::ZERO));
     assert_eq!(target.schedule.timeout, Duration::from_secs(8));
-    assert_eq!((config.app_env.as_str(), config.production), ("development", false));
+    assert_eq!((target.app_env.as_str(), config.production), ("development", false));
     assert!(config.enabled);
     let used = "DATABASE_URL is not set: the built-in URL postgresql://sentinelops:***@localhost:5432/sentinelops is used";
     assert_eq!(config.warnings, [used]);

@@ -424,7 +424,7 @@ impl OptionType for Section {
 }
 
 /// Quotes text where YAML would not read it back as the same text.
-pub fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let is_null = ["null", "none"].contains(&text.to_ascii_lowercase().as_str());

@@ -38,7 +38,7 @@ options! {
 
 /// Targets that may be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Allowed {
+pub(crate) enum Allowed {
     /// Hosts by a pattern of their name (`*` is any text), on this port or, with `None`, on any.
     Name(String, Option<u16>),
     /// Addresses of a network: its address, and the number of its leading bits that count.

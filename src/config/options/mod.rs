@@ -11,7 +11,7 @@ mod target;
 mod view;
 
 pub(super) use application::*;
-pub use auth::Allowed;
+pub(crate) use auth::Allowed;
 pub(super) use auth::*;
 pub(super) use target::*;
 pub(super) use view::switch as view_switch;
