@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// How long a reader waits for one file unless it is made with another limit.
+/// The default limit for reading one file.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The largest file taken for a secret, in bytes.
@@ -164,21 +164,19 @@ impl FileReader {
         deliver: impl FnOnce(Outcome) + Send + 'static,
     ) -> Result<(), FileError> {
         let running = Running::enter(&self.running, path).ok_or(FileError::Hanging)?;
-        let work = move || {
+        // Detached on purpose: nothing can end a thread that hangs in the kernel.
+        let thread = std::thread::Builder::new().name("file".to_owned());
+        let started = thread.spawn(move || {
             let outcome = read_regular(&running.path, largest);
-            // Before the caller hears of it: it may read the path again at once.
+            // Before the outcome is delivered: the caller may read the path again at once.
             drop(running);
             deliver(outcome);
-        };
-        // Detached on purpose: nothing can end a thread that hangs in the kernel.
-        match std::thread::Builder::new().name("file".to_owned()).spawn(work) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(FileError::NoThread),
-        }
+        });
+        started.map(drop).map_err(|_| FileError::NoThread)
     }
 }
 
-/// A path whose read has begun; removed from the record when dropped.
+/// A path that is being read; removed from the record when dropped.
 struct Running {
     path: PathBuf,
     all: Arc<Mutex<BTreeSet<PathBuf>>>,

@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Reports whether a character must not reach a terminal or a log as it is. A line break counts too.
+/// Reports whether a character must be escaped before it reaches a terminal or a log. A line break counts
+/// too.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// A pipe whose reader takes one line for each permit.
+    /// A pipe with a reader that takes one line for each permit.
     struct Pipe {
         permits: Receiver<()>,
         written: Sender<Vec<u8>>,

@@ -1,7 +1,7 @@
-//! Log lines as `key=value`, as Prometheus' own tools write them and every logfmt reader takes them.
+//! Log lines as `key=value` pairs (logfmt), the format of Prometheus' own tools.
 //!
-//! Of our own because the crate for it escapes an apostrophe, which Go's readers refuse. The rules of
-//! quoting are those of Go's `strconv.Quote`, as far as it leaves printable characters alone.
+//! Written here because the crate for this format escapes apostrophes, and Go's readers reject `\'`. Values
+//! are quoted by the rules of Go's `strconv.Quote`: printable characters stay, others are escaped.
 
 use std::fmt::{self, Write as _};
 
@@ -41,7 +41,7 @@ where
     }
 }
 
-/// The fields of an event as text, its message apart.
+/// The fields of an event as text; the message apart, because it comes first on the line.
 #[derive(Default)]
 struct Pairs {
     message: String,
@@ -71,9 +71,13 @@ impl Visit for Pairs {
     }
 }
 
-/// A value as it is, or in quotes where it could be misread.
+/// Reports whether a value with this character must be quoted.
+fn needs_quotes(c: char) -> bool {
+    c.is_whitespace() || is_unsafe(c) || matches!(c, '"' | '=' | '\\')
+}
+
+/// Writes a value, in quotes if a logfmt reader could misread it.
 fn write_value(out: &mut String, value: &str) {
-    let needs_quotes = |c: char| c.is_whitespace() || is_unsafe(c) || matches!(c, '"' | '=' | '\\');
     if !value.is_empty() && !value.contains(needs_quotes) {
         out.push_str(value);
         return;

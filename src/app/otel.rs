@@ -1,4 +1,4 @@
-//! How the names of OpenTelemetry's semantic conventions for database clients map to our families.
+//! Maps the names of OpenTelemetry's semantic conventions for database clients to our families.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>. There is no second set of
 //! names: a Collector or a dashboard can translate with this table.
@@ -13,7 +13,7 @@ pub(super) struct OtelRow {
     pub(super) application: &'static str,
     /// The family of the exporter's own pool, which `db-pool-metrics` gives to any pool.
     pub(super) own: &'static str,
-    /// What differs.
+    /// The differences in meaning, for the table in METRICS.md.
     note: &'static str,
 }
 

@@ -59,9 +59,8 @@ fn one(
     // One URL for each process.
     let processes = urls.map(|urls| u32::try_from(urls.value.len()).unwrap_or(u32::MAX));
     let sessions = sessions(layers, url);
-    let from_pattern = || sessions.application_name.as_ref().and_then(Pattern::plain);
     ApplicationSettings {
-        name: name.or_else(from_pattern),
+        name: name.or_else(|| sessions.application_name.as_ref().and_then(Pattern::plain)),
         pool: pool(layers, limits),
         instances: instances(layers, processes),
         sessions,

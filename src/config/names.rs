@@ -35,8 +35,8 @@ pub(super) fn is_parameter(name: &str) -> bool {
 
 /// Returns a key if it is a plain name: a mangled file can have anything in its place.
 pub(super) fn printable(key: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if !key.is_empty() && key.len() <= 60 && key.chars().all(plain) {
+    let is_plain = key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if !key.is_empty() && key.len() <= 60 && is_plain {
         key.to_owned()
     } else {
         "(a key that is no plain name)".to_owned()
@@ -61,14 +61,14 @@ pub(crate) fn unknown_flag_variables<'a>(
     set: impl Iterator<Item = &'a str>,
     known: &[String],
 ) -> Vec<String> {
-    let is_unknown = |name: &&str| {
-        name.starts_with(FLAGS) && !is_of_kubernetes(name) && !known.iter().any(|flag| flag == name)
-    };
-    let warning = |name: &str| {
-        let near = did_you_mean(name, known.iter().map(String::as_str));
-        format!("{name} is not a known variable and is ignored{near}")
-    };
-    set.filter(is_unknown).map(warning).collect()
+    let flags = set.filter(|name| name.starts_with(FLAGS) && !is_of_kubernetes(name));
+    let unknown = flags.filter(|name| !known.iter().any(|flag| flag == name));
+    unknown.map(|name| unknown_variable(name, known)).collect()
+}
+
+fn unknown_variable(name: &str, known: &[String]) -> String {
+    let near = did_you_mean(name, known.iter().map(String::as_str));
+    format!("{name} is not a known variable and is ignored{near}")
 }
 
 /// Joins a section's path and a key.

@@ -97,7 +97,7 @@ fn variable_doc(row: &dyn Row, variable: options::Variable, default: &str) -> Va
     }
 }
 
-/// The default of an option: in words, or as it is when nothing is set.
+/// Returns the default of an option: its description in words, or its value when nothing is set.
 fn default(row: &dyn Row, group: &Group, defaults: &BTreeMap<String, String>) -> String {
     if let Some(words) = row.default() {
         return words.to_owned();

@@ -1,4 +1,5 @@
-//! The status that an application's own processes serve: where it is, and how it is read.
+//! Reads the options for the status that an application's own processes serve: its address, its limits and its
+//! login.
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use crate::source::{Endpoint, Login, SourceKey, SourceSettings};
 use crate::view::SessionKey;
 use crate::view::application::ApplicationSettings;
 
-/// Reads an application's source; `None` if its status is served nowhere.
+/// Reads the options of an application's status; `None` if neither addresses nor a directory is set.
 ///
 /// `name`: the name of its section, if the user chose one.
 pub(super) fn read(
@@ -41,7 +42,7 @@ pub(super) fn read(
         endpoints,
         directory,
         pool,
-        // A pool without overflow has none; -1 is no limit.
+        // A pool that closes nothing at check-in has no overflow: its limit is its size.
         max_overflow: if application.pool.closes_overflow() {
             application.pool.max_overflow()
         } else {
@@ -55,7 +56,7 @@ pub(super) fn read(
     })
 }
 
-/// Reads the addresses; the same address twice would be the same process twice.
+/// Reads the addresses. Refuses an address that is listed twice, because its process would count twice.
 fn endpoints(layers: &Layers<'_>) -> Vec<Endpoint> {
     let Some(found) = layers.own(&options::STATUS_URLS) else { return Vec::new() };
     let mut shown: Vec<String> = found.value.iter().map(Endpoint::show).collect();
@@ -67,7 +68,8 @@ fn endpoints(layers: &Layers<'_>) -> Vec<Endpoint> {
     found.value
 }
 
-/// The labels: the names that the settings or the URL give. A pattern is no name.
+/// Returns the labels: the names from the settings, or else from the URL. A name with a star is a pattern and
+/// not a label, so the label is then empty.
 fn key(layers: &Layers<'_>, application: &ApplicationSettings, url: Option<&Dsn>) -> SourceKey {
     let name = |row, url: Option<String>| {
         let own = layers.own_unlisted(row).map(|found| found.value);

@@ -55,7 +55,7 @@ struct Collection {
 #[derive(Default)]
 struct Keys {
     seen: BTreeSet<String>,
-    /// The key whose value comes next.
+    /// The key of the value that comes next.
     current: Option<String>,
 }
 

@@ -98,22 +98,29 @@ pub fn parse(text: &str) -> Result<Dsn, Vec<Error>> {
     let (dsn, contradictions) = draft.finish();
     errors.extend(contradictions);
     errors.sort_by_key(|error| error.at.unwrap_or(usize::MAX));
-    let harmless = harmless(text, is_uri, &words, &errors);
+    let harmless =
+        if is_uri { after_credentials(text, &errors) } else { before_password(text, &words) };
     errors.iter_mut().for_each(|error| error.name_only_within(&harmless));
     if errors.is_empty() { Ok(dsn) } else { Err(errors) }
 }
 
-/// Returns the part of the text in which an unknown parameter may be named. Elsewhere it can be the rest
-/// of a mangled password.
-fn harmless(text: &str, is_uri: bool, words: &[Word], errors: &[Error]) -> Range<usize> {
+/// Returns the part of a URL in which an unknown parameter may be named: the part after the last `@`. Before
+/// it, the name can be the rest of a mangled password. Without an `@`, a wrong port can be the start of a
+/// password; then nothing may be named.
+fn after_credentials(text: &str, errors: &[Error]) -> Range<usize> {
     let is_cut_off = errors.iter().any(|error| error.part == Part::Port);
-    let secret = words.iter().find(|word| word.name == "password").map(|word| word.at);
     match text.rfind('@') {
-        _ if !is_uri => 0..secret.unwrap_or(text.len()),
         Some(at) => at..text.len(),
         None if is_cut_off => text.len()..text.len(),
         None => 0..text.len(),
     }
+}
+
+/// Returns the part of a text of `key=value` pairs in which an unknown parameter may be named. After the
+/// password, the name can be the rest of a password without quotes.
+fn before_password(text: &str, words: &[Word]) -> Range<usize> {
+    let secret = words.iter().find(|word| word.name == "password").map(|word| word.at);
+    0..secret.unwrap_or(text.len())
 }
 
 /// One named value of the text, decoded, and the byte at which it begins.

@@ -1,4 +1,5 @@
-//! The verdict as metrics: a sample for each possible status, of which one is 1.
+//! The verdict as metrics: a sample for each possible status. The sample of the present status is 1, all
+//! others are 0.
 
 use super::check::CheckOutcome;
 use super::verdict::{HealthStatus, Verdict};

@@ -1,7 +1,7 @@
 //! Checks of the server beside the pool: connections left, writes, and where the pooled connection leads.
 //!
-//! Each is judged only where it is known: without the view limits there is no headroom to judge, and the
-//! metric of a check that is not judged is absent.
+//! A check exists only if its input is known. For example, there is no headroom check without the view
+//! `limits`. The metric of a missing check is absent.
 
 use super::Clock;
 use super::check::{Check, CheckName, CheckOutcome, Measured};
@@ -9,7 +9,7 @@ use crate::pool::Reason;
 use crate::probe::{Failure, Snapshot};
 use crate::view::{ServerLimits, TightLimit, Tightest};
 
-/// Less than this many connections, or percent of max_connections, is a warning. The alerts
+/// Fewer free connections than this, or than this percentage of max_connections, are a warning. The alerts
 /// DbPoolHeadroomGone and DbPoolHeadroomLow have the same thresholds.
 const FEW: u64 = 3;
 const LOW_PERCENT: u64 = 10;
@@ -17,7 +17,7 @@ const LOW_PERCENT: u64 = 10;
 /// Consecutive probes without a free connection after which the check fails.
 const GONE: usize = 3;
 
-/// Judges whether the server can still take connections of ordinary roles, and of the applications'.
+/// Judges whether ordinary roles, and the roles of the applications, can still open connections.
 pub(super) fn headroom(snapshot: &Snapshot) -> Option<Check> {
     let limits = snapshot.views.limits.as_ref()?;
     let Tightest { free, limit } = snapshot.views.tightest()?;
@@ -52,8 +52,9 @@ pub(super) fn write(snapshot: &Snapshot) -> Option<Check> {
 
 /// Judges where the pooled connection leads.
 ///
-/// It fails when no server of the kind is found that `target_session_attrs` asks for. A pooled connection
-/// that led to a wrong server is replaced at once, but the application's pool keeps its own: a warning.
+/// It fails if no host is a server of the kind that `target_session_attrs` asks for. It warns if the pooled
+/// connection led to a wrong server: the exporter replaces its own connection at once, but the
+/// application's pool keeps such connections.
 pub(super) fn session(snapshot: &Snapshot, clock: &Clock) -> Option<Check> {
     let (outcome, message) = if let Some(failure) = wrong_kind(snapshot) {
         (CheckOutcome::Fail, Some(failure.message.clone()))

@@ -1,7 +1,7 @@
-//! Blocking work on a thread of its own.
+//! Runs blocking work on a separate thread.
 //!
-//! Not tokio's pool of threads: work that hangs there (a name server, a network file system) would
-//! leave none for the work of healthy targets.
+//! It does not use tokio's blocking pool: work that hangs there (on a name server, on a network file system)
+//! would in the end occupy all its threads, and healthy targets could not connect any more.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
-/// Runs `work` on a new thread and waits for it; the thread goes on if this is dropped.
+/// Runs `work` on a new thread and waits for it. If this future is dropped, the thread still finishes its
+/// work: nothing can end a thread that hangs in a system call.
 ///
 /// # Errors
 /// When the system cannot start a thread.
@@ -24,14 +25,15 @@ pub(super) async fn on_own_thread<T: Send + 'static>(
     receiver.await.map_err(|_| io::Error::other("the thread ended early"))
 }
 
-/// Looks host names up. A lookup that hangs is joined by those who ask for the same name meanwhile,
-/// so that it costs one thread, however often it is asked for.
+/// Looks host names up. While a lookup runs, further requests for the same name wait for its answer. Without
+/// this rule a name server that hangs would cost one more thread at every probe.
 #[derive(Default)]
 pub(super) struct Resolver {
     running: Arc<Mutex<HashMap<String, watch::Receiver<Answer>>>>,
 }
 
-/// `None` until the lookup has ended; texts, because errors cannot be copied.
+/// `None` until the lookup has ended. Errors are kept as texts, because `io::Error` is not `Clone` and several
+/// waiters can get the same answer.
 type Answer = Option<Result<Vec<SocketAddr>, String>>;
 
 impl Resolver {
@@ -59,6 +61,8 @@ impl Resolver {
         let asked = name.clone();
         std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
             let found = (asked.as_str(), 0).to_socket_addrs();
+            // Removed before the answer is sent: who asks after the answer must start a new lookup, or a
+            // changed address would never be seen.
             all.lock().unwrap_or_else(PoisonError::into_inner).remove(&asked);
             sender.send_replace(Some(found.map(Iterator::collect).map_err(|e| e.to_string())));
         })?;

@@ -15,13 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::dsn::{DEFAULT_PORT, Host};
 use crate::metrics::{Gauge, Purpose};
 
-/// A place among the connections; shared by the attempts of one connect, freed with the last.
+/// A place among the connections. The attempts of one connect (its hosts, with and without TLS) share it,
+/// because they follow each other; it is freed with the last of them.
 pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// The permits of one target.
 ///
-/// They are divided once and for all, so that a stuck pool never prevents a fresh connect from being
-/// tried, nor the other way round.
+/// The pool and the fresh connects have separate permits, so that a stuck pool never prevents the attempt of
+/// a fresh connect, nor the other way round.
 pub struct Budget {
     size: usize,
     pool: Arc<Semaphore>,
@@ -44,7 +45,8 @@ impl Budget {
         })
     }
 
-    /// The daemon's limit for a target: three connections, two of them in the pool.
+    /// The daemon's limit for a target: three connections, two of them in the pool. The documentation promises
+    /// this number to administrators who plan `max_connections`.
     pub fn daemon() -> Arc<Self> {
         Self::new(2)
     }
@@ -126,13 +128,18 @@ impl Budgets {
     pub(crate) fn lease(&self, hosts: &[Host]) -> Lease {
         let mut server: Server =
             hosts.iter().map(|host| (host.show(), host.port.unwrap_or(DEFAULT_PORT))).collect();
+        // The order of hosts in a URL does not change the servers that it reaches.
         server.sort();
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        // A budget with taken permits must stay even without a target: its connections still exist on the
+        // server. Without this rule, each reload against a stuck server would add three connections.
         servers.retain(|_, budgets| {
             budgets.retain(|budget| budget.is_leased() || budget.taken() > 0);
             !budgets.is_empty()
         });
         let budgets = servers.entry(server).or_default();
+        // The one with the most taken permits, so that a target that returns inherits its own connections
+        // and cannot start afresh beside them.
         let unused = budgets.iter().filter(|budget| !budget.is_leased());
         let budget = unused.max_by_key(|budget| budget.taken()).cloned().unwrap_or_else(|| {
             budgets.push(Budget::daemon());
@@ -152,7 +159,7 @@ impl Lease {
         &self.0
     }
 
-    /// The target has ended; another one may use the budget. Its connections keep their permits
+    /// Ends the use; another target may lease the budget. Its connections keep their permits
     /// until the server has closed them.
     pub(crate) fn end(&self) {
         self.0.is_leased.store(false, Ordering::Release);

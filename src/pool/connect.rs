@@ -27,8 +27,8 @@ use crate::dsn::{DEFAULT_PORT, Host, SessionAttrs};
 use crate::metrics::{Gauge, Phase, PoolInstruments, Purpose, Reason};
 use crate::secret::Secret;
 
-/// How long a connect waits for a permit: long enough for a connection that is closing, and no
-/// longer, because one that was given up can hold its permit for minutes.
+/// The longest time that a connect waits for a permit. It is long enough for a connection that is closing. A
+/// longer wait would be useless, because an abandoned connection can hold its permit for minutes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens the connections of one target, and counts and times them.
@@ -66,7 +66,7 @@ impl Connector {
         })
     }
 
-    /// How the target is reached.
+    /// The address, the login and the limits for its connections.
     pub fn settings(&self) -> &ConnectSettings {
         &self.settings
     }
@@ -307,7 +307,7 @@ impl Connector {
     }
 }
 
-/// What one host is tried with.
+/// The input of the attempt to connect to one host.
 struct HostAttempt<'a> {
     host: &'a Host,
     session: SessionAttrs,

@@ -1,4 +1,4 @@
-//! What can go wrong with a connection: a text for people and a label value for metrics.
+//! The errors of a connection: a text for people and a label value for metrics.
 //!
 //! Texts come from others, so they are cut here, once, for the log, the page, the JSON and `check`
 //! alike. No text contains anything of the database URL but host, port, database and role.
@@ -106,9 +106,9 @@ impl ConnectError {
         self
     }
 
-    /// One error of several attempts: the one that says most, with the others behind it.
+    /// Joins the errors of several attempts: the most informative one first, then the others with their reasons.
     pub(super) fn most_telling(mut attempts: Vec<Self>) -> Option<Self> {
-        // Of equals the last one, whose host was tried when the others had failed.
+        // `max_by_key` returns the last of equal errors: its host was tried after the others had failed.
         let best = (0..attempts.len()).max_by_key(|n| attempts[*n].telling())?;
         let mut error = attempts.remove(best);
         for (n, other) in attempts.iter().enumerate() {
@@ -119,8 +119,8 @@ impl ConnectError {
         Some(error)
     }
 
-    /// How much an error says about why there is no connection. A server that answered says more
-    /// than the network, and a host of the wrong kind says nothing about the right one.
+    /// Ranks an error by what it explains about the missing connection. The answer of a server explains more than
+    /// a network error, and a host of the wrong kind explains nothing about the right one.
     fn telling(&self) -> u8 {
         match self.reason {
             Reason::Auth
@@ -146,8 +146,8 @@ impl ConnectError {
     }
 }
 
-/// What a server with such a key comes to: TLS 1.3 has no common signature scheme then, and the server
-/// ends the handshake.
+/// The text for a server with such a key: there is no common signature scheme of TLS 1.3, and the server ends
+/// the handshake.
 const UNSUPPORTED_KEYS: &str = "keys on P-521 and RSA-PSS keys are not supported in certificates: \
                                 use P-256, P-384, RSA or Ed25519";
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ConnectSettings, Credentials, PoolLimits};
 use crate::dsn::{self, Dsn};
 
-/// Connects as this URL says, as `nobody` where it names no user, and takes ten seconds at most.
+/// Settings for this URL, with the user `nobody` if it names none, and a limit of ten seconds.
 ///
 /// # Panics
 /// The URL is bad or incomplete.

@@ -1,4 +1,4 @@
-//! What to do first about a failure, for people.
+//! Advice on a failure: the first thing that a person should check.
 
 use crate::metrics::{Phase, Reason};
 

@@ -13,7 +13,7 @@ use super::checkout::Checkout;
 use super::rows;
 use crate::dsn::SessionAttrs;
 
-/// The server behind a connection, and what kind of session it gives.
+/// The server behind a connection, and the kind of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// The process id of the backend that answered. It differs from [`Backend::pid`](super::Backend)
@@ -21,13 +21,13 @@ pub struct ServerIdentity {
     pub pid: i32,
     /// When the postmaster started, in microseconds since 1970 by the server's clock.
     pub started: i64,
-    /// Whether the server is a standby, or still recovering.
+    /// True if the server is a standby, or still recovering (`pg_is_in_recovery()`).
     pub in_recovery: bool,
-    /// Whether the session's transactions are read-only, as libpq judges it for `target_session_attrs`.
+    /// True if the session's transactions are read-only by libpq's rule for `target_session_attrs`.
     pub read_only: bool,
 }
 
-/// How long a server may take to answer.
+/// The longest time that a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The statement. transaction_read_only would be that of the probe's own transaction, which is read-only.

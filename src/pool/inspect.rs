@@ -1,4 +1,4 @@
-//! Reads the server's messages on their way to tokio-postgres, and refuses those that it must not get.
+//! Reads the server's messages on their way to tokio-postgres, and refuses dangerous ones.
 //!
 //! tokio-postgres reports neither the backend's process id nor the authentication that the server
 //! asks for, answers a request for the cleartext password by itself, computes as many SCRAM rounds
@@ -31,7 +31,7 @@ const SASL_MESSAGE: usize = 4 * 1024;
 /// is 4,096.
 const SCRAM_ROUNDS: u64 = 100_000;
 
-/// How large the answer to one statement may be.
+/// The maximum size of the answer to one statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerLimit {
     /// All messages of the answer together, in bytes.
@@ -108,7 +108,8 @@ pub(super) enum Refusal {
     Http,
     #[error("the answer is not that of a PostgreSQL server")]
     NotPostgres,
-    /// An error as text without a length: the postmaster sends it when it cannot start a backend.
+    /// An error as text without a length. The postmaster sends it when it cannot start a backend
+    /// (`report_fork_failure_to_client`), in the format of protocol 2.
     #[error("{0}")]
     Unstructured(String),
     #[error("the server sent more than {0} before it was ready for a query")]
@@ -126,7 +127,7 @@ pub(super) enum Refusal {
 /// Decides about an authentication that the server asks for, before it is answered.
 pub(super) type Guard = Box<dyn FnMut(Method) -> Result<(), Refusal> + Send>;
 
-/// What the stream found out; shared between the stream and the connection's owner.
+/// The findings of the inspected stream; shared between the stream and the connection's owner.
 #[derive(Debug)]
 pub(super) struct WireState {
     pid: AtomicI32,
@@ -193,11 +194,11 @@ impl WireState {
 pub(super) struct Inspector {
     state: Arc<WireState>,
     guard: Guard,
-    /// The start of the current message, as far as it is of interest.
+    /// The start of the current message, up to [`Inspector::wanted`] bytes.
     head: Vec<u8>,
-    /// How many bytes of the current message are still to come and of no interest.
+    /// The number of bytes of the current message that are still to come and are passed over unread.
     skip: usize,
-    /// Whether the server has been ready for a query.
+    /// True once the server was ready for a query, so that the login is over.
     ready: bool,
     /// Since the start, or since the server was last ready for a query.
     bytes: usize,
@@ -266,6 +267,8 @@ impl Inspector {
     /// The whole message's length, the letter included. Valid once the header is there.
     fn length(&self) -> usize {
         let length = self.head.get(1..HEADER).and_then(|bytes| bytes.try_into().ok());
+        // The length counts its own four bytes. A server that claims fewer must not make the length smaller
+        // than the header, which is subtracted from it.
         1 + u32::from_be_bytes(length.unwrap_or_default()).max(4) as usize
     }
 
@@ -273,7 +276,7 @@ impl Inspector {
         self.head.first().copied().unwrap_or_default()
     }
 
-    /// How many bytes of the message are read. SASL messages are read whole.
+    /// Returns the number of bytes of the message to read. A SASL challenge is read whole, up to its limit.
     fn wanted(&self) -> usize {
         let is_sasl = self.head.get(HEADER..LOOK) == Some(&SASL_CONTINUE.to_be_bytes());
         let is_whole = self.letter() == b'R' && is_sasl;
@@ -296,6 +299,7 @@ impl Inspector {
         if is_first && self.head.starts_with(b"HTTP/") {
             return Err(Refusal::Http);
         }
+        // Its first four characters would be read as a length of about a gigabyte.
         let is_text = self.head.iter().all(u8::is_ascii_graphic);
         if self.letter() == b'E' && is_text && length > STARTUP_MESSAGE {
             return Err(Refusal::Unstructured(unstructured(&self.head[1..], rest)));
@@ -346,6 +350,7 @@ impl Inspector {
                 self.state.challenged.store(!self.ready, Ordering::Release);
             }
             b'R' => {
+                // Before tokio-postgres gets the request: it would answer a request for the cleartext password.
                 if let Some(method) = Method::of(number) {
                     (self.guard)(method)?;
                     self.state.authenticated.store(method == Method::None, Ordering::Relaxed);
@@ -353,6 +358,7 @@ impl Inspector {
             }
             b'K' => self.state.pid.store(number, Ordering::Relaxed),
             b'Z' => {
+                // The next answer has its limits for itself; those of parameters are for the whole connection.
                 self.ready = true;
                 self.bytes = 0;
                 self.messages = 0;

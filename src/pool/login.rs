@@ -28,10 +28,11 @@ use crate::dsn::{ChannelBinding, SessionAttrs};
 use crate::metrics::{Phase, Reason};
 use crate::secret::Secret;
 
-/// How long a connection that was given up is waited for. Keepalives end a dead peer far sooner.
+/// The time for which an abandoned connection is waited for. TCP keepalives detect a dead peer far sooner.
 const LINGER: Duration = Duration::from_secs(600);
 
-/// How long the permit is kept of a connection that did not end even then.
+/// The time for which the permit of a connection is kept that has not ended even then. Our socket is closed
+/// at its start, so the backend has this time to notice.
 const COOL: Duration = Duration::from_secs(60);
 
 /// A closing that takes longer than this counts as abandoned.
@@ -41,12 +42,12 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub(super) struct Live {
     pub(super) client: Client,
     pub(super) backend: Backend,
-    /// What the stream found out, and the limit for the next answer.
+    /// The findings of the inspected stream, and the limit for the next answer.
     pub(super) wire: Arc<WireState>,
     pub(super) timings: Timings,
     /// When opening it began: its age is counted from there, as in SQLAlchemy.
     pub(super) born: Instant,
-    /// How it is encrypted, for its cancel requests.
+    /// The TLS settings of the connection, which its cancel requests use too.
     pub(super) context: Option<Arc<Context>>,
     _dropped: DropGuard,
 }
@@ -83,7 +84,7 @@ pub(super) struct Job {
 /// A login that failed.
 pub(super) struct Failed {
     pub(super) error: ConnectError,
-    /// Whether it may succeed in the other way of the sslmode: with TLS, or without.
+    /// True if the sslmodes `prefer` and `allow` may try again the other way: without TLS, or with it.
     pub(super) may_switch: bool,
 }
 
@@ -158,12 +159,13 @@ async fn login(
     let startup = async move { config.connect_raw(stream, Established(end_point)).await };
     let startup = prove_elsewhere(Box::pin(startup), Arc::clone(&wire));
     let startup = job.progress.time(Phase::Startup, startup).await;
-    // TLS was wanted and the server has none: the other way is without TLS too, and would only be a
-    // second failed login in the server's log.
+    // If TLS was wanted and the server has none, the other way would be without TLS as well. It could only
+    // add a second failed login to the server's log.
     let is_last_way = job.context.is_some() && tls.is_none();
     let (client, mut connection) = startup.map_err(|error| Failed {
-        // libpq tries the other way after any early error. Here only after a refused login: an
-        // error for want of connections is not worth a second attempt.
+        // libpq tries the other way after any error before the end of authentication. This crate does so
+        // only after a refused login (pg_hba.conf can require TLS or forbid it). At "too many connections"
+        // a second attempt would only take one more backend from a full server.
         may_switch: !is_last_way
             && !wire.is_authenticated()
             && error.code().is_some_and(|code| sqlstate::is_about_login(code.code())),
@@ -224,12 +226,14 @@ fn policy(job: &Job, tls: Option<&TlsInfo>) -> Policy {
     }
 }
 
-/// The settings of the start-up packet. None of our own wishes go into `options`: PgBouncer refuses
-/// them.
+/// The settings of the start-up packet. Nothing is added to the URL's `options`: PgBouncer refuses a start-up
+/// parameter that it does not know and that `ignore_startup_parameters` does not list.
 fn config(job: &Job, mode: SslMode) -> Config {
     let dsn = &job.settings.dsn;
     let mut config = Config::new();
-    // The handshake is done; with these two tokio-postgres only takes its outcome over.
+    // The TLS handshake is done already. With `Direct` tokio-postgres sends no SSLRequest of its own, and
+    // its connector only hands the outcome over. Otherwise a second SSLRequest would go into the
+    // encrypted stream, and the login would fail.
     config.ssl_negotiation(SslNegotiation::Direct).ssl_mode(mode);
     config.channel_binding(match dsn.tls.channel_binding.unwrap_or(ChannelBinding::Prefer) {
         ChannelBinding::Disable => Binding::Disable,
@@ -242,7 +246,8 @@ fn config(job: &Job, mode: SslMode) -> Config {
         config.user(user);
     }
     if let Some(password) = &job.password {
-        // A copy that is not overwritten. It is dropped at the end of the login.
+        // tokio-postgres keeps a copy of the password that is not overwritten in memory. The configuration,
+        // and the copy with it, is dropped at the end of the login.
         config.password(password.reveal());
     }
     if let Some(database) = &dsn.database {
@@ -284,6 +289,9 @@ async fn check_session(
 }
 
 /// Drives a connection until the server has closed it.
+///
+/// Returning earlier would free the permit while the backend still exists, and the next connect would make
+/// one more than the budget allows.
 async fn drive(connection: Connection, dropped: CancellationToken, budget: &Budget) {
     let mut connection = Box::pin(connection);
     tokio::select! {

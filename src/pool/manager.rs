@@ -23,7 +23,7 @@ use super::settings::PoolLimits;
 use crate::duration::rounded_seconds;
 use crate::metrics::{CloseReason, Gauge, GaugeGuard, Phase, PoolInstruments, Purpose, Reason};
 
-/// How often a check-out pings before its last reconnect, as in SQLAlchemy.
+/// The number of pings of one check-out before its last reconnect, as in SQLAlchemy.
 const PINGS: u32 = 2;
 
 /// A place in the pool: with a connection, without one yet, or with the reason why there is none.

@@ -191,7 +191,7 @@ impl Pool {
     /// # Errors
     /// After the pool's time-out without a free slot; at once when opening a connection fails.
     ///
-    /// Cancel safe: nothing is lost, and a connection whose ping is running is closed.
+    /// Cancel safe: nothing is lost, and a connection with a running ping is closed.
     pub async fn check_out(self: &Arc<Self>) -> Result<Checkout, CheckoutError> {
         let mut counted =
             Counted { instruments: &self.instruments, outcome: CheckOutOutcome::Cancelled };

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::password::Credentials;
 use crate::dsn::{Dsn, SslMode};
 
-/// How the server of a pool is reached.
+/// The settings for opening connections to the server of a pool.
 #[derive(Clone, PartialEq)]
 pub struct ConnectSettings {
     /// The parsed database URL.
     pub dsn: Arc<Dsn>,
     /// The limit for opening a connection: all hosts and phases together.
     pub timeout: Duration,
-    /// Where the password comes from if not from the URL, and the user's home folder.
+    /// The source of the password, if it is not the URL, and the user's home folder.
     pub credentials: Credentials,
     /// The `application_name` of our sessions, unless the URL has one.
     pub application_name: String,
@@ -44,15 +44,15 @@ pub struct PoolLimits {
     pub timeout: Duration,
     /// At check-out, a connection older than this is replaced; `None` means never.
     pub recycle: Option<Duration>,
-    /// Whether an idle connection is tested at check-out.
+    /// True if an idle connection is tested at check-out (`pool_pre_ping`).
     pub pre_ping: bool,
     /// The limit of that test. SQLAlchemy has none.
     pub ping_timeout: Duration,
-    /// Whether the connection used last is handed out first.
+    /// True if the connection used last is handed out first (`pool_use_lifo`).
     pub use_lifo: bool,
-    /// Whether every check-out and check-in is logged.
+    /// True if every check-out and check-in is logged (`echo_pool`).
     pub echo: bool,
-    /// Whether every statement is logged.
+    /// True if every statement is logged (`echo`).
     pub echo_statements: bool,
 }
 

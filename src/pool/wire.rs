@@ -15,14 +15,13 @@ use tokio::time::Sleep;
 
 use super::inspect::{Guard, Inspector, WireState};
 
-/// How long the end of a stream waits for the server to close its side.
+/// The longest time that a closing stream waits for the server to close its side.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How many bytes are read meanwhile. A server that sends more is cut off: reading on would only
-/// serve the server.
+/// The maximum number of bytes that are read during this wait. A server that sends more is cut off.
 const FAREWELL_BYTES: usize = 64 * 1024;
 
-/// What a stream must be able to do.
+/// The requirements for a stream below the PostgreSQL protocol.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -135,9 +134,9 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Runs a login whose SCRAM proof is computed on a thread for blocking work: it takes milliseconds
-/// with the usual number of rounds and up to a second with the largest that is accepted, and the
-/// runtime's one thread answers scrapes.
+/// Runs a login and computes its SCRAM proof on a thread for blocking work. The proof takes milliseconds with
+/// the usual number of rounds and up to a second with the largest accepted number. On the runtime's only
+/// thread it would delay scrapes.
 pub(super) async fn prove_elsewhere<T: Send + 'static>(
     mut login: Pin<Box<dyn Future<Output = T> + Send>>,
     state: Arc<WireState>,

@@ -67,10 +67,9 @@ impl EndpointPools {
     /// Puts the application's own numbers in place of the inferred ones, if a process has answered.
     pub(super) fn replace(&self, views: &mut Views, now: Instant) {
         let Some(report) = self.report() else { return };
-        let is_own = |app: &Application| {
+        let (replaced, others): (Vec<_>, Vec<_>) = views.applications.drain(..).partition(|app| {
             app.allowed.is_some() && self.is_name(&app.key, report.name.as_deref())
-        };
-        let (replaced, others): (Vec<_>, Vec<_>) = views.applications.drain(..).partition(is_own);
+        });
         views.applications = match row(&report, &replaced) {
             Some(row) => {
                 views.applications_were_seen = true;
@@ -86,11 +85,10 @@ impl EndpointPools {
     /// that idle in a transaction are seen on the server alone.
     pub(super) fn replace_counters(&self, counters: &mut Counters, now: Instant) {
         let Some(report) = self.report().filter(|report| report.is_up()) else { return };
-        let is_own = |app: &ApplicationCounters| {
-            app.is_selected && self.is_name(&app.key, report.name.as_deref())
-        };
         let all = std::mem::take(&mut counters.applications);
-        let (replaced, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_own);
+        let (replaced, others): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|app| app.is_selected && self.is_name(&app.key, report.name.as_deref()));
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let own = samples.sums.show(&key(&report), now);
         let in_transaction = replaced.iter().map(|app| app.totals.in_transaction).sum();

@@ -1,6 +1,6 @@
-//! The kinds of targets: one row each says how a kind is reached, asked and read.
+//! The kinds of targets. Each kind has one row, a [`KindSpec`], with everything that differs between them.
 //!
-//! A new kind is a row here. The other rooms ask the row for what they need, never for the kind.
+//! To add a kind, add a row here. Other rooms read the fields of the row and never compare the kind itself.
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -30,7 +30,7 @@ impl TargetKind {
 pub struct KindSpec {
     /// The product's name, for the status page.
     pub product: &'static str,
-    /// The database, where the URL names none; `None` for libpq's rule, the user's name.
+    /// The database for a URL that names none. `None` applies libpq's rule: the database has the user's name.
     pub default_database: Option<&'static str>,
     /// The statement of the pre-ping, in the simple protocol.
     pub ping: &'static str,
@@ -40,7 +40,7 @@ pub struct KindSpec {
     pub takes_shared_query: bool,
     /// True if statements run in transactions. Without them there is no write probe either.
     pub has_transactions: bool,
-    /// True if its views show the sessions of applications. Then one application is watched by default.
+    /// True if its views show the sessions of applications. Such a target watches one application by default.
     pub shows_applications: bool,
     /// The views that it has, in the order in which they are read.
     pub views: &'static [&'static View],
@@ -58,7 +58,8 @@ const POSTGRES: KindSpec = KindSpec {
     views: VIEWS,
 };
 
-/// The console takes SHOW commands alone, in the simple protocol, and no empty statement.
+/// PgBouncer's console answers only SHOW commands, only in the simple protocol, and rejects the empty
+/// statement.
 const PGBOUNCER: KindSpec = KindSpec {
     product: "PgBouncer",
     default_database: Some("pgbouncer"),

@@ -18,7 +18,7 @@ pub struct Roster {
     tasks: TaskTracker,
     stop: CancellationToken,
     is_probing: AtomicBool,
-    /// Whether targets are probed by tasks of the roster.
+    /// True if the roster probes the targets with tasks of its own; false with [`Probing::ByCaller`].
     spawns: bool,
     budgets: Budgets,
 }

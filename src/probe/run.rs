@@ -49,7 +49,7 @@ async fn probe(target: &Target) {
     }
 }
 
-/// Samples activity between the probes, whose own readings are samples too.
+/// Samples activity between the probes. What a probe reads itself is a sample too.
 async fn sample(target: &Target) {
     if target.settings().views.sampling >= target.settings().schedule.interval {
         return;
@@ -73,8 +73,8 @@ async fn sample(target: &Target) {
     }
 }
 
-/// Reads the status of the applications that serve it, as often as activity is sampled. Nobody waits for it:
-/// the probe takes what the last poll brought.
+/// Reads the status of the applications that serve it, as often as activity is sampled. The probe does not
+/// wait for a poll; it uses the result of the last one.
 async fn read_endpoints(target: &Target) {
     if target.endpoints().is_empty() {
         return;
@@ -92,7 +92,7 @@ async fn read_endpoints(target: &Target) {
 /// The shortest time between two polls of an application's processes.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// A sample has at least this long, also where samples come more often.
+/// The shortest time limit of a sample, also where the sampling interval is shorter.
 const LEAST: Duration = Duration::from_secs(1);
 
 /// Decides which probes open a fresh connection.

@@ -1,4 +1,4 @@
-//! Whether the pooled connection still leads to the server that new connections reach.
+//! Checks that the pooled connection still leads to the server that new connections reach.
 //!
 //! After a fail-over by a name, a proxy or a list of hosts, a pool keeps its connections to the old server:
 //! ours, and the application's as well. A balancer that leads each new connection elsewhere looks similar.
@@ -20,7 +20,8 @@ use crate::pool::ServerIdentity;
 /// The number of fresh connects that are remembered.
 const REMEMBERED: usize = 10;
 
-/// How long a fault is shown: the application's own pool keeps such connections for a while.
+/// The time for which a fault is shown. The exporter replaces its own connection at once, but the
+/// application's pool keeps such connections for longer.
 const SHOWN: Duration = SPAN;
 
 /// A pooled connection that led to a wrong server, and was replaced.
@@ -28,7 +29,7 @@ const SHOWN: Duration = SPAN;
 pub struct SessionFault {
     /// When it was found.
     pub at: Instant,
-    /// What is wrong, for people.
+    /// The fault in words, for the log and the health check.
     pub message: String,
 }
 
@@ -88,7 +89,8 @@ impl Sessions {
     }
 }
 
-/// What is wrong with the pooled connection. `fresh`: where a settled fresh connect leads.
+/// Returns the fault of the pooled connection, in words; `None` if there is none. `fresh`: the server of a
+/// fresh connect that [`Sessions::settles`] confirmed.
 fn wrong(
     pooled: Option<&ServerIdentity>,
     fresh: Option<&ServerIdentity>,

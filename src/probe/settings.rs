@@ -1,4 +1,4 @@
-//! The settings of a target: everything that is known of it before it is probed.
+//! The settings of a target, complete before its first probe.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) const DEFAULT_TARGET: &str = "default";
 pub struct Schedule {
     /// From the start of one probe to the start of the next.
     pub interval: Duration,
-    /// The deadline of one probe: then its snapshot is published with what is known.
+    /// The longest time of one probe. At this deadline its snapshot is published with the results so far.
     pub timeout: Duration,
     /// From one fresh connect to the next; zero for one at each probe, `None` for never.
     pub connect_interval: Option<Duration>,
@@ -31,7 +31,8 @@ impl Default for Schedule {
 impl Schedule {
     /// The schedule for an interval when nothing else is configured.
     ///
-    /// A probe ends before the next one is due, so that a hanging server does not disturb the interval.
+    /// The time-out is 4/5 of the interval. A probe against a hanging server then ends before the next one is
+    /// due, and the interval is kept.
     #[must_use]
     pub(crate) fn every(interval: Duration) -> Self {
         Self { interval, timeout: interval * 4 / 5, connect_interval: Some(Duration::ZERO) }
@@ -53,7 +54,7 @@ impl Default for Thresholds {
     }
 }
 
-/// A target, and how it is probed. At a reload, a target whose settings are equal goes on unchanged.
+/// The settings of a target. A reload leaves a target with equal settings running, its counters included.
 #[derive(Clone, PartialEq)]
 pub struct TargetSettings {
     /// The label `target`.
@@ -74,7 +75,7 @@ pub struct TargetSettings {
     pub connect: pool::ConnectSettings,
     /// The rules of the exporter's own pool.
     pub limits: pool::PoolLimits,
-    /// The views, and the applications whose pools are inferred from them.
+    /// The views, and the applications with pools that are inferred from them.
     pub views: view::ViewSettings,
     /// The status that some of these applications serve themselves.
     pub sources: Vec<SourceSettings>,

@@ -90,12 +90,12 @@ impl Target {
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until nobody reads the views, and keeps others from it meanwhile.
+    /// Takes the lock under which the views are read, by a probe or for a sample.
     pub(super) async fn reading(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.reading.lock().await
     }
 
-    /// As [`Self::reading`], but `None` while somebody reads.
+    /// As [`Self::reading`], but returns `None` while the lock is held.
     pub(super) fn try_reading(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         self.reading.try_lock().ok()
     }
@@ -169,8 +169,9 @@ impl Target {
     }
 }
 
-/// Limits a connect to 95 % of the probe's time. By default both limits are equal; cut off by the
-/// probe's deadline, a connect that hangs could not report in which phase.
+/// Limits a connect to 95 % of the probe's time, so that its own time-out comes before the probe's
+/// deadline. The connect's time-out reports the phase that hangs; the deadline drops the future, and with
+/// it that knowledge.
 fn connect_settings(settings: &TargetSettings) -> pool::ConnectSettings {
     let limit = settings.schedule.timeout.mul_f64(0.95);
     let connect = settings.connect.clone();

@@ -112,7 +112,8 @@ fn check(what: &str, rows: i64, expected: u32) -> Result<(), Failure> {
     Err(Failure { reason: Reason::Query, message, phase: None })
 }
 
-/// The connection that the steps use, with one deadline for all of them.
+/// The connection that the steps use, with one deadline for all of them. With a limit for each step, several
+/// slow steps together would outlast the probe's share.
 struct Steps<'a> {
     connection: &'a mut Checkout,
     instruments: &'a ProbeInstruments,

@@ -39,7 +39,7 @@ pub(super) enum FetchReason {
     Timeout,
     /// Another status code than 200.
     Http,
-    /// A redirect: it would lead to a server that nobody configured.
+    /// A redirect. It is not followed, because it could lead to a server that is not configured.
     Redirect,
     /// Larger than 1 MiB.
     TooLarge,
@@ -56,7 +56,7 @@ pub(super) enum FetchReason {
 pub(super) struct FetchError {
     pub(super) reason: FetchReason,
     pub(super) message: String,
-    /// Nobody listens on a socket whose file is there: its process has ended.
+    /// The socket file exists but has no listener: its process has ended.
     pub(super) is_dead: bool,
 }
 

@@ -127,7 +127,7 @@ fn host_and_port(text: &str, default: u16) -> Result<(String, u16), BadEndpoint>
     if is_host { Ok((host.to_owned(), port)) } else { Err(BadEndpoint) }
 }
 
-/// Decodes `%40` and the like; what is no such code stays as it is.
+/// Decodes percent-encoding such as `%40`. A `%` without two hexadecimal digits is kept unchanged.
 fn decode(text: &str) -> Secret {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

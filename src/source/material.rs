@@ -1,5 +1,5 @@
-//! What requests need from files: certificates to trust, and logins. Read off the runtime's thread, and
-//! again after a while, because tokens and certificates are replaced while the daemon runs.
+//! The certificates and logins that requests need from files. They are read on a separate thread, and again
+//! every few seconds, because tokens and certificates are replaced while the daemon runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use tokio_rustls::TlsConnector;
 use super::settings::{Login, SourceSettings};
 use crate::secret::Secret;
 
-/// For so long what was read is used.
+/// The time after which the files are read again.
 const KEEP: Duration = Duration::from_secs(10);
 
 /// The largest file of certificates, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// What requests need from files.
+/// The TLS settings and the login for requests, read from files.
 #[derive(Clone)]
 pub(super) struct Material {
     /// Makes TLS of a connection, or the reason for which it cannot.

@@ -43,7 +43,7 @@ struct State {
     answered: HashMap<usize, VecDeque<String>>,
 }
 
-/// What is asked in one poll.
+/// An address that one poll reads.
 struct Asked {
     endpoint: Endpoint,
     /// The place among the configured addresses; `None` for a socket of the directory.

@@ -1,4 +1,4 @@
-//! What one poll of an application's processes brought. Immutable, like a snapshot.
+//! The result of one poll of an application's processes. Immutable, like a snapshot.
 
 use super::settings::{SourceKey, SourceSettings};
 use super::status::{PoolLimitsTold, PoolStatus};

@@ -17,7 +17,7 @@ pub struct SourceKey {
     pub application: String,
 }
 
-/// How the status of one application's processes is read.
+/// The settings for reading the status of one application's processes.
 #[derive(Clone)]
 pub struct SourceSettings {
     /// The labels of its rows.
@@ -37,7 +37,7 @@ pub struct SourceSettings {
     pub timeout: Duration,
     /// The maximum number of processes that are read.
     pub processes: u32,
-    /// What is sent to log in; not over a Unix socket.
+    /// The login that is sent with each request. It is never sent over a Unix socket.
     pub login: Option<Login>,
     /// Certificates to trust for https; `None` for those of the system.
     pub ca: Option<PathBuf>,

@@ -157,8 +157,8 @@ fn identity(status: &Fields<'_>) -> Result<ProcessIdentity, StatusError> {
     let process = status.required("process")?;
     let name = |fields: &Fields<'_>, key| -> Result<String, StatusError> {
         let text = fields.text(key)?.unwrap_or_default();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        let is_good = !text.is_empty() && text.len() <= LONGEST && text.chars().all(plain);
+        let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        let is_good = !text.is_empty() && text.len() <= LONGEST && is_plain;
         let problem = "is not a name of 1 to 64 letters, digits, `_`, `.` and `-`";
         if is_good { Ok(text.to_owned()) } else { Err(fields.nonsense(key, problem)) }
     };

@@ -30,7 +30,8 @@ const KNOWN: [&str; 10] = [
     "abandoned",
 ];
 
-/// Where reasons go that are too many, or that are no names.
+/// The reason under which closes are counted that have too many different reasons, or reasons that are not
+/// valid names.
 const OTHER: &str = "other";
 
 /// The counters of one process since its start, or sums of them. `None`: not known.
@@ -128,8 +129,9 @@ impl Counts {
 }
 
 fn is_name(reason: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c == '_';
-    !reason.is_empty() && reason.len() <= 32 && reason.chars().all(plain)
+    !reason.is_empty()
+        && reason.len() <= 32
+        && reason.chars().all(|c| c.is_ascii_lowercase() || c == '_')
 }
 
 fn add(sum: &mut Option<u64>, now: Option<u64>, before: Option<u64>) {
@@ -152,7 +154,7 @@ fn add_times(
 
 /// A process at one poll.
 pub(super) struct Seen<'s> {
-    /// What tells the process from others.
+    /// The identity of the process among the others.
     pub(super) instance: &'s str,
     /// When its counters started, in seconds since 1970; `None` if it does not tell.
     pub(super) started_at: Option<f64>,

@@ -1,5 +1,5 @@
-//! What the samples of activity add up to: families that are read at each scrape, so that they go on
-//! between two probes and survive a view that fails.
+//! The totals of the samples of activity. Their families are read at each scrape and not from a snapshot,
+//! so that they grow between two probes and survive a view that fails.
 
 use std::time::Duration;
 

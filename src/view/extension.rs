@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use super::column::{ViewError, column};
 use super::row::Query;
 
-/// An extension, as it is installed in the target's database.
+/// An extension that is installed in the target's database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
     /// The schema that holds its functions, quoted.

@@ -18,9 +18,9 @@ impl Pattern {
     /// Returns the pattern without its stars and the separators beside them, as a name for what it
     /// matches: `shop` for `shop-*`; `None` where nothing is left.
     pub fn plain(&self) -> Option<String> {
-        let is_separator = |c: char| !c.is_alphanumeric();
-        let parts = self.0.split('*').map(|part| part.trim_matches(is_separator));
-        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        let parts = self.0.split('*');
+        let names = parts.map(|part| part.trim_matches(|c: char| !c.is_alphanumeric()));
+        let parts: Vec<&str> = names.filter(|part| !part.is_empty()).collect();
         (!parts.is_empty()).then(|| parts.join("-"))
     }
 

@@ -1,13 +1,17 @@
-//! Limits the label sets of sessions, at once and over time.
+//! Limits the number of label sets of sessions, at once and over time.
 //!
-//! Any client chooses its application_name, so without a limit a client could fill Prometheus with
-//! series. At most `series_limit` sets are shown at once, and at most as many new ones are admitted in an
-//! hour: names that come and go by the second would otherwise make a new series each. A set that has been
-//! admitted stays while it has sessions and for a while after, because a series that comes and goes is
-//! worse than none. Of the sets that wait for admission, the one that has waited longest is next, so that
-//! a short-lived name does not displace a long-lived one. All others are rolled up into
-//! `application="other"` of their role and database, and when even those are too many, into one set of
-//! `other`.
+//! Every client chooses its own application_name, so without a limit a client could fill Prometheus with
+//! series. The rules:
+//!
+//! - At most `series_limit` sets are shown at once.
+//! - At most as many new sets are admitted in an hour. Otherwise names that change every second would make a
+//!   new series each, although few exist at once.
+//! - An admitted set stays while it has sessions and for [`RETAINED`] after that, because rates and alerts
+//!   over a series with gaps are wrong.
+//! - Of the sets that wait for admission, the one that has waited longest is next, so that a short-lived name
+//!   does not displace a long-lived one.
+//! - All others are rolled up into `application="other"` of their role and database. If even those are too
+//!   many, they become one set with `other` in all labels.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -16,11 +20,11 @@ use tokio::time::Instant;
 
 use super::key::SessionKey;
 
-/// For this long a vanished series is still shown, at 0. Then a graph falls to 0 instead of ending, an
+/// The time for which a vanished series is still shown, at 0. So a graph falls to 0 instead of ending, an
 /// alert with `for:` does not start anew when a job pauses, and `increase()` loses nothing.
 pub(super) const RETAINED: Duration = Duration::from_secs(600);
 
-/// The time in which as many new sets are admitted as may be shown at once.
+/// The time in which `limit` new sets may be admitted.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The label set that each set's numbers are added to.
@@ -36,9 +40,10 @@ pub(super) fn label<'l>(labels: &'l Labels, key: &'l SessionKey) -> &'l SessionK
 pub(super) struct Series {
     limit: usize,
     members: BTreeMap<SessionKey, Member>,
-    /// The sets that are there and found no room, and since when.
+    /// The sets that have sessions but no room, and the start of their wait.
     waiting: BTreeMap<SessionKey, Instant>,
-    /// Time that pays for admissions: `limit` of them cost an hour, which is also the most.
+    /// A token bucket for admissions, in units of time. It fills with the time that passes, up to an hour; an
+    /// admission costs an hour divided by `limit`.
     credit: Duration,
     refilled: Option<Instant>,
     next: u64,
@@ -75,7 +80,9 @@ impl Series {
         let alive = self.by_seniority(keys);
         let known = alive.iter().filter(|key| self.members.contains_key(*key)).count();
         let affordable = known + self.affordable();
-        // Newcomers take no room from sets that are gone but still shown; members do, if they must.
+        // Two limits for the sets that are kept. Newcomers may only use the room beside the sets that are gone
+        // but still shown, or each new name would end the series of an old one early. Known members may use
+        // that room as well: a series with sessions is worth more than one at 0.
         let beside_gone = fitting(&alive, self.limit.saturating_sub(self.gone(&alive)));
         let room = beside_gone.max(fitting(&alive, self.limit).min(known)).min(affordable);
         let (kept, rest) = alive.split_at(room);
@@ -160,7 +167,8 @@ impl Series {
             });
             member.seen = now;
         }
-        // The sets that the rest is rolled up into need room too.
+        // The rolled-up sets need room too. The set that has been gone for longest makes room first; sets
+        // with sessions are never removed here, because `admit` has already limited their number.
         while self.members.len() > self.limit {
             let gone = self.members.iter().filter(|(_, member)| member.seen < now);
             let Some((key, _)) = gone.min_by_key(|(_, member)| member.seen) else { return };
@@ -170,7 +178,7 @@ impl Series {
     }
 }
 
-/// How many of the sets, from the first, can be shown beside the sets that the rest is rolled up into.
+/// Returns the number of sets, counted from the first, that fit beside the rolled-up sets of the rest.
 ///
 /// Goes from the last set to the first: with each set that is rolled up, one series is freed, and one
 /// is needed if it is the first of its role and database. The first count that fits keeps the most.

@@ -26,7 +26,7 @@ pub struct ViewSettings {
     pub query_cache_size: usize,
     /// Shows slow queries with their texts, which can hold personal data.
     pub show_query_text: bool,
-    /// The applications whose pools are inferred. Sessions that several select belong to the first.
+    /// The applications with inferred pools. A session that several of them select belongs to the first.
     pub applications: Vec<ApplicationSettings>,
     /// The maximum number of label sets of database, user and application.
     pub series_limit: usize,

@@ -1,9 +1,10 @@
 //! Counts slow queries: each query that a scan saw above the threshold, once.
 //!
-//! A query is recognized by its pid and start. Every query that runs for longer than the threshold plus
-//! one sampling interval is counted. A shorter one is counted with the probability (duration -
-//! threshold) / interval: a scan must hit it after it became slow. None is counted twice: a query that
-//! cannot be remembered is not counted, because the next scan would count it again.
+//! A query is identified by its pid and start time; a pid alone is used again by later queries of the same
+//! session. Every query that runs for longer than the threshold plus one sampling interval is counted. A
+//! shorter one is counted only if a scan hits it after it became slow, with the probability (duration -
+//! threshold) / interval. No query is counted twice: a query that cannot be remembered is not counted,
+//! because the next scan would count it again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,16 +14,18 @@ use super::key::SessionKey;
 use super::series::{Labels, label};
 use crate::metrics::{Kind, Reading};
 
-/// The slow queries that were seen lately, and their number by label set.
+/// The slow queries of the last scans, and the number of all by label set.
 #[derive(Debug)]
 pub(super) struct SlowQueryCounter {
     capacity: usize,
     /// The number of the last scan.
     turn: u64,
+    /// Counts all sightings, so that each has a [`Turn`] of its own.
     place: u64,
-    /// By pid and start: the scan that last saw the query, and the query's place among all.
+    /// The last sighting of each query. `last` and `order` hold the same pairs; a change of one is a change of
+    /// both.
     last: HashMap<Query, Turn>,
-    /// The same, the query that has been unseen for longest first.
+    /// The queries by their last sighting, so that the one unseen for longest is found without a search.
     order: BTreeMap<Turn, Query>,
     totals: BTreeMap<SessionKey, u64>,
     /// The label sets that a snapshot has shown. The first one shows 0, because `increase()` cannot see
@@ -30,9 +33,9 @@ pub(super) struct SlowQueryCounter {
     shown: BTreeSet<SessionKey>,
 }
 
-/// Pid and start of a query.
+/// Pid and start time of a query.
 type Query = (i32, i64);
-/// Scan and place.
+/// A sighting of a query: the number of the scan, and its place among all sightings.
 type Turn = (u64, u64);
 
 impl SlowQueryCounter {
@@ -60,8 +63,8 @@ impl SlowQueryCounter {
         let slow = groups.iter().filter_map(|group| Some((&group.key, group.slow.as_ref()?)));
         let slow: Vec<(&SessionKey, Query)> =
             slow.map(|(key, s)| (key, (s.pid, s.started))).collect();
-        // Known queries are renewed first: a new one must not displace a query that still runs, which
-        // the next scan would count again.
+        // Known queries are renewed first. Otherwise a new query could displace one that still runs, and the
+        // next scan would count that one again.
         let (known, new): (Vec<_>, Vec<_>) =
             slow.into_iter().partition(|(_, query)| self.last.contains_key(query));
         known.into_iter().for_each(|(_, query)| self.touch(query));
@@ -109,6 +112,8 @@ impl SlowQueryCounter {
         if self.last.len() < self.capacity {
             return true;
         }
+        // A query that this scan has seen still runs and must not be forgotten. The others have ended, so they
+        // cannot be counted again.
         match self.order.first_key_value() {
             Some((turn, _)) if turn.0 < self.turn => {
                 if let Some((_, query)) = self.order.pop_first() {

@@ -8,7 +8,7 @@
 //! - A browser on this host runs pages of other sites, which can send requests here. `Origin` and
 //!   `Sec-Fetch-Site` reveal them. After DNS rebinding they do not: an attacker points his own name to
 //!   127.0.0.1, so that to the browser his page and this server are one site. Hence the `Host` must be
-//!   a name that nobody else can point here.
+//!   a name that an attacker cannot point here.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -50,7 +50,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// The sender of a request, as far as it is known.
+/// The facts about the sender of a request on which access depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The other end of the connection, perhaps a proxy.

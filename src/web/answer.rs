@@ -5,7 +5,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-/// An answer: a status with a body, or a problem whose form depends on the path.
+/// An answer: a status with a body, or a problem, which is JSON or plain text depending on the path.
 pub struct Answer {
     /// The status.
     pub status: StatusCode,

@@ -69,8 +69,8 @@ impl Connections {
         true
     }
 
-    /// Closes the connection whose answer has made no progress for the longest time, if that is long
-    /// enough to suspect that its client takes none. For requests that wait for the place of another.
+    /// Closes the connection with the answer that has made no progress for the longest time, if that time is
+    /// long enough to suspect that its client reads nothing. Called when a request waits for a place.
     pub(super) fn cut_stalled(&self) {
         let open = self.lock();
         let stalled = open.entries.values().filter(|entry| !entry.close.is_cancelled());

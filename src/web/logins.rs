@@ -1,9 +1,9 @@
 //! The queue of passwords that wait to be hashed.
 //!
-//! bcrypt is slow on purpose, so that a flood of wrong passwords could keep everybody waiting. One hash
-//! runs at a time, on a thread of its own. The queue is short, each client has a small share of it, and
-//! the client with the fewest recent failures comes first: a valid login waits for the hash that runs
-//! and not for the flood. A password that finds no room is refused.
+//! bcrypt is slow on purpose, so a flood of wrong passwords could delay every other login. Therefore one hash
+//! runs at a time, on a separate thread. The queue is short, each client has a small share of it, and the
+//! client with the fewest recent failures comes first: a valid login waits for the hash that is running, but
+//! not for the flood. A password that finds the queue full is refused.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::access::Peer;
 
-/// The passwords that wait at most, in all and of one client.
+/// The maximum number of waiting passwords, in all and of one client.
 const MOST_WAITING: usize = 32;
 const MOST_OF_ONE: usize = 4;
 
@@ -23,8 +23,9 @@ const MOST_OF_ONE: usize = 4;
 const MEMORY: Duration = Duration::from_secs(60);
 const MOST_REMEMBERED: usize = 1024;
 
-/// The clients that share a place in the queue: one address of IPv4, or one /64 network of IPv6, in which a
-/// single machine can take any address.
+/// A client, as failures and places in the queue are counted: an IPv4 address, or a /64 network of IPv6. A
+/// single machine can use any address of its /64 network (RFC 4291, 2.5.1: interface identifiers have 64
+/// bits), so counting single addresses would let it evade the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Source {
     V4([u8; 4]),
@@ -75,6 +76,7 @@ pub(super) struct Turn(Arc<LoginQueue>);
 impl LoginQueue {
     /// Waits for a turn; `None` if the queue is full for this client.
     pub(super) async fn turn(self: &Arc<Self>, peer: Peer) -> Option<Turn> {
+        // The lock is released before the wait: the running hash takes it to pass the turn on.
         let waiting = {
             let mut state = self.lock();
             if !state.is_running {
@@ -109,13 +111,15 @@ impl LoginQueue {
 
 impl State {
     fn enqueue(&mut self, source: Source) -> Option<oneshot::Receiver<Turn>> {
+        // Clients that have gone must not fill the queue.
         self.waiting.retain(|waiter| !waiter.turn.is_closed());
         let of_one = self.waiting.iter().filter(|waiter| waiter.source == source).count();
         if of_one >= MOST_OF_ONE {
             return None;
         }
         if self.waiting.len() >= MOST_WAITING {
-            // Makes room for a client with fewer failures than the worst in the queue.
+            // A full queue makes room for a client with fewer failures than the worst one in it. Otherwise a
+            // flood from eight clients, with four passwords each, would lock everybody else out.
             let worst = (0..self.waiting.len()).max_by_key(|at| {
                 self.waiting.get(*at).map(|waiter| self.failures_of(waiter.source))
             })?;
@@ -130,7 +134,7 @@ impl State {
         Some(waiting)
     }
 
-    /// Takes out the waiter whose turn is next: of the client with the fewest failures, the oldest.
+    /// Removes and returns the next waiter: the oldest one of the client with the fewest failures.
     fn next(&mut self) -> Option<Waiter> {
         self.waiting.retain(|waiter| !waiter.turn.is_closed());
         let at = (0..self.waiting.len())
@@ -151,8 +155,9 @@ impl Drop for Turn {
         if let Some(waiter) = state.next() {
             state.is_running = true;
             let turn = Self(Arc::clone(&self.0));
+            // `send` gives the turn back if the waiter has just gone. It is then dropped here, which enters this
+            // function again and takes the lock: hence the lock is released before.
             drop(state);
-            // A waiter that has just gone drops its turn here, which passes it on.
             drop(waiter.turn.send(turn));
         }
     }

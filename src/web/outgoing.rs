@@ -44,7 +44,7 @@ pub(super) enum Standing {
     Newcomer,
 }
 
-/// A number of units of which newcomers get only a part.
+/// A number of units. Newcomers get only a part of them.
 struct Quota {
     all: Arc<Semaphore>,
     newcomers: Arc<Semaphore>,

@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 
 use super::access::Client;
 
-/// A request whose size and sender were checked. Its body is not kept: no route needs one.
+/// A request after the checks of its size and its sender. Its body is not kept, because no route needs one.
 pub struct Request {
     /// The target as it was sent, with the route prefix.
     pub uri: Uri,

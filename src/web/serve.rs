@@ -1,4 +1,4 @@
-//! The accept loops.
+//! The accept loops of the listeners, and their orderly end.
 
 use std::io;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::connection::ConnectionContext;
 use super::listener::Listener;
 use super::service::Service;
 
-/// Serves until `stop`, then ends within the grace period: listeners first, then connections,
-/// each after the answer that it is sending. Spawns connections, and the watch of the web
-/// configuration file, on `tasks`.
+/// Serves until `stop`, then closes the listeners, and each connection after the answer that it is sending.
+/// Ends within the grace period of the settings. Connections and the watch of the web configuration file
+/// are spawned on `tasks`.
 pub async fn serve<C: Send + Sync + 'static>(
     listeners: Vec<Listener>,
     service: Arc<Service<C>>,
@@ -40,9 +40,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts until `stop`.
 ///
-/// A refusal of the system, such as no free file descriptor, passes by itself: an idle connection
-/// makes room, and the next attempt comes after a pause that grows. Without the pause the loop would
-/// take the whole processor.
+/// An error of the whole process, such as no free file descriptor (EMFILE), is temporary. The loop closes an
+/// idle connection to make room and tries again after a pause, which doubles with each failure. Without the
+/// pause the loop would use a whole processor: `accept` fails at once as long as a client waits.
 async fn accept<C: Send + Sync + 'static>(
     listener: Listener,
     context: ConnectionContext<C>,
@@ -84,7 +84,8 @@ async fn wait(stop: &CancellationToken, pause: Duration) {
     }
 }
 
-/// Reports whether accepting failed for the connection that was next, and not for all.
+/// Reports whether only the next connection could not be accepted. Then the others are accepted without a
+/// pause.
 fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted].contains(&error.kind())

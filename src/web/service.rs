@@ -1,6 +1,7 @@
 //! From a request to its answer: limits, authentication, access, then the route.
 //!
-//! The order is that of the exporter toolkit: rate, headers, password, and only then the path.
+//! The order is that of Prometheus' exporter toolkit: rate, headers, password, and only then the path. So a
+//! client without a password cannot find out which paths exist, and a flood is refused at the least cost.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,13 +55,13 @@ pub struct Service<C: 'static> {
     auth: BasicAuth,
     outgoing: Outgoing,
     connections: Arc<Connections>,
-    /// Pipelined requests pass one at a time.
+    /// Admits pipelined requests one at a time; see [`Self::pass_turnstile`].
     turnstile: Semaphore,
     failed_logins: BoundedLog,
     failed_handshakes: BoundedLog,
 }
 
-/// The sender of a request, as far as its connection shows.
+/// The facts about the sender of a request that its connection shows.
 #[derive(Clone, Copy)]
 pub(super) struct Caller {
     pub(super) peer: Peer,
@@ -162,8 +163,9 @@ impl<C: Send + Sync> Service<C> {
         response.map(|body| TrackedBody { body, guard, is_due: true, _place: place })
     }
 
-    /// Lets other tasks run between two pipelined requests, of whatever connections: many clients that
-    /// send many requests without waiting would otherwise keep all others waiting.
+    /// Lets other tasks run between any two pipelined requests, also of different connections. hyper answers
+    /// the pipelined requests of a connection without a pause, so many clients that send many requests without
+    /// waiting would otherwise delay all others.
     async fn pass_turnstile(&self, guard: &RequestGuard) {
         guard.enter(Stage::Queued);
         let turn = self.turnstile.acquire().await;
@@ -223,6 +225,7 @@ impl<C: Send + Sync> Service<C> {
             if caller.certified { ClientLogin::Authenticated } else { ClientLogin::Anonymous };
         if !config.users.is_empty() {
             let header = parts.headers.get(header::AUTHORIZATION);
+            // A header that is not ASCII is a malformed login and not a missing one.
             let header = header.map(|value| value.to_str().unwrap_or(""));
             let login = match self.auth.recall(&config.users, header) {
                 Ok(login) => login,
@@ -296,7 +299,8 @@ impl<C: Send + Sync> Service<C> {
 
     fn redirect_to_prefix(&self) -> Answer {
         let outside = self.settings.outside_prefix();
-        // A proxy that takes the prefix away would otherwise be sent to where it is.
+        // A proxy may remove its own prefix before it forwards a request. The client needs the path that it
+        // sees outside of the proxy.
         let prefix = if outside.is_empty() { self.settings.prefix() } else { outside };
         Answer::empty(StatusCode::FOUND).with(header::LOCATION, &format!("{prefix}/"))
     }
@@ -320,7 +324,7 @@ fn oversized(parts: &Parts) -> Option<Answer> {
         return Some(Answer::problem(StatusCode::URI_TOO_LONG, "URI over 8 KiB"));
     }
     let length = parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
-    // hyper has refused what is not a number.
+    // hyper has already refused a Content-Length that is not a number.
     (length.parse::<usize>().ok()? > LARGEST_BODY).then(too_large)
 }
 
@@ -358,8 +362,8 @@ fn malformed(parts: &Parts) -> Option<Answer> {
     Some(Answer::problem(StatusCode::BAD_REQUEST, detail))
 }
 
-/// Reads a body to its end and discards it: no route needs one, but the next request of the
-/// connection comes behind it. The body of a GET is not read: hyper closes the connection then.
+/// Reads a body to its end and discards it. No route needs a body, but the next request of the same
+/// connection follows behind it. The body of a GET is not read; hyper then closes the connection.
 async fn drain(body: Incoming, guard: &RequestGuard) -> Result<(), Answer> {
     if body.is_end_stream() {
         return Ok(());
@@ -397,8 +401,8 @@ pub(super) struct TrackedBody {
     _place: Option<Share>,
 }
 
-/// The part of a body that is handed to hyper at once. It asks for the next one when the client has
-/// taken this one, so that progress shows, and little is copied into its buffers.
+/// The size of the parts of a body that are handed to hyper. hyper asks for the next part when the client has
+/// taken this one, so progress can be observed, and hyper's buffers stay small.
 ///
 /// Between two parts every other task gets its turn. Otherwise hyper writes until the socket is full,
 /// some megabytes, and hundreds of connections that take large pages keep a small answer waiting.

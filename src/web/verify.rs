@@ -19,7 +19,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 
-/// Takes any certificate of which the client has the key: it does not prove who the client is.
+/// Accepts any certificate if the client has its key. This does not prove who the client is.
 #[derive(Debug)]
 pub(super) struct AnyCertificate {
     required: bool,

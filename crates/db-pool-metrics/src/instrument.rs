@@ -139,7 +139,7 @@ impl<L: Label> Counters<L> {
     }
 
     /// Counters without samples; a value has one from its first event on, or from
-    /// [`Counters::start`]. For sets of which most values never happen.
+    /// [`Counters::start`]. For sets with many values that never occur.
     pub fn sparse(name: &str) -> Self {
         let vec = IntCounterVec::new(Opts::new("counters", "counters"), &[name]).expect(VALID);
         Self(vec, PhantomData)

@@ -38,7 +38,7 @@ pub struct PoolInstruments {
     pub closed: Counters<CloseReason>,
     /// Failed attempts to connect, for the pool or as a test.
     pub connect_errors: PairCounters<Phase, Reason>,
-    /// How long things took.
+    /// The histograms of check-outs, connects and pings.
     pub times: PoolTimes,
 }
 

@@ -80,7 +80,7 @@ pub struct Samples<'a> {
     labels: &'static [&'static str],
 }
 
-/// Where samples go.
+/// The destination of samples.
 enum Sink<'a> {
     /// Lines of a page, each with the base label in front of its own.
     Lines { text: &'a mut String, base: &'a str },
@@ -115,7 +115,7 @@ impl<'a> Samples<'a> {
         self.sample(self.labels.iter().copied().zip(values), value.number());
     }
 
-    /// Adds a sample with further labels, whose names the user chose, after the row's own.
+    /// Adds a sample with further labels after the row's own. The user chose the names of these labels.
     pub fn push_own<'l>(
         &mut self,
         values: &[&'l str],

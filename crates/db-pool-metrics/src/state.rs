@@ -37,12 +37,12 @@ impl PoolState {
         crate::overflow(self.open, self.size)
     }
 
-    /// As [`Usage::utilization_percent`].
+    /// The connections that are checked out, in percent of the size; see [`Usage::utilization_percent`].
     pub fn utilization_percent(&self) -> Option<f64> {
         Usage::from(self).utilization_percent()
     }
 
-    /// As [`Usage::saturation_ratio`].
+    /// The connections that are checked out, as a part of size and overflow; see [`Usage::saturation_ratio`].
     pub fn saturation_ratio(&self) -> Option<f64> {
         Usage::from(self).saturation_ratio()
     }

@@ -8,7 +8,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use crate::PoolState;
 
-/// Where the numbers of a [`Usage`] come from.
+/// The source of the numbers of a [`Usage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum UsageSource {
@@ -16,7 +16,7 @@ pub enum UsageSource {
     Endpoint,
     /// The sessions that the server lists; `active` is a lower bound.
     Activity,
-    /// The pool cannot be seen now, or could not be told from others.
+    /// The pool cannot be seen now, or could not be distinguished from others.
     Unknown,
     /// The pool of the program that exports the metrics; exact.
     Exporter,
@@ -29,7 +29,7 @@ impl UsageSource {
     }
 }
 
-/// How one pool is used. For an application of several processes, the sum of their pools.
+/// The usage of one pool. For an application of several processes, the sum of their pools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Connections that are checked out.
@@ -46,7 +46,7 @@ pub struct Usage {
     pub max_overflow: Option<u32>,
     /// The largest number of open connections; `None` when unlimited or unknown.
     pub max: Option<u32>,
-    /// Where the numbers come from.
+    /// The source of the numbers.
     pub source: UsageSource,
 }
 

@@ -69,7 +69,7 @@ pub enum Reason {
     StartupParameter,
     /// PgBouncer's console where a database is expected, or the other way round.
     WrongKind,
-    /// What answers at the address is not a PostgreSQL server.
+    /// The service at the address is not a PostgreSQL server.
     NotPostgres,
     /// The server sent more than the client accepts.
     TooLarge,
@@ -89,7 +89,7 @@ impl Reason {
     }
 }
 
-/// What a connection is opened for.
+/// The purpose of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Purpose {
@@ -99,7 +99,7 @@ pub enum Purpose {
     Fresh,
 }
 
-/// How a check-out ended.
+/// The end of a check-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CheckOutOutcome {

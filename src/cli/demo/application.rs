@@ -23,7 +23,7 @@ const PERIOD: Duration = Duration::from_secs(20);
 /// The longest time that a check-out waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a forgotten transaction stays open.
+/// The time for which a forgotten transaction stays open.
 const FORGOTTEN: Duration = Duration::from_secs(8);
 
 type Pool = bb8::Pool<PostgresConnectionManager<NoTls>>;

@@ -425,13 +425,9 @@ impl OptionType for Section {
 
 /// Quotes text where YAML would not read it back as the same text.
 pub(crate) fn quote(text: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let is_safe = text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
     let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let is_null = ["null", "none"].contains(&text.to_ascii_lowercase().as_str());
     let is_taken = is_null || switch::parse(text).is_some();
-    if begins_well && !is_taken && text.chars().all(safe) {
-        text.to_owned()
-    } else {
-        format!("{text:?}")
-    }
+    if begins_well && !is_taken && is_safe { text.to_owned() } else { format!("{text:?}") }
 }

@@ -67,9 +67,8 @@ impl OptionType for AllowedTarget {
             Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0)?)),
             None => (text.as_str(), None),
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "*-_.".contains(c);
-        let valid = !host.is_empty() && host.chars().all(plain);
-        valid.then(|| Allowed::Name(host.to_ascii_lowercase(), port))
+        let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || "*-_.".contains(c));
+        (!host.is_empty() && is_plain).then(|| Allowed::Name(host.to_ascii_lowercase(), port))
     }
 
     fn allowed(&self, _: Grammar) -> String {

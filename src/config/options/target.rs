@@ -218,10 +218,14 @@ options! {
     );
 }
 
+/// Reports whether a text is the name of a table, with or without its schema.
 fn is_table(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let is_part =
-        |part: &str| part.len() <= 63 && part.starts_with(first) && part.chars().all(plain);
-    name.split('.').count() <= 2 && name.split('.').all(is_part)
+    name.split('.').count() <= 2 && name.split('.').all(is_identifier)
+}
+
+/// Reports whether a text is an identifier that needs no quotes, within PostgreSQL's 63 bytes.
+fn is_identifier(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -21,7 +21,7 @@ use crate::files::FileReader;
 use crate::metrics::{Phase, Reason};
 use crate::secret::Secret;
 
-/// How a target's login and password are found.
+/// The sources of a target's login and password.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Credentials {
     /// The password's source; `None` means the URL, then the password file.
@@ -59,7 +59,7 @@ pub(super) struct Keychain {
     /// Held while files are read.
     turn: Mutex<()>,
     tokens: Arc<Tokens>,
-    /// Whether a password file was reported as ignored. Once is enough.
+    /// True once a password file was reported as ignored, so that it is reported only once.
     warned: AtomicBool,
 }
 

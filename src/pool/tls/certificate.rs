@@ -1,9 +1,10 @@
 //! Parses a certificate for what rustls does not report: its dates, names, hash and uses.
 //!
-//! webpki accepts only version 3 certificates that are no authorities, and the commands in
-//! PostgreSQL's manual make others: `openssl req -x509` writes CA:TRUE, `openssl x509 -req` wrote
-//! version 1 until OpenSSL 3.2. Certificates that are in the root file themselves, or that were signed
-//! by a root of it, are verified here, as OpenSSL does for libpq. Everything else is left to webpki.
+//! webpki accepts only version 3 certificates that are not authorities. The commands in PostgreSQL's manual
+//! (<https://www.postgresql.org/docs/current/ssl-tcp.html#SSL-CERTIFICATE-CREATION>) make others:
+//! `openssl req -x509` writes CA:TRUE, and `openssl x509 -req` wrote version 1 until OpenSSL 3.2.
+//! Certificates that are in the root file themselves, or that a root in it has signed, are verified here, as
+//! OpenSSL does for libpq. All others are left to webpki.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -22,7 +23,7 @@ use x509_cert::ext::pkix::{
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::{TbsCertificate, Version};
 
-/// A parsed certificate beside its bytes.
+/// A parsed certificate, and its bytes, which hashes and signatures cover.
 pub(super) struct Certificate<'a> {
     der: &'a [u8],
     parsed: x509_cert::Certificate,
@@ -31,10 +32,14 @@ pub(super) struct Certificate<'a> {
 /// The names that a certificate is for.
 #[derive(Debug, Default)]
 pub(super) struct Names {
+    /// Alternative DNS names.
     pub(super) dns: Vec<String>,
+    /// Alternative names that are IP addresses.
     pub(super) addresses: Vec<IpAddr>,
+    /// The common name that may stand for the host, as in libpq; `None` if there is none, or if the
+    /// alternative names are unreadable.
     pub(super) common: Option<String>,
-    /// All common names; the first is the one that stands for the host.
+    /// All common names. OpenSSL applies name constraints to each of them.
     pub(super) commons: Vec<String>,
 }
 
@@ -89,7 +94,8 @@ impl<'a> Certificate<'a> {
         match self.body().get_extension::<SubjectAltName>() {
             Ok(Some((_, SubjectAltName(list)))) => list.iter().for_each(|name| names.add(name)),
             Ok(None) => {}
-            // Unreadable alternative names must not enable the fallback to the common name.
+            // Unreadable alternative names must not enable the fallback to the common name: the certificate
+            // may be for other hosts only.
             Err(_) => names.common = None,
         }
         names
@@ -165,6 +171,8 @@ impl<'a> Certificate<'a> {
         other: &Certificate<'_>,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> bool {
+        // Without these two checks any certificate in the root file, also that of another server, could
+        // sign for servers, and a limited authority could sign for all names.
         let may_sign = self.is_authority() && self.is_unlimited();
         if !may_sign || self.body().subject() != other.body().issuer() {
             return false;
@@ -173,6 +181,7 @@ impl<'a> Certificate<'a> {
         let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
         let named = other.parsed.signature_algorithm();
         let signature = other.parsed.signature().raw_bytes();
+        // Only algorithms that the certificate itself names: an identifier is compared with its parameters.
         let mut fitting =
             algorithms.all.iter().filter(|a| is_algorithm(named, a.signature_alg_id().as_ref()));
         fitting.any(|algorithm| key.verify_signature(*algorithm, signed, signature).is_ok())

@@ -1,9 +1,10 @@
 //! Name constraints of authorities, applied to a server's common name (RFC 5280, 4.2.1.10).
 //!
-//! webpki applies them to alternative names alone. But libpq falls back to the common name of a
-//! certificate without alternative names, and so do we, so an authority that is limited to
-//! `example.org` could name any server there. OpenSSL therefore applies them to common names as well
-//! (`NAME_CONSTRAINTS_check_CN` in crypto/x509/v3_ncons.c), and its rules are followed here.
+//! A name constraint limits the names that an authority may sign for. webpki applies constraints only to
+//! alternative names. But like libpq, this crate accepts the common name of a certificate without
+//! alternative names. Without the check here, an authority that is limited to `example.org` could issue a
+//! certificate with the common name of any other server. OpenSSL applies the constraints to common names
+//! as well (`NAME_CONSTRAINTS_check_CN` in crypto/x509/v3_ncons.c); this module follows its rules.
 
 use webpki::VerifiedPath;
 use x509_cert::der::Decode;
@@ -18,7 +19,8 @@ use super::certificate::Certificate;
 /// The constraints of all authorities on the path of a certificate, the root included.
 pub(super) struct Constraints(Vec<NameConstraints>);
 
-/// Constraints that cannot be read: then nothing can be said to be allowed.
+/// Constraints that cannot be parsed. The caller must then refuse every name, because a limit that is ignored
+/// is no limit.
 #[derive(Debug)]
 pub(super) struct Unreadable;
 
@@ -44,8 +46,8 @@ impl Constraints {
         self.0.is_empty()
     }
 
-    /// Reports whether a DNS name is within the limits of every authority. A star stands for any
-    /// label, so what follows it must be within.
+    /// Reports whether a DNS name is within the limits of every authority. For `*.example.org` the part after
+    /// the star is checked, because the star stands for any label.
     pub(super) fn allow(&self, name: &str) -> bool {
         let name = name.strip_prefix("*.").unwrap_or(name);
         self.0.iter().all(|constraints| is_allowed(constraints, name))
@@ -68,8 +70,8 @@ fn dns_base(subtree: &GeneralSubtree) -> Option<&str> {
     }
 }
 
-/// OpenSSL's `nc_dns`: a base stands for itself and all names below it; one that begins with a dot,
-/// for the names below it alone.
+/// Reports whether a name is in the subtree of a base, by the rules of OpenSSL's `nc_dns`. The base
+/// `example.org` covers itself and all names below it, the base `.example.org` only the names below it.
 fn is_within(name: &str, base: &str) -> bool {
     if base.is_empty() {
         return true;

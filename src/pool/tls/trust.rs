@@ -28,7 +28,7 @@ use super::roots::Roots;
 pub(super) struct Verifier {
     provider: Arc<CryptoProvider>,
     roots: Option<Roots>,
-    /// The host as the user wrote it; `None`: any name will do.
+    /// The host from the URL; `None` accepts any name (every sslmode but `verify-full`).
     host: Option<String>,
 }
 
@@ -46,6 +46,10 @@ impl Verifier {
         self.roots.is_some()
     }
 
+    /// Checks the chain up to a root, and the uses of the certificate.
+    ///
+    /// # Errors
+    /// The error of webpki, unless it is about form only and the exception below applies.
     fn check_chain(
         &self,
         roots: &Roots,
@@ -57,6 +61,8 @@ impl Verifier {
             return Err(Error::General("every certificate of sslrootcert has expired".to_owned()));
         }
         let algorithms = &self.provider.signature_verification_algorithms;
+        // First the strict check. Everything after it can only refuse more, or accept one of the two
+        // exceptions for certificates that webpki refuses because of their form.
         let by_webpki = ParsedCertificate::try_from(leaf).and_then(|leaf| {
             let between = roots.between(others);
             let all = algorithms.all;
@@ -69,9 +75,11 @@ impl Verifier {
         }
         let Err(error) = by_webpki else { return Ok(()) };
         let Some(parsed) = parsed else { return Err(error) };
-        // Certificates made by PostgreSQL's manual are refused by webpki for their form: CA:TRUE on
-        // a server, or version 1. They prove as much as others, if a root of the user's own file has
-        // signed them, or is one of them. A signature, a date or a use that is wrong stays wrong.
+        // webpki refuses the certificates that PostgreSQL's manual makes because of their form: CA:TRUE on a
+        // server, or version 1. libpq accepts them, so without this exception a documented set-up could not
+        // be monitored with verify-full. They are accepted only if a root of the user's own file has signed
+        // them directly, or is the same certificate. Dates, uses, critical extensions and the
+        // root's signature are still checked, here instead of in webpki.
         let is_signed = is_form_only(&error) && roots.have_signed(&parsed, algorithms);
         if parsed.is_understood() && (is_signed || roots.hold(leaf, &parsed)) {
             return parsed.check_dates(now).map_err(Error::InvalidCertificate);
@@ -90,12 +98,16 @@ impl Verifier {
     ) -> Result<(), Error> {
         let names = Certificate::parse(leaf).map(|parsed| parsed.names()).unwrap_or_default();
         let by_common = named_by == Some(NamedBy::CommonName);
-        // Like OpenSSL: with alternative DNS names the common name is no name of the server.
+        // As in OpenSSL: with alternative DNS names the common name is not a name of the server.
         if !names.dns.is_empty() && !by_common {
             return Ok(());
         }
-        // A certificate that webpki does not read came through a root that is not limited.
+        // webpki cannot parse a version 1 certificate. `check_chain` accepted it through a root without name
+        // constraints (`is_unlimited` in certificate.rs), so there is nothing to apply.
         let Ok(entity) = EndEntityCert::try_from(leaf) else { return Ok(()) };
+        // webpki calls the closure below for each possible path. One refused path must not refuse the
+        // certificate while another path is good, so the outcome of the whole search counts. The cell
+        // distinguishes our refusal from other errors of webpki, which `check_chain` has judged already.
         let is_refused = Cell::new(false);
         let host = self.host.as_deref().filter(|_| by_common);
         let judge = |path: &VerifiedPath<'_>| {
@@ -170,6 +182,10 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        // As in `check_chain`: rustls parses the leaf by webpki's rules before it verifies the signature, so
+        // the key of a version 1 certificate, or of an authority as a server, must be taken from our parser.
+        // The signature itself is verified in every case; without it, anyone with a copy of the certificate
+        // could answer.
         let algorithms = &self.provider.signature_verification_algorithms;
         let result = verify_tls12_signature(message, leaf, signed, algorithms);
         let Err(error) = result else { return result };
@@ -191,6 +207,7 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        // See `verify_tls12_signature`.
         let algorithms = &self.provider.signature_verification_algorithms;
         let result = verify_tls13_signature(message, leaf, signed, algorithms);
         let Err(error) = result else { return result };
@@ -221,7 +238,7 @@ fn is_form_only(error: &Error) -> bool {
     }
 }
 
-/// How a certificate names the host.
+/// The kind of the name by which a certificate names the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NamedBy {
     /// By an alternative name.
@@ -231,7 +248,10 @@ enum NamedBy {
     CommonName,
 }
 
-/// Finds how the certificate names this host.
+/// Returns the kind of the name by which the certificate names this host.
+///
+/// # Errors
+/// `NotValidForName` if it does not name the host.
 fn named_by(leaf: &CertificateDer<'_>, host: &str) -> Result<NamedBy, Error> {
     let parsed = ParsedCertificate::try_from(leaf);
     if let (Ok(parsed), Ok(name)) = (&parsed, ServerName::try_from(host))
@@ -244,7 +264,9 @@ fn named_by(leaf: &CertificateDer<'_>, host: &str) -> Result<NamedBy, Error> {
     named.ok_or(Error::InvalidCertificate(CertificateError::NotValidForName))
 }
 
-/// libpq's `pgtls_verify_peer_name_matches_certificate_guts`.
+/// Compares a host with a certificate's names by libpq's rules
+/// (`pq_verify_peer_name_matches_certificate` and `pgtls_verify_peer_name_matches_certificate_guts`). The
+/// common name counts only if the certificate has no alternative name of the host's kind (RFC 6125, 6.4.4).
 fn name_of(names: &Names, host: &str) -> Option<NamedBy> {
     let has_own_kind = match address_of(host) {
         Some(address) if names.addresses.contains(&address) => {
@@ -260,12 +282,14 @@ fn name_of(names: &Names, host: &str) -> Option<NamedBy> {
     if is_common && !has_own_kind { Some(NamedBy::CommonName) } else { None }
 }
 
-/// The address that a host is, without its zone.
+/// Parses a host as an IP address; `None` for a name. The zone (`%eth0`) is dropped, because certificates
+/// have none.
 fn address_of(host: &str) -> Option<IpAddr> {
     host.split('%').next()?.parse().ok()
 }
 
-/// Reports whether a name of a certificate stands for a host; `*` stands for one whole first label.
+/// Reports whether a name of a certificate stands for a host; `*` stands for one whole first label, as in
+/// libpq's `wildcard_certificate_match`. An IP address is never matched by a star.
 fn matches(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::StatusError;
 
-/// Larger counts cannot be told apart as samples, and none is real.
+/// The largest count. Samples are 64-bit floats, which are exact only up to this number; real counts stay
+/// far below.
 const LARGEST: u64 = 1 << 53;
 
 /// The maximum number of keys of a map, and of numbers of a list.

@@ -20,7 +20,7 @@ const ALIVE: Duration = Duration::from_secs(300);
 const BUCKET: Duration = Duration::from_secs(600);
 const MEMORY: Duration = Duration::from_secs(12 * 600);
 
-/// What rests idle is the least of at least this many samples, over at least this time.
+/// The number of resting connections is the minimum of at least this many samples, over at least this time.
 const REST_SAMPLES: usize = 3;
 const REST: Duration = Duration::from_millis(1_900);
 
@@ -48,9 +48,9 @@ pub(super) struct SessionCounts {
     pub(super) busy: u64,
     pub(super) idle: u64,
     pub(super) in_transaction: u64,
-    /// Sessions whose state the exporter's role may not see.
+    /// Sessions with a state that the exporter's role may not see.
     pub(super) hidden: u64,
-    /// Sessions whose state the server does not track.
+    /// Sessions with a state that the server does not track (`track_activities` is off).
     pub(super) untracked: u64,
     pub(super) leaked: u64,
 }
@@ -95,7 +95,7 @@ impl SessionCounts {
     }
 }
 
-/// A cell as it is judged: now, and what is remembered of it.
+/// A cell with its present counts and its history, as input for the inference.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cell<'m> {
     pub(super) name: &'m str,
@@ -132,7 +132,7 @@ fn processes(connections: u64, of_one: Option<u32>) -> u32 {
     u32::try_from(connections.div_ceil(u64::from(of_one))).unwrap_or(u32::MAX)
 }
 
-/// What is remembered of a cell.
+/// The history of a cell.
 #[derive(Debug)]
 pub(super) struct CellMemory {
     pub(super) now: SessionCounts,

@@ -1,14 +1,14 @@
 //! The number of an application's processes, and the evidence for it.
 //!
-//! The limits of a pool are those of one process, so nothing can be said about saturation without this
-//! number, and the server does not show it. What is configured wins. Otherwise several lower bounds are
-//! looked at, and the largest decides:
+//! The limits of a pool are those of one process, so saturation cannot be judged without this number,
+//! and the server does not show it. A configured number wins. Otherwise the largest of several
+//! lower bounds is used:
 //!
 //! - distinct names, where a pattern tells processes apart, and distinct client addresses;
-//! - what was open at once: more than one process may open is two processes;
-//! - what rests idle: QueuePool closes at check-in what is above its size, so more than its size at
-//!   rest is two processes, *or* one process that holds connections without a statement. Both stories
-//!   fit the same sessions, so this evidence alone is no knowledge.
+//! - what was open at once: more connections than one process may open need two processes;
+//! - what rests idle: QueuePool closes connections above its size at check-in, so more than its size at
+//!   rest is two processes, *or* one process that holds connections without a statement. Both
+//!   explanations fit the same sessions, so this evidence alone is not certain.
 //!
 //! Without any of these saying two or more, one process is assumed.
 
@@ -60,8 +60,8 @@ impl Instances {
         }
     }
 
-    /// Reports whether the sessions fit two stories: that many processes at rest, or fewer whose
-    /// connections are held without a statement.
+    /// Reports whether two explanations fit the sessions: this many processes at rest, or fewer processes
+    /// that hold connections without a statement.
     pub fn is_ambiguous(&self) -> bool {
         self.evidence == Evidence::Idle
     }

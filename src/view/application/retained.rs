@@ -42,7 +42,7 @@ pub(in crate::view) struct Applications {
     selected: BTreeMap<SessionKey, (usize, Selected)>,
     /// Those without settings, by the label sets of the server's families.
     unselected: BTreeMap<SessionKey, Tracked>,
-    /// Whether a session of an application with settings was ever seen.
+    /// True once a session of an application with settings was seen.
     seen: bool,
 }
 
@@ -54,7 +54,7 @@ struct Selected {
     tracked: Tracked,
 }
 
-/// What is kept of any application.
+/// The state that is kept for every application, with settings or without.
 #[derive(Debug)]
 struct Tracked {
     sums: Sums,
@@ -146,8 +146,8 @@ impl Applications {
                 counts.entry(key.clone()).or_default().add(group);
             }
         }
-        let is_kept = |key: &SessionKey| members.contains(key) && !self.selected.contains_key(key);
-        self.unselected.retain(|key, _| is_kept(key));
+        let selected = &self.selected;
+        self.unselected.retain(|key, _| members.contains(key) && !selected.contains_key(key));
         for key in counts.keys() {
             self.unselected.entry(key.clone()).or_insert_with(|| Tracked::new(at));
         }

@@ -97,7 +97,7 @@ impl ProcessPool {
 /// Selects sessions; all three conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionMatch {
-    /// The application_name; `None` for any. Those of exporters are nobody's pool.
+    /// The application_name; `None` for any. Sessions of exporters never match.
     pub application_name: Option<Pattern>,
     /// The role.
     pub user: NameMatch,

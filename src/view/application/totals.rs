@@ -1,4 +1,4 @@
-//! What the samples of an application add up to: times, which never go back.
+//! The totals of an application's samples: times in seconds, which only grow.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,9 +31,9 @@ pub struct ApplicationTotals {
 pub struct ApplicationCounters {
     /// Its labels.
     pub key: SessionKey,
-    /// What was sampled: its sessions, or its own status.
+    /// The source of the samples: its sessions, or its own status.
     pub source: UsageSource,
-    /// Whether it has settings.
+    /// True if the application has settings.
     pub is_selected: bool,
     /// Its sums.
     pub totals: ApplicationTotals,
@@ -45,7 +45,7 @@ pub struct ApplicationCounters {
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     totals: ApplicationTotals,
-    /// Whether a scrape has shown the label set. The first one shows 0, because `increase()` cannot see
+    /// True once a scrape has shown the label set. The first scrape shows 0, because `increase()` cannot see
     /// a rise before a series' first sample.
     shown: bool,
     minute: VecDeque<(Instant, Recent)>,

@@ -71,7 +71,7 @@ impl<'a> Section<'a> {
         Section::new(&self.path(key), self.value(key), known, problems)
     }
 
-    /// The entries of a mapping whose keys are chosen by the user.
+    /// Returns the entries of a mapping with keys that the user chooses.
     pub(super) fn entries(
         &self,
         key: &str,

@@ -33,7 +33,7 @@ struct Pending {
     waited: Duration,
 }
 
-/// What a get waits for.
+/// The stage in which a get waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// A slot: all are taken.
@@ -46,7 +46,7 @@ pub(super) enum Part {
     Test,
 }
 
-/// How a connect ended.
+/// The end of a connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectEnd {
     /// The connection goes to the pool.
@@ -57,7 +57,7 @@ pub(super) enum ConnectEnd {
     Dropped,
 }
 
-/// How a get ended.
+/// The end of a get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GetEnd {
     /// With a connection.
@@ -72,7 +72,7 @@ pub(super) struct Times {
     pub(super) waited: Duration,
     /// From the call to the end.
     pub(super) whole: Duration,
-    /// What it waited for when it ended.
+    /// The stage in which it ended.
     pub(super) last: Part,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Times {
 pub(super) struct Queue {
     /// Gets that wait for a slot.
     pub(super) waiting: u64,
-    /// The longest time that one of them has waited for it; zero when nobody waits.
+    /// The longest time that one of them has waited for it; zero without a waiting get.
     pub(super) oldest: Duration,
     /// Connects under way.
     pub(super) connecting: u64,
@@ -197,7 +197,7 @@ impl Inner {
         first.is_some()
     }
 
-    /// Gives connects that are for nobody to the gets that came first.
+    /// Assigns the connects that no get waits for yet to the oldest waiting gets.
     fn assign(&mut self, now: Instant) {
         while self.assigned < self.connects {
             // Failed gets come last: the connect of a new get must not be taken for another's second attempt.

@@ -16,8 +16,8 @@ use crate::{CheckOutOutcome, Counter, Counters, PoolInstruments, Purpose, Reason
 
 /// A bb8 manager that times the connects and the tests of another one.
 ///
-/// The connections and the errors are those of the manager inside, so that a `connection_customizer`
-/// or an `error_sink` of the pool's builder stays as it is.
+/// It has the connection type and the error type of the inner manager, so a `connection_customizer` or an
+/// `error_sink` of the pool's builder needs no change.
 pub struct Metered<M: ManageConnection> {
     manager: M,
     meter: Arc<Meter>,

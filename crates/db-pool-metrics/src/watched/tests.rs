@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::{CheckOutOutcome, Reason};
 
-/// How the next connects and tests go.
+/// The outcomes of the next connects and tests.
 #[derive(Default)]
 struct Script {
     connect: Mutex<Duration>,
