@@ -175,6 +175,9 @@ fn the_demo_shows_a_live_database_and_leaves_nothing_behind() {
     });
     demo.signal(Signal::INT);
     assert!(demo.end().success(), "{}", demo.log());
+    let summary = demo.logged("of the application's pool");
+    let served = summary.split_whitespace().find_map(|word| word.parse::<u64>().ok());
+    assert!(served.is_some_and(|count| count > 0), "{summary}");
     let left: Vec<_> = std::fs::read_dir(temporary.path()).expect("it is ours").collect();
     assert!(left.is_empty(), "{left:?}");
     let processes =

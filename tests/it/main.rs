@@ -18,6 +18,7 @@ mod hostile;
 #[path = "../shared/http.rs"]
 mod http;
 mod incidents;
+mod library;
 mod log;
 mod password;
 mod pool;

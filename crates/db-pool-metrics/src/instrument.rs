@@ -155,6 +155,11 @@ impl<L: Label> Counters<L> {
         self.0.with_label_values(&[value.label()]).inc();
     }
 
+    /// The counter of one value, for events too frequent to look it up each time.
+    pub fn counter(&self, value: L) -> Counter {
+        Counter(self.0.with_label_values(&[value.label()]))
+    }
+
     /// The number of events so far for one value.
     pub fn count(&self, value: L) -> u64 {
         self.0.with_label_values(&[value.label()]).get()

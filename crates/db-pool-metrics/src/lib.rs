@@ -1,6 +1,102 @@
 //! Metrics of database connection pools, for Prometheus.
 //!
-//! Four layers, each usable alone:
+//! # A bb8 pool with exact metrics
+//!
+//! With the feature `bb8` a pool takes two more words. [`Metered`] goes around the manager, [`Watched`] around
+//! the pool:
+//!
+//! ```
+//! # #[cfg(feature = "bb8")]
+//! # mod example {
+//! # struct Manager;
+//! # impl bb8::ManageConnection for Manager {
+//! #     type Connection = ();
+//! #     type Error = std::convert::Infallible;
+//! #     async fn connect(&self) -> Result<(), Self::Error> { Ok(()) }
+//! #     async fn is_valid(&self, (): &mut ()) -> Result<(), Self::Error> { Ok(()) }
+//! #     fn has_broken(&self, (): &mut ()) -> bool { false }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let manager = Manager;
+//! use db_pool_metrics::{Metered, Watched};
+//!
+//! let pool = bb8::Pool::builder().max_size(8).build(Metered::new(manager)).await?;
+//! let pool = Watched::new(pool, "orders");
+//!
+//! // The application's own registry, which its /metrics shows.
+//! let registry = prometheus::Registry::new();
+//! pool.register(&registry)?;
+//!
+//! // Use it as before.
+//! let connection = pool.get().await?;
+//! drop(connection);
+//!
+//! let page = prometheus::TextEncoder::new().encode_to_string(&registry.gather())?;
+//! assert!(page.contains("db_pool_checkouts_total{result=\"ok\",target=\"orders\"} 1\n"));
+//! assert!(page.contains("db_pool_active_connections{target=\"orders\"} 0\n"));
+//! # Ok(())
+//! # }
+//! # }
+//! # #[cfg(feature = "bb8")]
+//! # example::main().unwrap();
+//! ```
+//!
+//! The names, labels and buckets are those that `db_pool_exporter` uses for its own pool. So its dashboards
+//! and alert rules show the application's pool, with `target="orders"`, and with exact numbers: who waits now,
+//! which check-outs timed out, how long waits, connects and uses take.
+//!
+//! [`Watched::status_json`] returns the same as a JSON document. An application that serves it at
+//! `GET /api/v1/database/pool/status` can be read by `db_pool_exporter` too, which adds up all processes. The
+//! examples `axum.rs` and `hyper.rs` are whole applications with both.
+//!
+//! Any manager will do. The pool's builder, its `error_sink` and its `connection_customizer` stay as they are,
+//! because connections and errors keep their types. There is no task: an event is recorded where it happens,
+//! and the rest is read from bb8 when somebody asks.
+//!
+//! ## What is measured
+//!
+//! bb8's `get` waits for a slot, opens a connection and tests it, all within one time-out, and shows one sum
+//! for it. Here the parts are separate:
+//!
+//! | family | is |
+//! | --- | --- |
+//! | `db_pool_checkout_wait_seconds` | the time of a get during which no slot was free for it; each get, however it ended |
+//! | `db_pool_connect_duration_seconds` | the time of `connect` of the manager; successful connects only |
+//! | `db_pool_ping_duration_seconds` | the time of `is_valid` of the manager, which bb8 calls for new connections also |
+//! | `db_pool_checkout_duration_seconds` | the whole get, when it was successful |
+//! | `db_pool_use_duration_seconds` | from the end of the get until the connection is dropped |
+//! | `db_pool_pending_requests`, `db_pool_oldest_wait_seconds` | the gets that wait for a slot now |
+//! | `db_pool_connecting_connections` | calls of `connect` under way now |
+//! | `db_pool_active_connections`, `db_pool_idle_connections`, `db_pool_open_connections` | `state()` of bb8; a connection under test is active |
+//! | `db_pool_connections_opened_total` | `connections_created` of bb8 |
+//! | `db_pool_connections_closed_total` | by `reason`: `broken` when it came back, `ping_failed` in the test, `idle_timeout`, `recycled` after `max_lifetime`. bb8 counts some connections twice; here each has one reason |
+//! | `db_pool_connect_errors_total` | failed connects by `reason`: `other`, or what [`Metered::with_reasons`] makes of the error |
+//! | `db_pool_checkouts_total` | by `result`, see below |
+//! | `db_pool_size`, `db_pool_max_connections`, `db_pool_timeout_seconds`, `db_pool_recycle_seconds` | `max_size`, twice, `connection_timeout` and `max_lifetime`; `db_pool_max_overflow` is 0 |
+//!
+//! **The split of wait and connect.** bb8 opens connections in tasks of their own and gives them to whoever
+//! waits. So a connect belongs to nobody, and it is assigned by bb8's own rule: with *n* connects under way, the
+//! *n* gets that came first wait for a connect, and all others wait for a slot. When one of the *n* is served
+//! with a connection that came back, or is dropped, its connect is for the next get. A get for which a connect has
+//! failed no longer counts as waiting for a slot. What remains inexact: the moment between the arrival of a
+//! connection in the pool and the wake-up of the get is part of the wait, as is the time of a
+//! `connection_customizer`.
+//!
+//! **Results.** `ok`; `cancelled`: the future was dropped; `timeout`: bb8's `TimedOut` while the get waited for a
+//! slot, so that the pool is too small or connections are held for too long; `connect_error`: bb8's `TimedOut`
+//! while it waited for a connect or a test, or after a failed connect, so that the server is the reason. (bb8
+//! reports all of them as `TimedOut`, and with `retry_connection(false)` only after the whole time-out.)
+//!
+//! **Dropped futures** lose nothing. bb8's own `pending_gets()` counts them as waiting for ever and is not
+//! used. A connect of a dropped get goes on, in bb8 and in these numbers.
+//!
+//! A get through a clone of the bb8 pool inside is not counted, though its connections are. A get
+//! costs about a microsecond more (`cargo bench` measures it).
+//!
+//! # The layers below
+//!
+//! Without features the crate depends on `prometheus` and `strum` only. It has four layers, each usable alone:
 //!
 //! 1. **Readings.** A metric family is one [`Reading`], a row of a table beside the type that it
 //!    reads. A [`Page`] writes tables in the Prometheus text format or in OpenMetrics.
@@ -13,7 +109,7 @@
 //! 4. **The instruments of a pool.** [`PoolInstruments`] has every counter and histogram that the
 //!    dashboards and alerts of `db_pool_exporter` know, with the same names and buckets.
 //!
-//! # Metrics of your own pool
+//! ## Metrics of another kind of pool
 //!
 //! Call the instruments where things happen, and write a page when Prometheus asks for one:
 //!
@@ -49,7 +145,7 @@
 //!
 //! Send `text` with the header `Content-Type: ` [`Format::content_type`]; Prometheus 3 demands it.
 //!
-//! # A metric of your own
+//! ## A metric of your own
 //!
 //! Add a row. `None` writes no sample, because absent is not zero:
 //!
@@ -84,7 +180,7 @@
 //! );
 //! ```
 //!
-//! # Why not the encoder of the `prometheus` crate
+//! ## Why not the encoder of the `prometheus` crate
 //!
 //! It has no OpenMetrics format, and prints `le="1"`, which Prometheus 2 takes for another series
 //! than `le="1.0"`. The crate's atomics and buckets are used; the text is written here. No other

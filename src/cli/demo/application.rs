@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bb8_postgres::PostgresConnectionManager;
+use db_pool_metrics::{CheckOutOutcome, Metered, Watched};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;
 use tokio_util::task::TaskTracker;
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The time for which a forgotten transaction stays open.
 const FORGOTTEN: Duration = Duration::from_secs(8);
 
-type Pool = bb8::Pool<PostgresConnectionManager<NoTls>>;
+pub(super) type Pool = Watched<PostgresConnectionManager<NoTls>>;
 
 /// Creates the role, the database and a table.
 ///
@@ -61,11 +62,11 @@ async fn execute(config: &tokio_postgres::Config, statements: &[&str]) -> Result
     done.context("the demo's database")
 }
 
-/// Sends requests until it is dropped.
+/// Creates the application's pool.
 ///
 /// # Errors
 /// The pool cannot be created.
-pub(super) async fn run(port: u16, tasks: TaskTracker) -> Result<()> {
+pub(super) async fn pool(port: u16) -> Result<Pool> {
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(port).user(NAME).password(NAME).dbname(NAME);
     config.application_name(NAME);
@@ -74,9 +75,23 @@ pub(super) async fn run(port: u16, tasks: TaskTracker) -> Result<()> {
         .max_size(SIZE + OVERFLOW)
         .connection_timeout(PATIENCE)
         .idle_timeout(Duration::from_secs(15))
-        .build(manager)
+        .build(Metered::new(manager))
         .await
         .context("the application's pool")?;
+    Ok(Watched::new(pool, NAME))
+}
+
+/// Returns the application's own count of its check-outs, which no server shows.
+pub(super) fn summary(pool: &Pool) -> String {
+    format!(
+        "{} check-outs got a connection, {} timed out",
+        pool.checkouts(CheckOutOutcome::Ok),
+        pool.checkouts(CheckOutOutcome::Timeout)
+    )
+}
+
+/// Sends requests until it is dropped.
+pub(super) async fn run(pool: Pool, tasks: TaskTracker) {
     let start = Instant::now();
     loop {
         let period = (start.elapsed().as_secs() / PERIOD.as_secs()) % 4;

@@ -55,15 +55,16 @@ async fn live(command: Command, log: LogQueue) -> Result<()> {
     };
     application::prepare(&server).await?;
     let tasks = TaskTracker::new();
-    let application = application::run(server.port(), tasks.clone());
+    let pool = application::pool(server.port()).await?;
+    let application = application::run(pool.clone(), tasks.clone());
     let application = stop.clone().run_until_cancelled_owned(application);
     let environment = variables(&server);
     let config = config::load(&environment, None).map_err(|p| anyhow::anyhow!("{p}"))?;
     announce(&listeners, &command, &server);
     let (settings, notifier) = (command.settings, Notifier::default());
     let daemon = Daemon { settings, environment, config, notifier, log };
-    let (lived, ran) = tokio::join!(application, app::run(listeners, daemon, stop.clone()));
-    lived.unwrap_or(Ok(()))?;
+    let (_, ran) = tokio::join!(application, app::run(listeners, daemon, stop.clone()));
+    eprintln!("demo: of the application's pool, {}", application::summary(&pool));
     ran
 }
 

@@ -74,6 +74,8 @@ pub(super) struct Times {
     pub(super) whole: Duration,
     /// The stage in which it ended.
     pub(super) last: Part,
+    /// When it ended.
+    pub(super) at: Instant,
 }
 
 /// The board at one moment.
@@ -101,10 +103,10 @@ impl Board {
     }
 
     /// Removes a get.
-    pub(super) fn leave(&self, id: u64, end: GetEnd) -> Option<Times> {
+    pub(super) fn leave(&self, id: u64, end: GetEnd) -> Times {
         let now = Instant::now();
         let mut inner = self.lock();
-        let place = inner.place(id)?;
+        let place = inner.place(id).expect("it arrived, and leaves once");
         let last = inner.gets[place].part;
         // Closes the books of the part that it was in.
         inner.enter(place, Part::Test, now);
@@ -114,7 +116,7 @@ impl Board {
             inner.move_first(Part::Slot, Part::Failed, now);
         }
         inner.assign(now);
-        Some(Times { waited: get.waited, whole: now - get.arrived, last })
+        Times { waited: get.waited, whole: now - get.arrived, last, at: now }
     }
 
     /// A connect of the pool begins.
@@ -136,9 +138,9 @@ impl Board {
         }
     }
 
-    /// A get has taken a connection and tests it.
-    pub(super) fn test_begins(&self, id: u64) {
-        self.enter(id, Part::Test);
+    /// A get has taken a connection and tests it. Returns the time of it.
+    pub(super) fn test_begins(&self, id: u64) -> Instant {
+        self.enter(id, Part::Test)
     }
 
     /// The connection of a get failed its test; the get looks for another one.
@@ -158,13 +160,14 @@ impl Board {
         queue
     }
 
-    fn enter(&self, id: u64, part: Part) {
+    fn enter(&self, id: u64, part: Part) -> Instant {
         let now = Instant::now();
         let mut inner = self.lock();
         if let Some(place) = inner.place(id) {
             inner.enter(place, part, now);
             inner.assign(now);
         }
+        now
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -18,8 +18,12 @@ pub struct WatchedConnection<'a, M: ManageConnection> {
 }
 
 impl<'a, M: ManageConnection> WatchedConnection<'a, M> {
-    pub(super) fn new(connection: PooledConnection<'a, Metered<M>>, meter: &Arc<Meter>) -> Self {
-        Self { connection, meter: Arc::clone(meter), since: Instant::now() }
+    pub(super) fn new(
+        connection: PooledConnection<'a, Metered<M>>,
+        meter: &Arc<Meter>,
+        since: Instant,
+    ) -> Self {
+        Self { connection, meter: Arc::clone(meter), since }
     }
 }
 

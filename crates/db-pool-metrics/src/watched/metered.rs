@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, pending};
+use std::mem::ManuallyDrop;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -70,8 +71,8 @@ impl<M: ManageConnection> ManageConnection for Metered<M> {
 
     async fn is_valid(&self, connection: &mut Self::Connection) -> Result<(), Self::Error> {
         let meter = &self.meter;
-        meter.of_this_get(|get| meter.board.test_begins(get.id));
-        let start = Instant::now();
+        let start = meter.of_this_get(|get| meter.board.test_begins(get.id));
+        let start = start.unwrap_or_else(Instant::now);
         let result = self.manager.is_valid(connection).await;
         meter.instruments.times.ping.observe(start.elapsed());
         if result.is_err() {
@@ -115,6 +116,8 @@ struct Get {
 pub(super) struct Meter {
     pub(super) board: Board,
     pub(super) instruments: PoolInstruments,
+    /// The counter of the usual outcome, which need not be looked up each time.
+    served: Counter,
     pub(super) connect_errors: Counters<Reason>,
     /// All of `connect_errors`.
     pub(super) failed: Counter,
@@ -128,9 +131,11 @@ impl Default for Meter {
     fn default() -> Self {
         let connect_errors = Counters::sparse("reason");
         connect_errors.start(Reason::Other);
+        let instruments = PoolInstruments::new();
         Self {
             board: Board::default(),
-            instruments: PoolInstruments::new(),
+            served: instruments.checkouts.counter(CheckOutOutcome::Ok),
+            instruments,
             connect_errors,
             failed: Counter::new(),
             invalid: Counter::new(),
@@ -153,20 +158,21 @@ impl Meter {
         asked.expect("the first poll reaches the manager")
     }
 
-    /// Runs a get of the pool, counts how it ended and times its parts.
+    /// Runs a get of the pool, counts how it ended and times its parts. Returns the connection and the
+    /// time at which it was there.
     pub(super) async fn time<C, E>(
         &self,
         get: impl Future<Output = Result<C, RunError<E>>>,
-    ) -> Result<C, RunError<E>> {
-        let mut attempt = Attempt { meter: self, id: self.board.arrive(), ended: Ended::Dropped };
+    ) -> Result<(C, Instant), RunError<E>> {
+        let attempt = Attempt { meter: self, id: self.board.arrive(), ended: Ended::Dropped };
         let scope = Get { id: attempt.id, meter: self.address(), is_closing: Cell::new(false) };
         let result = GET.scope(scope, get).await;
-        attempt.ended = match &result {
+        let at = attempt.end(match &result {
             Ok(_) => Ended::Served,
             Err(RunError::TimedOut) => Ended::TimedOut,
             Err(RunError::User(_)) => Ended::Error,
-        };
-        result
+        });
+        result.map(|connection| (connection, at))
     }
 
     fn address(&self) -> usize {
@@ -179,7 +185,7 @@ impl Meter {
     }
 }
 
-/// A get under way. Dropping it counts it.
+/// A get under way. Dropping it counts it as cancelled.
 struct Attempt<'m> {
     meter: &'m Meter,
     id: u64,
@@ -194,23 +200,42 @@ enum Ended {
     Dropped,
 }
 
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
+impl Attempt<'_> {
+    /// Counts it. Returns the time.
+    fn end(self, ended: Ended) -> Instant {
+        // Nothing is leaked: it only borrows and copies.
+        let mut attempt = ManuallyDrop::new(self);
+        attempt.ended = ended;
+        attempt.count()
+    }
+
+    fn count(&self) -> Instant {
         let is_served = self.ended == Ended::Served;
         let end = if is_served { GetEnd::Served } else { GetEnd::Unserved };
-        let Some(times) = self.meter.board.leave(self.id, end) else { return };
+        let times = self.meter.board.leave(self.id, end);
         let instruments = &self.meter.instruments;
         instruments.times.wait.observe(times.waited);
         if is_served {
             instruments.times.checkout.observe(times.whole);
         }
-        instruments.checkouts.inc(match self.ended {
-            Ended::Served => CheckOutOutcome::Ok,
+        match self.ended {
+            Ended::Served => self.meter.served.inc(),
             // bb8 has one time-out for everything. Only a lack of slots is counted as one.
-            Ended::TimedOut if times.last == Part::Slot => CheckOutOutcome::Timeout,
-            Ended::TimedOut | Ended::Error => CheckOutOutcome::ConnectError,
-            Ended::Dropped => CheckOutOutcome::Cancelled,
-        });
+            Ended::TimedOut if times.last == Part::Slot => {
+                instruments.checkouts.inc(CheckOutOutcome::Timeout);
+            }
+            Ended::TimedOut | Ended::Error => {
+                instruments.checkouts.inc(CheckOutOutcome::ConnectError);
+            }
+            Ended::Dropped => instruments.checkouts.inc(CheckOutOutcome::Cancelled),
+        }
+        times.at
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.count();
     }
 }
 

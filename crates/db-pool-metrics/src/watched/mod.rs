@@ -24,7 +24,7 @@ use self::families::Closed;
 use self::metered::Meter;
 pub use self::metered::Metered;
 use self::status::{Identity, Settings};
-use crate::{Label as _, PoolState};
+use crate::{CheckOutOutcome, Label as _, PoolState};
 
 /// A bb8 pool that counts and times its check-outs.
 ///
@@ -73,8 +73,8 @@ impl<M: ManageConnection> Watched<M> {
     /// # Errors
     /// Those of bb8: `TimedOut` when there is no connection within the pool's `connection_timeout`.
     pub async fn get(&self) -> Result<WatchedConnection<'_, M>, RunError<M::Error>> {
-        let connection = self.watch.meter.time(self.pool.get()).await?;
-        Ok(WatchedConnection::new(connection, &self.watch.meter))
+        let (connection, since) = self.watch.meter.time(self.pool.get()).await?;
+        Ok(WatchedConnection::new(connection, &self.watch.meter, since))
     }
 
     /// Checks a connection out that does not borrow the pool, as [`bb8::Pool::get_owned`].
@@ -82,8 +82,8 @@ impl<M: ManageConnection> Watched<M> {
     /// # Errors
     /// As [`Watched::get`].
     pub async fn get_owned(&self) -> Result<WatchedConnection<'static, M>, RunError<M::Error>> {
-        let connection = self.watch.meter.time(self.pool.get_owned()).await?;
-        Ok(WatchedConnection::new(connection, &self.watch.meter))
+        let (connection, since) = self.watch.meter.time(self.pool.get_owned()).await?;
+        Ok(WatchedConnection::new(connection, &self.watch.meter, since))
     }
 
     /// Adds the pool's families to the application's registry.
@@ -106,6 +106,11 @@ impl<M: ManageConnection> Watched<M> {
     /// The numbers of the pool now.
     pub fn pool_state(&self) -> PoolState {
         self.view().state
+    }
+
+    /// The number of check-outs so far that ended like this.
+    pub fn checkouts(&self, outcome: CheckOutOutcome) -> u64 {
+        self.watch.meter.instruments.checkouts.count(outcome)
     }
 
     /// The bb8 pool inside, for its `state()` and `config()`.

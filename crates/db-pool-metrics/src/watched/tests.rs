@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::*;
-use crate::{CheckOutOutcome, Reason};
+use crate::Reason;
 
 /// The outcomes of the next connects and tests.
 #[derive(Default)]
@@ -102,14 +102,13 @@ impl Watched<Scripted> {
 
     /// Check-outs: ok, time-out, connect error, cancelled.
     fn results(&self) -> [u64; 4] {
-        let checkouts = &self.watch.meter.instruments.checkouts;
         [
             CheckOutOutcome::Ok,
             CheckOutOutcome::Timeout,
             CheckOutOutcome::ConnectError,
             CheckOutOutcome::Cancelled,
         ]
-        .map(|outcome| checkouts.count(outcome))
+        .map(|outcome| self.checkouts(outcome))
     }
 
     /// Connections closed: broken, ping failed, idle time-out, recycled.
