@@ -79,9 +79,9 @@
 //! waits. So a connect belongs to nobody, and it is assigned by bb8's own rule: with *n* connects under way, the
 //! *n* gets that came first wait for a connect, and all others wait for a slot. When one of the *n* is served
 //! with a connection that came back, or is dropped, its connect is for the next get. A get for which a connect has
-//! failed no longer counts as waiting for a slot. What remains inexact: the moment between the arrival of a
-//! connection in the pool and the wake-up of the get is part of the wait, as is the time of a
-//! `connection_customizer`.
+//! failed no longer counts as waiting for a slot. What remains inexact: when a newcomer takes the connection that
+//! was opened for another get (bb8 lets it), the other's wait begins then; and when a connection comes back, the
+//! time until the get wakes up is part of the wait.
 //!
 //! **Results.** `ok`; `cancelled`: the future was dropped; `timeout`: bb8's `TimedOut` while the get waited for a
 //! slot, so that the pool is too small or connections are held for too long; `connect_error`: bb8's `TimedOut`

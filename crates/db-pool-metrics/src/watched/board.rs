@@ -20,7 +20,9 @@ struct Inner {
     /// In the order of arrival, and so of `id`.
     gets: Vec<Pending>,
     connects: usize,
-    /// The number of gets in [`Part::Connect`]; never more than `connects`.
+    /// Connects that bb8 has decided on but whose tasks have not run yet.
+    reserved: usize,
+    /// The number of gets in [`Part::Connect`]; never more than `connects` and `reserved`.
     assigned: usize,
 }
 
@@ -40,6 +42,8 @@ pub(super) enum Part {
     Slot,
     /// A connection that is being opened.
     Connect,
+    /// To be woken: the connection that was opened for it is in the pool.
+    Delivered,
     /// The connect for it failed. bb8 tries again or not, but no lack of slots is the reason.
     Failed,
     /// The test of a connection that it has taken from the pool.
@@ -108,21 +112,39 @@ impl Board {
         let mut inner = self.lock();
         let place = inner.place(id).expect("it arrived, and leaves once");
         let last = inner.gets[place].part;
-        // Closes the books of the part that it was in.
         inner.enter(place, Part::Test, now);
+        if end == GetEnd::Served {
+            inner.taken(last, now);
+        }
         let get = inner.gets.remove(place);
         if last == Part::Failed && end == GetEnd::Served {
             // It took another's connection, so the next attempt of its own connect is for the next in line.
             inner.move_first(Part::Slot, Part::Failed, now);
         }
+        if inner.gets.is_empty() {
+            // A connect may never begin, for instance when bb8 has given up a series of attempts.
+            inner.reserved = 0;
+        }
         inner.assign(now);
         Times { waited: get.waited, whole: now - get.arrived, last, at: now }
+    }
+
+    /// A get was not served at once. If the pool has room, bb8 has decided to connect: the time until
+    /// the task of the connect runs is no wait for a slot.
+    pub(super) fn queued(&self, id: u64, room: impl FnOnce() -> u32) {
+        let mut inner = self.lock();
+        let part = inner.place(id).map(|place| inner.gets[place].part);
+        if part == Some(Part::Slot) && room() as usize > inner.connects + inner.reserved {
+            inner.reserved += 1;
+            inner.assign(Instant::now());
+        }
     }
 
     /// A connect of the pool begins.
     pub(super) fn connect_begins(&self) {
         let now = Instant::now();
         let mut inner = self.lock();
+        inner.reserved = inner.reserved.saturating_sub(1);
         inner.connects += 1;
         inner.assign(now);
     }
@@ -132,8 +154,12 @@ impl Board {
         let now = Instant::now();
         let mut inner = self.lock();
         inner.connects = inner.connects.saturating_sub(1);
-        if inner.assigned > inner.connects {
-            let part = if end == ConnectEnd::Failed { Part::Failed } else { Part::Slot };
+        if inner.assigned > inner.connects + inner.reserved {
+            let part = match end {
+                ConnectEnd::Opened => Part::Delivered,
+                ConnectEnd::Failed => Part::Failed,
+                ConnectEnd::Dropped => Part::Slot,
+            };
             inner.move_first(Part::Connect, part, now);
         }
     }
@@ -164,7 +190,11 @@ impl Board {
         let now = Instant::now();
         let mut inner = self.lock();
         if let Some(place) = inner.place(id) {
+            let last = inner.gets[place].part;
             inner.enter(place, part, now);
+            if part == Part::Test {
+                inner.taken(last, now);
+            }
             inner.assign(now);
         }
         now
@@ -191,6 +221,14 @@ impl Inner {
         get.since = now;
     }
 
+    /// A get has taken a connection from the pool. bb8 serves whoever asks first, so it may be one that was
+    /// opened for a get that is still to be woken. That one then waits like all others.
+    fn taken(&mut self, by: Part, now: Instant) {
+        if !matches!(by, Part::Delivered | Part::Test) {
+            self.move_first(Part::Delivered, Part::Slot, now);
+        }
+    }
+
     /// Moves the first get of one part to another. Reports whether there was one.
     fn move_first(&mut self, from: Part, to: Part, now: Instant) -> bool {
         let first = self.gets.iter().position(|get| get.part == from);
@@ -202,7 +240,7 @@ impl Inner {
 
     /// Assigns the connects that no get waits for yet to the oldest waiting gets.
     fn assign(&mut self, now: Instant) {
-        while self.assigned < self.connects {
+        while self.assigned < self.connects + self.reserved {
             // Failed gets come last: the connect of a new get must not be taken for another's second attempt.
             let found = self.move_first(Part::Slot, Part::Connect, now)
                 || self.move_first(Part::Failed, Part::Connect, now);

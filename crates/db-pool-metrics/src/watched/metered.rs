@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::{Future, pending};
-use std::mem::ManuallyDrop;
+use std::future::{Future, pending, poll_fn};
+use std::mem::{self, ManuallyDrop};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -160,13 +160,24 @@ impl Meter {
 
     /// Runs a get of the pool, counts how it ended and times its parts. Returns the connection and the
     /// time at which it was there.
-    pub(super) async fn time<C, E>(
+    pub(super) async fn time<C, M: ManageConnection>(
         &self,
-        get: impl Future<Output = Result<C, RunError<E>>>,
-    ) -> Result<(C, Instant), RunError<E>> {
+        pool: &bb8::Pool<Metered<M>>,
+        get: impl Future<Output = Result<C, RunError<M::Error>>>,
+    ) -> Result<(C, Instant), RunError<M::Error>> {
         let attempt = Attempt { meter: self, id: self.board.arrive(), ended: Ended::Dropped };
         let scope = Get { id: attempt.id, meter: self.address(), is_closing: Cell::new(false) };
-        let result = GET.scope(scope, get).await;
+        let room = || pool.config().max_size.saturating_sub(pool.state().connections);
+        let mut get = pin!(GET.scope(scope, get));
+        let mut is_new = true;
+        let result = poll_fn(|context| {
+            let poll = get.as_mut().poll(context);
+            if mem::take(&mut is_new) && poll.is_pending() {
+                self.board.queued(attempt.id, room);
+            }
+            poll
+        })
+        .await;
         let at = attempt.end(match &result {
             Ok(_) => Ended::Served,
             Err(RunError::TimedOut) => Ended::TimedOut,

@@ -73,7 +73,7 @@ impl<M: ManageConnection> Watched<M> {
     /// # Errors
     /// Those of bb8: `TimedOut` when there is no connection within the pool's `connection_timeout`.
     pub async fn get(&self) -> Result<WatchedConnection<'_, M>, RunError<M::Error>> {
-        let (connection, since) = self.watch.meter.time(self.pool.get()).await?;
+        let (connection, since) = self.watch.meter.time(&self.pool, self.pool.get()).await?;
         Ok(WatchedConnection::new(connection, &self.watch.meter, since))
     }
 
@@ -82,7 +82,7 @@ impl<M: ManageConnection> Watched<M> {
     /// # Errors
     /// As [`Watched::get`].
     pub async fn get_owned(&self) -> Result<WatchedConnection<'static, M>, RunError<M::Error>> {
-        let (connection, since) = self.watch.meter.time(self.pool.get_owned()).await?;
+        let (connection, since) = self.watch.meter.time(&self.pool, self.pool.get_owned()).await?;
         Ok(WatchedConnection::new(connection, &self.watch.meter, since))
     }
 

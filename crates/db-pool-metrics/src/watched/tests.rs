@@ -464,3 +464,45 @@ async fn the_document_keeps_the_contract() {
         check(&json, &schema, &schema, "status");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_set_up_of_a_connection_is_no_wait() {
+    #[derive(Debug)]
+    struct Slowly;
+    impl bb8::CustomizeConnection<u64, &'static str> for Slowly {
+        fn on_acquire<'a>(
+            &'a self,
+            _: &'a mut u64,
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), &'static str>> + Send + 'a>> {
+            Box::pin(async {
+                after(70).await;
+                Ok(())
+            })
+        }
+    }
+    let manager = Scripted::default();
+    manager.connects_in(40);
+    let pool = pool(builder(1).connection_customizer(Box::new(Slowly)), &manager);
+    drop(pool.get().await.expect("a connection"));
+    assert_eq!(pool.times(), [0, 40, 0, 110, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_whose_connection_went_to_a_newcomer_waits_for_a_slot() {
+    let manager = Scripted::default();
+    manager.connects_in(40);
+    let pool = pool(builder(1), &manager);
+    let newcomer = async {
+        // At that time the connection arrives; the first get has then been notified but not polled yet.
+        after(40).await;
+        tokio::task::yield_now().await;
+        let connection = pool.get().await.expect("it is idle");
+        after(200).await;
+        drop(connection);
+    };
+    // Futures of one task: the newcomer is polled first.
+    let (_, first) = tokio::join!(biased; newcomer, pool.get());
+    assert!(first.is_ok());
+    assert_eq!(pool.times()[0], 200);
+    pool.assert_nobody_waits();
+}
