@@ -133,10 +133,17 @@ impl Board {
     /// the task of the connect runs is no wait for a slot.
     pub(super) fn queued(&self, id: u64, room: impl FnOnce() -> u32) {
         let mut inner = self.lock();
-        let part = inner.place(id).map(|place| inner.gets[place].part);
-        if part == Some(Part::Slot) && room() as usize > inner.connects + inner.reserved {
-            inner.reserved += 1;
-            inner.assign(Instant::now());
+        let (free, approved) = (room() as usize, inner.connects + inner.reserved);
+        let Some(place) = inner.place(id) else { return };
+        let get = &mut inner.gets[place];
+        match get.part {
+            Part::Slot if free > approved => {
+                get.since = Instant::now();
+                inner.reserved += 1;
+                inner.assign(Instant::now());
+            }
+            Part::Connect => get.waited = Duration::ZERO,
+            Part::Slot | Part::Delivered | Part::Failed | Part::Test => {}
         }
     }
 
