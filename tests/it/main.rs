@@ -12,6 +12,7 @@ mod certificates;
 mod commands;
 mod daemon;
 mod dashboards;
+mod endpoints;
 mod floods;
 mod harness;
 mod hostile;

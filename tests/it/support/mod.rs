@@ -11,6 +11,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod scene;
 pub(crate) mod scripted;
+pub(crate) mod servers;
 pub(crate) mod watch;
 pub(crate) mod web;
 pub(crate) mod workers;

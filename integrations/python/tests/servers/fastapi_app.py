@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from db_pool_status import watch
 from truth import Truth
 
-engine = create_async_engine(os.environ["ASYNC_URL"], pool_size=3, max_overflow=2, pool_timeout=0.4)
+TIMEOUT = float(os.environ.get("POOL_TIMEOUT", "0.4"))
+engine = create_async_engine(os.environ["ASYNC_URL"], pool_size=3, max_overflow=2, pool_timeout=TIMEOUT)
 pool = watch(engine, name="fastapi", socket_dir=os.environ["POOLS"])
 truth = Truth(lambda: engine.pool)
 truth.serve()

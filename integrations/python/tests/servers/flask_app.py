@@ -11,7 +11,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from db_pool_status import watch
 from truth import Truth
 
-engine = sqlalchemy.create_engine(os.environ["SYNC_URL"], pool_size=3, max_overflow=2, pool_timeout=0.4)
+TIMEOUT = float(os.environ.get("POOL_TIMEOUT", "0.4"))
+engine = sqlalchemy.create_engine(os.environ["SYNC_URL"], pool_size=3, max_overflow=2, pool_timeout=TIMEOUT)
 pool = watch(engine, name="flask", socket_dir=os.environ["POOLS"])
 truth = Truth(lambda: engine.pool)
 if "PRELOADED" in os.environ:

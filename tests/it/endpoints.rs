@@ -1,0 +1,187 @@
+//! The status that real applications serve, as the daemon shows it, against what the applications know themselves.
+//!
+//! DB_POOL_STATUS_SECONDS=60 compares for a minute; `--nocapture` prints the table.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::http::{Answer, get};
+use crate::support::pools::ROLE;
+use crate::support::postgres::Cluster;
+use crate::support::process::{Builder, Program};
+use crate::support::servers::{Server, Truth, WORKERS, Workers};
+use crate::support::{pools, wait_for};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A daemon that reads everything ten times a second.
+fn daemon(cluster: &Cluster) -> Builder {
+    Program::daemon()
+        .env("DATABASE_URL", cluster.url(ROLE.0, &ROLE.1.replace(' ', "%20")))
+        .env("DB_MONITOR_INTERVAL", "100ms")
+        .env("DB_MONITOR_SLOW_QUERY_SAMPLING", "100ms")
+}
+
+fn labels(source: &str) -> String {
+    format!(
+        "{{target=\"default\",database=\"postgres\",user=\"app\",application=\"app\",source=\"{source}\""
+    )
+}
+
+fn own(page: &Answer, name: &str) -> Option<f64> {
+    page.sample(&format!("{name}{}}}", labels("endpoint")))
+}
+
+fn checkouts(page: &Answer, result: &str) -> Option<f64> {
+    let labels = labels("endpoint");
+    page.sample(&format!("db_pool_app_checkouts_total{labels},result=\"{result}\"}}"))
+}
+
+/// The same numbers as [`Truth`], as they are exported.
+fn exported(page: &Answer) -> Option<Truth> {
+    let number = |value: Option<f64>| value.map(|value| value as u64);
+    let gauge = |name| number(own(page, name));
+    Some(Truth {
+        active: gauge("db_pool_app_active_connections")?,
+        idle: gauge("db_pool_app_idle_connections")?,
+        overflow: gauge("db_pool_app_overflow_connections")?,
+        asking: gauge("db_pool_app_pending_requests")?,
+        ok: number(checkouts(page, "ok"))?,
+        timeouts: number(checkouts(page, "timeout"))?,
+        returned: gauge("db_pool_app_use_duration_seconds_count")?,
+    })
+}
+
+/// Compares once in a time in which nothing happens in any worker, so that both sides must be equal.
+fn compared(workers: &Workers, address: SocketAddr) -> Option<(Truth, Truth)> {
+    let before = workers.truth()?;
+    std::thread::sleep(Duration::from_millis(280));
+    let page = get(address, "/metrics");
+    let after = workers.truth()?;
+    let inferred = format!("db_pool_app_active_connections{}", labels("activity"));
+    assert!(!page.body.contains(&inferred), "both rows:\n{}", page.body);
+    (before == after).then(|| (before, exported(&page).expect("all are exported")))
+}
+
+const COLUMNS: &str = "active  idle  overflow  waiting    ok  timeouts";
+
+fn row(truth: &Truth) -> String {
+    let Truth { active, idle, overflow, asking, ok, timeouts, .. } = truth;
+    format!("{active:>6}  {idle:>4}  {overflow:>8}  {asking:>7}  {ok:>4}  {timeouts:>8}")
+}
+
+/// Counts the answers of clients: check-outs, and time-outs.
+fn count(answers: &mut [u64; 2], clients: Vec<std::thread::JoinHandle<Option<u16>>>) {
+    for client in clients {
+        let code = client.join().expect("it does not panic").expect("an answer");
+        answers[usize::from(code == 503)] += 1;
+    }
+}
+
+fn each_second_is_equal(server: Server) {
+    let seconds: usize = std::env::var("DB_POOL_STATUS_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(5);
+    let cluster = pools::cluster();
+    let mut workers = Workers::start(server, &cluster);
+    let mut daemon = daemon(&cluster).env("DB_MONITOR_STATUS_DIR", workers.pools()).start();
+    let address = daemon.address();
+    wait_for("all workers", SOON, || {
+        let page = get(address, "/metrics");
+        (own(&page, "db_pool_app_instances") == Some(WORKERS as f64)).then_some(())
+    });
+    println!("\n{server:?}\nsecond  {COLUMNS}  | the application: {COLUMNS}");
+    let (mut waited, mut answers) = (0, [0_u64; 2]);
+    let mut clients = Vec::new();
+    let begun = Instant::now();
+    for second in 1..=seconds {
+        // A second of waiters, and then a second without them, in which all connections are in use.
+        if clients.iter().all(std::thread::JoinHandle::is_finished) {
+            count(&mut answers, std::mem::replace(&mut clients, workers.burst(40, 2.0)));
+        }
+        let (truth, shown) = wait_for("a steady moment", SOON, || compared(&workers, address));
+        assert_eq!(truth, shown, "second {second}");
+        waited += usize::from(truth.asking > 0);
+        println!("{second:>6}  {}  | {}", row(&shown), row(&truth));
+        let next = begun + Duration::from_secs(second as u64);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    count(&mut answers, clients);
+    assert!(waited * 4 >= seconds, "waiters were seen in {waited} of {seconds}");
+    let (_, shown) = wait_for("the end", SOON, || compared(&workers, address));
+    assert_eq!([shown.ok, shown.timeouts], answers, "what the clients were answered");
+    assert!(shown.timeouts > 0, "it saturated");
+    // The pools' own status, over HTTP.
+    let status = get(address, "/api/v1/database/pool/status").json();
+    assert_eq!(status["source"], "endpoint", "{status}");
+    workers.wait(&BTreeSet::new());
+}
+
+#[test]
+fn each_second_the_rows_are_what_fastapi_under_uvicorn_knows() {
+    each_second_is_equal(Server::Uvicorn);
+}
+
+#[test]
+fn each_second_the_rows_are_what_flask_under_gunicorn_knows() {
+    each_second_is_equal(Server::Gunicorn);
+}
+
+#[test]
+fn workers_that_are_killed_or_replaced_do_not_make_sums_fall() {
+    let cluster = pools::cluster();
+    let workers = Workers::start(Server::Gunicorn, &cluster);
+    let mut daemon = daemon(&cluster).env("DB_MONITOR_STATUS_DIR", workers.pools()).start();
+    let address = daemon.address();
+    let until = |what: &str, fits: &dyn Fn(&Answer) -> bool| {
+        wait_for(what, SOON, || Some(get(address, "/metrics")).filter(|page| fits(page)))
+    };
+    let instances = |page: &Answer| own(page, "db_pool_app_instances");
+    let all = Some(WORKERS as f64);
+    until("the workers", &|page| instances(page) == all);
+    let served = |count: usize| {
+        let codes = workers.burst(count, 0.0).into_iter().map(|client| client.join().unwrap());
+        codes.filter(|code| *code == Some(200)).count() as f64
+    };
+    let mut expected = served(20);
+    until("20 check-outs", &|page| checkouts(page, "ok") == Some(expected));
+    // kill -9
+    let before = workers.pids();
+    workers.kill(*before.first().expect("a worker"));
+    let after = wait_for("another worker", SOON, || {
+        Some(workers.pids()).filter(|pids| pids.len() == WORKERS && *pids != before)
+    });
+    let page = until("the new worker", &|page| {
+        instances(page) == all && checkouts(page, "ok") == Some(expected)
+    });
+    assert_eq!(own(&page, "db_pool_app_endpoints_failing"), Some(0.0));
+    expected += served(20);
+    until("40 check-outs", &|page| checkouts(page, "ok") == Some(expected));
+    // All at once.
+    let before = expected;
+    let mut lowest = f64::INFINITY;
+    workers.restart();
+    wait_for("new workers", SOON, || {
+        lowest = lowest.min(checkouts(&get(address, "/metrics"), "ok").unwrap_or(f64::INFINITY));
+        let pids = workers.pids();
+        (pids.len() == WORKERS && pids.is_disjoint(&after)).then_some(())
+    });
+    expected += served(20);
+    let page = until("60 check-outs", &|page| {
+        instances(page) == all && checkouts(page, "ok") == Some(expected)
+    });
+    assert!(lowest >= before, "the sum fell from {before} to {lowest}");
+    assert_eq!(own(&page, "db_pool_app_up"), Some(1.0));
+    // None is left: the sessions' view returns.
+    let pids = workers.pids();
+    drop(workers);
+    let page = until("the fallback", &|page| own(page, "db_pool_app_up") == Some(0.0));
+    assert_eq!(checkouts(&page, "ok"), Some(expected), "{pids:?}");
+    until("the inferred row", &|page| {
+        let inferred = format!("db_pool_app_open_connections{}}}", labels("activity"));
+        page.sample(&inferred).is_some() && own(page, "db_pool_app_open_connections").is_none()
+    });
+    daemon.logged("the server's view is shown instead");
+}
