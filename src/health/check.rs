@@ -37,6 +37,8 @@ pub enum CheckName {
     Write,
     /// Passes while the pooled connection leads to the server that new ones reach.
     Session,
+    /// Passes while the applications that are to serve the status of their own pools do so.
+    Endpoints,
 }
 
 /// The result of a check, from best to worst; the label `status`.

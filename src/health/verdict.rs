@@ -6,6 +6,7 @@ use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Instant;
 
 use super::check::{Check, CheckOutcome, connection, slow_queries};
+use super::endpoints::endpoints;
 use super::judged::JudgedPool;
 use super::saturation::{deciding, pool_saturation};
 use super::server::{headroom, session, write};
@@ -61,7 +62,8 @@ pub(crate) fn judge(
         slow_queries(snapshot, thresholds),
     ];
     if let Some(snapshot) = snapshot {
-        let known = [headroom(snapshot), write(snapshot), session(snapshot, clock)];
+        let known =
+            [headroom(snapshot), write(snapshot), session(snapshot, clock), endpoints(snapshot)];
         checks.extend(known.into_iter().flatten());
     }
     let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(CheckOutcome::Pass);

@@ -3,7 +3,8 @@
 //! DB_POOL_STATUS_SECONDS=60 compares for a minute; `--nocapture` prints the table.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, get};
@@ -184,4 +185,107 @@ fn workers_that_are_killed_or_replaced_do_not_make_sums_fall() {
         page.sample(&inferred).is_some() && own(page, "db_pool_app_open_connections").is_none()
     });
     daemon.logged("the server's view is shown instead");
+}
+
+/// A process that takes a request and does this with the connection, for ever.
+fn scripted(answer: fn(&mut TcpStream)) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().filter_map(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                answer(&mut stream);
+            });
+        }
+    });
+    format!("http://{address}/status")
+}
+
+fn say(stream: &mut TcpStream, head: &str, body: &str) {
+    let length = body.len();
+    let _ = write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}");
+}
+
+/// What can be wrong with an endpoint, and what is reported.
+const FAULTS: [(&str, fn(&mut TcpStream), &str); 6] = [
+    ("hangs", |_| std::thread::sleep(Duration::from_secs(600)), "no answer within 0.5 s"),
+    ("fails", |stream| say(stream, "500 Internal Server Error", "x"), "answered 500"),
+    (
+        "floods",
+        |stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+            while stream.write_all(&[b' '; 65_536]).is_ok() {}
+        },
+        "the answer is larger than 1 MiB",
+    ),
+    ("html", |stream| say(stream, "200 OK", "<html>"), "the answer is no JSON object"),
+    (
+        "negative",
+        |stream| {
+            say(stream, "200 OK", r#"{"metrics": {"connections": {"active": -5, "idle": 1}}}"#)
+        },
+        "metrics.connections.active is not a whole number from 0",
+    ),
+    (
+        "redirects",
+        |stream| say(stream, "302 Found\r\nLocation: http://127.0.0.1:1/", ""),
+        "redirected (302); redirects are not followed",
+    ),
+];
+
+#[test]
+fn an_endpoint_that_lies_or_fails_is_a_warning_that_no_other_target_notices() {
+    let cluster = pools::cluster();
+    let url = cluster.url(ROLE.0, &ROLE.1.replace(' ', "%20"));
+    let applications: String = FAULTS
+        .iter()
+        .map(|(name, fault, _)| {
+            let address = scripted(*fault);
+            format!("      {name}: {{ match: {{ application_name: {name} }}, status_urls: ['{address}'], status_timeout: 500ms }}\n")
+        })
+        .collect();
+    let common = "interval: 500ms, slow_query_sampling: 100ms";
+    let text = format!(
+        "defaults: {{ {common} }}\ntargets:\n  other: {{ url: '{url}' }}\n  bad:\n    url: '{url}'\n    applications:\n{applications}"
+    );
+    let file = crate::support::workplace::folder("endpoints").join("config.yml");
+    std::fs::write(&file, text).expect("the folder is ours");
+    let mut daemon = Program::daemon().arg("--config.file").arg(&file).start();
+    let address = daemon.address();
+    std::thread::sleep(Duration::from_secs(8));
+    let page = get(address, "/metrics");
+    let health = get(address, "/api/v1/database/pool/health?target=bad").json();
+    let check = &health["checks"]["endpoints"];
+    assert_eq!(check["status"], "warn", "{health}");
+    let message = check["message"].as_str().expect("a message");
+    for (name, _, expected) in FAULTS {
+        let line = message.split("; ").find(|line| line.starts_with(&format!("{name}: ")));
+        println!("{}", line.unwrap_or_default());
+        assert!(message.contains(expected), "{expected}: {message}");
+        let up = format!(
+            "db_pool_app_up{{target=\"bad\",database=\"postgres\",user=\"\",application=\"{name}\",source=\"endpoint\"}}"
+        );
+        assert_eq!(page.sample(&up), Some(0.0), "{name}\n{}", page.body);
+    }
+    assert!(
+        !page.body.contains(
+            "db_pool_app_active_connections{target=\"bad\",database=\"postgres\",user=\"\""
+        )
+    );
+    // The probes of the other target, and of this one, were on time.
+    let other = get(address, "/api/v1/database/pool/health?target=other").json();
+    assert_eq!(other["status"], "healthy", "{other}");
+    for target in ["other", "bad"] {
+        let sample = |name: &str| page.sample(&format!("{name}{{target=\"{target}\"}}"));
+        assert_eq!(sample("db_pool_up"), Some(1.0));
+        assert_eq!(sample("db_pool_probes_missed_total"), Some(0.0), "{target}");
+        let probes = sample("db_pool_probe_duration_seconds_count").expect("probes");
+        let mean = sample("db_pool_probe_duration_seconds_sum").expect("probes") / probes;
+        println!("{target}: {probes} probes, {:.1} ms each", mean * 1e3);
+        assert!(probes >= 12.0, "{target}: {probes}");
+    }
+    let memory = page.sample("process_resident_memory_bytes").expect("it is shown");
+    println!("{:.0} MiB", memory / 1048576.0);
+    assert!(memory < 128.0 * 1048576.0, "{memory}");
 }
