@@ -20,6 +20,9 @@ const SATURATED: usize = 3;
 /// For so long the whole limit is open before it is a warning: a peak leaves connections open for a moment.
 const WHOLE: Duration = Duration::from_secs(60);
 
+/// A caller that has waited so long for a connection makes a full pool an exhausted one at once.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+
 /// What is thought of one application's pools.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PoolVerdict<'s> {
@@ -219,6 +222,8 @@ fn exhausted(
     } else if is_most {
         let (full, all) = (recent.saturated.as_secs_f64(), recent.sampled.as_secs_f64());
         format!("for {full:.0} of the last {all:.0} s")
+    } else if is_waited_for(app) {
+        "now".to_owned()
     } else {
         return None;
     };
@@ -237,6 +242,13 @@ fn exhausted(
         format!("no connection left: {of} of {of} in use {when}{waiting}")
     };
     Some((CheckOutcome::Fail, message))
+}
+
+/// Reports whether a caller waits in vain now, which only the application's own status shows. Waits of less
+/// than a second are those of a busy pool.
+fn is_waited_for(app: &Application) -> bool {
+    let waits = app.waiting.is_some_and(|waiting| waiting > 0);
+    waits && app.is_saturated() && app.oldest_wait.is_some_and(|wait| wait >= LONG_WAIT)
 }
 
 fn near(
@@ -407,6 +419,14 @@ mod tests {
         let message =
             "shop: no connection left: 8 of 8 in use at the last 3 probes; 5 wait for a connection";
         check(&waits, CheckOutcome::Fail, message);
+        let waited = |millis, busy| {
+            let oldest_wait = Some(Duration::from_millis(millis));
+            pool(Application { waiting: Some(5), oldest_wait, ..app(Some(1), 8, busy) }, 0)
+        };
+        let message = "shop: no connection left: 8 of 8 in use now; 5 wait for a connection";
+        check(&waited(1000, 8), CheckOutcome::Fail, message);
+        assert_eq!(verdict(&waited(999, 8)).0, CheckOutcome::Warn);
+        assert_eq!(verdict(&waited(1000, 3)).0, CheckOutcome::Pass, "one is about to get its own");
         let silent = PoolSight { silent: 1, ..pool(app(Some(3), 5, 1), 0) };
         let message = "shop: 1 of 4 processes gives no status that can be used";
         check(&silent, CheckOutcome::Warn, message);

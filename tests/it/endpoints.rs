@@ -41,7 +41,7 @@ fn checkouts(page: &Answer, result: &str) -> Option<f64> {
 
 /// The same numbers as [`Truth`], as they are exported.
 fn exported(page: &Answer) -> Option<Truth> {
-    let number = |value: Option<f64>| value.map(|value| value as u64);
+    let number = |value: Option<f64>| value.and_then(|value| value.to_string().parse().ok());
     let gauge = |name| number(own(page, name));
     Some(Truth {
         active: gauge("db_pool_app_active_connections")?,
@@ -207,8 +207,10 @@ fn say(stream: &mut TcpStream, head: &str, body: &str) {
     let _ = write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}");
 }
 
-/// What can be wrong with an endpoint, and what is reported.
-const FAULTS: [(&str, fn(&mut TcpStream), &str); 6] = [
+/// A name, what the endpoint does, and what is reported.
+type Fault = (&'static str, fn(&mut TcpStream), &'static str);
+
+const FAULTS: [Fault; 6] = [
     ("hangs", |_| std::thread::sleep(Duration::from_secs(600)), "no answer within 0.5 s"),
     ("fails", |stream| say(stream, "500 Internal Server Error", "x"), "answered 500"),
     (
