@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-quick test-python test-all metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
+.PHONY: help setup build demo test test-quick test-python test-all soak-truth cost-sampling metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,15 @@ test-all: ## Run the whole suite once for each supported major version of Postgr
 	set -e; for major in $$(scripts/setup.sh --print versions); do \
 	  echo "PostgreSQL $$major"; TEST_POSTGRES=$$major cargo test --locked --workspace; \
 	done
+
+soak-truth: ## Ten minutes of random load beside the pools' own status, and 20 short saturations
+	scripts/setup.sh build postgres python node
+	TRUTH_SECONDS=$${TRUTH_SECONDS:-600} TRUTH_SATURATIONS=$${TRUTH_SATURATIONS:-20} \
+	  cargo test --locked --test it truth::soak -- --nocapture
+
+cost-sampling: ## Measure what sampling costs at 300 and 1,000 sessions
+	scripts/setup.sh build postgres
+	cargo test --locked --release --test it truth::cost -- --ignored --nocapture
 
 metrics-md: ## Generate METRICS.md from the tables in the code
 	UPDATE_METRICS_MD=1 cargo test --locked --lib metrics_md

@@ -32,6 +32,7 @@ mod secrets;
 mod sqlalchemy;
 mod support;
 mod tls;
+mod truth;
 mod urls;
 mod usage;
 mod views;
