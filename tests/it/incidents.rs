@@ -30,6 +30,7 @@ enum Incident {
     Silent,
     Password,
     Exhausted,
+    HalfExhausted,
     Leak,
     SlowQueries,
     Headroom,
@@ -71,6 +72,13 @@ const ROWS: &[Row] = &[
         incident: Incident::Exhausted,
         alerts: &[("DbPoolAppExhausted", "")],
         metric: "db_pool_app_saturation_ratio",
+    },
+    Row {
+        // Full half of the time: a look now and then finds it free as often as full.
+        target: "half",
+        incident: Incident::HalfExhausted,
+        alerts: &[("DbPoolAppExhausted", "")],
+        metric: "db_pool_app_saturated_seconds_total",
     },
     Row {
         target: "leak",
@@ -261,6 +269,13 @@ fn configuration(clusters: &[(&'static Row, Cluster)]) -> String {
                 "    interval: 5s\n    slow_query_sampling: 5s\n    connect_timeout: 4s\n",
             );
         }
+        if matches!(row.incident, Incident::Exhausted | Incident::HalfExhausted) {
+            // The critical alert needs a known number of processes.
+            text.push_str(
+                "    slow_query_sampling: 100ms\n    applications: { app: { match: { user: app }, \
+                 pool_size: 3, max_overflow: 2, instances: 1 } }\n",
+            );
+        }
         if row.incident == Incident::NoWrites {
             text.push_str("    write_probe: { enabled: true }\n");
         }
@@ -277,6 +292,7 @@ async fn break_it(incident: Incident, cluster: &Cluster) -> Vec<Held> {
             cluster.psql("ALTER ROLE app PASSWORD 'changed'");
         }
         Incident::Exhausted => return held(cluster, 5, APP.0, "SELECT pg_sleep(600)").await,
+        Incident::HalfExhausted => return vec![full_half_of_the_time(cluster).await],
         Incident::Leak => return held(cluster, 1, APP.0, "BEGIN; SELECT 1").await,
         Incident::SlowQueries => return held(cluster, 2, APP.0, SLOW).await,
         Incident::Headroom => return held(cluster, 15, JOB, "SELECT 1").await,
@@ -299,7 +315,11 @@ fn mend(incident: Incident, cluster: &Cluster) {
             cluster.psql("GRANT INSERT ON db_pool_exporter_heartbeat TO app");
         }
         // A backend whose client has gone runs its statement to the end unless it is terminated.
-        Incident::Exhausted | Incident::Leak | Incident::SlowQueries | Incident::Headroom => {
+        Incident::Exhausted
+        | Incident::HalfExhausted
+        | Incident::Leak
+        | Incident::SlowQueries
+        | Incident::Headroom => {
             cluster.psql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IS NOT NULL \
                  AND pid <> pg_backend_pid() AND application_name <> 'db_pool_exporter'",
@@ -325,6 +345,24 @@ async fn held(cluster: &Cluster, count: usize, role: &str, sql: &'static str) ->
         all.push(Held(tokio::spawn(work(client, sql))));
     }
     all
+}
+
+/// Holds all connections of the application's pool for a second, and none for the next, again and again.
+async fn full_half_of_the_time(cluster: &Cluster) -> Held {
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients
+            .push(cluster.client(APP.0, APP.1).await.expect("there is room for the application"));
+    }
+    Held(tokio::spawn(async move {
+        loop {
+            let all = clients.iter().map(|client| client.batch_execute("SELECT pg_sleep(1)"));
+            if futures_util::future::join_all(all).await.iter().any(Result::is_err) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }))
 }
 
 async fn work(client: Client, sql: &'static str) {
