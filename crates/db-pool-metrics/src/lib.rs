@@ -186,6 +186,9 @@
 //! than `le="1.0"`. The crate's atomics and buckets are used; the text is written here. No other
 //! crate needs to know `prometheus::proto`.
 
+// The front page describes the feature also where it is off.
+#![cfg_attr(not(feature = "bb8"), allow(rustdoc::broken_intra_doc_links))]
+
 mod instrument;
 mod page;
 mod pool;
