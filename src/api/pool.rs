@@ -1,8 +1,8 @@
 //! `GET /api/v1/database/pool/status` and `POST /api/v1/database/pool/reset-metrics`.
 //!
 //! The events are those of our own pool since the last reset; the averages are over the probes of the
-//! window since then. The connections are those of the judged pool, whose owner `source` and `application`
-//! name; null is a number that is not known.
+//! window since then. The connections are those of the judged pool; `source` and `application` name its
+//! owner. Null is a number that is not known.
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ pub(super) struct UsageJson {
     pub(super) instances_known: Option<bool>,
     utilization: Option<f64>,
     saturation: Option<f64>,
-    /// Whether a `max` of null means that there is no limit.
+    /// True if a `max` of null means that there is no limit.
     #[serde(skip)]
     pub(super) limits_known: bool,
 }
@@ -142,7 +142,7 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
     }
 }
 
-/// What the checks that passed have to say.
+/// The messages of the checks that passed.
 fn notes(verdict: &Verdict) -> Vec<String> {
     let passed = verdict.checks.iter().filter(|check| check.outcome == CheckOutcome::Pass);
     passed.filter_map(|check| check.message.clone()).collect()

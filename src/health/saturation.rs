@@ -1,8 +1,8 @@
-//! How close the judged pools are to their limits.
+//! Judges how close the pools are to their limits.
 //!
-//! Every application is judged, and the worst decides. What is not known is no alarm: an assumed number of
-//! processes never fails. What cannot be seen is no clean bill: it is a warning, with the verdict of when the
-//! pool was last seen. The exporter's own pool is judged only where no session of an application was ever seen
+//! Every application is judged, and the worst one decides. An assumed number of processes never makes the check
+//! fail, because it may be wrong. A pool that cannot be seen never passes: the check warns and shows the verdict
+//! of the time when the pool was last seen. The exporter's own pool is judged only where no session of an application was ever seen
 //! and nothing hides them.
 
 use std::time::Duration;
@@ -17,13 +17,14 @@ use crate::view::application::Fullest;
 /// Consecutive saturated probes after which the check fails. One or two can be a peak.
 const SATURATED: usize = 3;
 
-/// For so long the whole limit is open before it is a warning: a peak leaves connections open for a moment.
+/// The time for which the whole limit must be open before the check warns. A peak leaves connections open for
+/// a moment, and that alone is no problem.
 const WHOLE: Duration = Duration::from_secs(60);
 
-/// A caller that has waited so long for a connection makes a full pool an exhausted one at once.
+/// The waiting time of a caller from which a full pool counts as exhausted, also at the first probe.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// What is thought of one application's pools.
+/// The verdict on one application's pools.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PoolVerdict<'s> {
     pub(super) pool: &'s PoolSight,
@@ -33,7 +34,8 @@ pub(super) struct PoolVerdict<'s> {
 
 /// Judges how close the judged pool is to its limits. `deciding`: the worst application's verdict.
 ///
-/// A check-out that timed out is a failure by itself: whatever the numbers say, somebody waited in vain.
+/// A check-out that timed out is a failure by itself: a caller waited in vain, also if the
+/// numbers look good at the moment of the probe.
 pub(super) fn pool_saturation(
     snapshot: Option<&Snapshot>,
     deciding: Option<&PoolVerdict<'_>>,
@@ -135,8 +137,8 @@ fn blind(
 }
 
 fn unseen(application: Option<&str>, blindness: &Blindness) -> String {
-    let whose = application.map_or_else(|| "the application".to_owned(), str::to_owned);
-    format!("the pool of {whose} cannot be seen: {}", blindness.reason())
+    let owner = application.map_or_else(|| "the application".to_owned(), str::to_owned);
+    format!("the pool of {owner} cannot be seen: {}", blindness.reason())
 }
 
 /// Judges pools as they were last seen. Of several reasons the worst decide.
@@ -260,14 +262,14 @@ fn near(
     let limit = thresholds.saturation_percent;
     let Fullest { active, size, processes, .. } = fullest;
     let number = app.allowed.map_or(1, |allowed| allowed.instances.number);
-    let whose = if number > processes {
+    let user = if number > processes {
         format!(" by the fullest of {number} processes")
     } else {
         String::new()
     };
     let size = size.unwrap_or_default();
     let message = format!(
-        "{active} of {size} connections of the pool size in use{whose} ({percent:.1} %), {limit} % is the limit"
+        "{active} of {size} connections of the pool size in use{user} ({percent:.1} %), {limit} % is the limit"
     );
     (CheckOutcome::Warn, message)
 }
@@ -287,7 +289,7 @@ fn may_hide(app: &Application) -> Option<(CheckOutcome, String)> {
     Some((CheckOutcome::Pass, message))
 }
 
-/// What is in use if one process has it all, which is only assumed.
+/// Describes the usage if one process has all sessions, which is only assumed.
 fn two_stories(fullest: Fullest) -> String {
     let Fullest { active, max, processes, .. } = fullest;
     let of = max.unwrap_or_default();

@@ -23,7 +23,7 @@ use super::tls::{Context, Established};
 use crate::duration::rounded_ms;
 use crate::metrics::{CloseReason, GaugeGuard, Reason};
 
-/// How long a cancel request may take.
+/// The longest time that a cancel request may take.
 const CANCEL: Duration = Duration::from_secs(2);
 
 /// The mode of a transaction.
@@ -138,7 +138,7 @@ impl Checkout {
         Ok(())
     }
 
-    /// Runs a statement whose parameter types are given, so that nothing has to be prepared.
+    /// Runs a statement with the types of its parameters, so that it needs no prepared statement.
     ///
     /// # Errors
     /// After `limit`, when the statement is cancelled on the server; or the server's error.

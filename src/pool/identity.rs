@@ -1,4 +1,4 @@
-//! Which server answers on a connection, as the server itself says.
+//! The identity of the server behind a connection, from the server's own answer.
 //!
 //! An address does not identify a server: behind a proxy or a name that was switched, an old and a new
 //! connection have the same. The start of its postmaster does. Asked with the simple protocol, outside of

@@ -115,8 +115,8 @@ pub(super) async fn start(
 
 async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<Live, Failed>>) {
     // Held to the end of this function. Freed earlier, each time-out would let one more backend
-    // start while the last one still exists: measured, a server whose logins hang was filled up to
-    // max_connections that way.
+    // start while the last one still exists. Measured without it: a server with hanging logins was filled up
+    // to max_connections.
     let permit = Arc::clone(&job.permit);
     let budget = Arc::clone(&job.budget);
     let mut login = Box::pin(login(job, stream));

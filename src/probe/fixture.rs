@@ -95,7 +95,7 @@ pub fn sample(query: Duration) -> ProbeSample {
     }
 }
 
-/// A pool of 20 and 10 of which so many connections are checked out.
+/// A pool of size 20 with an overflow of 10 and this number of connections checked out.
 pub fn usage(active: u64) -> Usage {
     let open = active.max(20);
     Usage {

@@ -29,8 +29,8 @@ pub enum FreshConnect {
 
 /// Probes a target once.
 ///
-/// Ends at the deadline (`timeout` in its schedule) with what is known by then; statements that still
-/// run are cancelled on the server. The snapshot's window holds this probe alone.
+/// Ends at the deadline (`timeout` in its schedule) with the results so far; statements that still run are
+/// cancelled on the server. The snapshot's window holds only this probe.
 pub async fn once(target: &Target, fresh: FreshConnect) -> Snapshot {
     pass(target, fresh, &mut History::default()).await
 }
@@ -180,12 +180,12 @@ impl<'t> Pass<'t> {
         let _ = timeout_at(self.deadline(), first).await;
     }
 
-    /// The views and the write probe.
+    /// Reads the views and runs the write probe.
     ///
-    /// They begin after the statement's check-out: where that one hangs or fails, a second would take
-    /// another of our few connections. They also wait for the end of connect and statement, and then
-    /// reuse the statement's connection. But they may explain why a statement hangs, so after a quarter
-    /// of the time they begin beside it.
+    /// They begin only after the statement's check-out has ended: if that one hangs or fails, a second one would
+    /// take another of the target's three connections. Usually they also wait for the end of connect and
+    /// statement, and then reuse the statement's connection. But the views can explain why a statement hangs
+    /// (locks, exhausted limits), so after a quarter of the time limit they begin while it still runs.
     async fn extras(&self) -> (Views, Extras) {
         let refused = match timeout_at(self.deadline(), self.checked_out.notified()).await {
             Ok(()) => self.refused.get().cloned(),
@@ -197,7 +197,8 @@ impl<'t> Pass<'t> {
     }
 }
 
-/// A server that does not know its kind's own statement is of another kind.
+/// Changes the reason of a failure to `WrongKind` if the server rejected the default statement of its kind: the
+/// server is then of another kind.
 fn of_kind(failure: Failure, settings: &TargetSettings) -> Failure {
     let is_own = settings.query == settings.kind.spec().default_query;
     if is_own && failure.reason == Reason::Query {

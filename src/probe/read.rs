@@ -1,9 +1,8 @@
 //! Reads the views of one probe and runs its write probe, one after the other over one check-out.
 //!
-//! Each part has a transaction of its own and a fair share of the time that is left, so that one that
-//! fails or hangs takes nothing from the others: after a failure the transaction is rolled back, and
-//! after a time-out the next part gets another connection. None of this decides whether the target is
-//! up.
+//! Each part has its own transaction and an equal share of the remaining time, so a part that fails or hangs does
+//! not harm the others: after a failure the transaction is rolled back, and after a time-out the next part gets
+//! another connection. No part of this file decides whether the target is up.
 
 use std::time::Duration;
 
@@ -22,14 +21,16 @@ pub(super) type Extras = Vec<(ProbePart, Result<(), Failure>)>;
 
 /// Reads the enabled views, then runs the write probe if it is configured.
 ///
-/// `refused`: why the probe's statement just got no connection. Then no other is tried, and every part
-/// fails with this reason.
+/// `refused`: the failure of the check-out for the probe's statement. If it is set, no other check-out is
+/// tried, and every part fails with it.
 pub(super) async fn read(
     target: &Target,
     deadline: Instant,
     refused: Option<Failure>,
 ) -> (Views, Extras) {
-    // A sample that is under way comes first: two scans at once would cost twice and show the same.
+    // A sample that is under way ends first: two scans at once would cost the server twice and show the same.
+    // If it has not ended by the deadline, the probe goes on without the lock: every wait below then ends at
+    // once with the deadline's failure, which the snapshot needs for each part.
     let _reading = timeout_at(deadline, target.reading()).await;
     let mut visit = Visit { refused, ..Visit::new(target, deadline) };
     let mut tasks: Vec<Task> = enabled(target).map(Task::View).collect();
@@ -121,7 +122,8 @@ impl<'t> Visit<'t> {
         }
     }
 
-    /// An equal share of the time until the deadline, for each of the parts that are left.
+    /// Returns the limit of the next part: the remaining time divided by the number of remaining parts. With the
+    /// whole remaining time, the first part that hangs would use up that of all others.
     fn share(&self, left: usize) -> Duration {
         let all = self.deadline.saturating_duration_since(Instant::now());
         let share = all / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
@@ -231,7 +233,8 @@ impl<'t> Visit<'t> {
         })?;
         let took = running.answered();
         if view.is_sampled {
-            // The network takes nobody's processor.
+            // The cost is processor time of the server, so the network's round trip is taken off. Otherwise a
+            // distant server would be sampled less often than a near one.
             let cost = took.saturating_sub(self.round_trip);
             self.target.remember(|memory| memory.sampling().observe(cost));
         }

@@ -1,8 +1,8 @@
-//! What is seen of the applications' pools, and since when it is not.
+//! The last view of the applications' pools, and the reason why a pool cannot be seen now.
 //!
-//! A pool that was seen is kept as it was last seen: where sight is lost, the verdict of then is shown with its
-//! age, and a pool that was exhausted does not become healthy. Our own pool says nothing about an
-//! application's, so it is judged only where no session of an application was ever seen and nothing hides them.
+//! The last state that was seen is kept. So when a pool can no longer be seen, its last verdict is shown with its
+//! age, and an exhausted pool does not turn healthy. The exporter's own pool proves nothing about an
+//! application's, so it is judged only if no session of an application was ever seen and nothing hides them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::pool::Reason;
 use crate::view::application::Unseen;
 use crate::view::{Application, Databases, SessionKey, activity};
 
-/// How long it is shown that the server ended all sessions of an application.
+/// The time for which it is shown that the server ended all sessions of an application.
 const ENDED_SHOWN: Duration = Duration::from_secs(60);
 
-/// What is seen of the applications' pools.
+/// The last view of the applications' pools.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sight {
-    /// The pools of the applications that have settings, as they were last seen.
+    /// The pools of the applications that have settings, in their last seen state.
     pub pools: Vec<PoolSight>,
-    /// What hides all of them now.
+    /// The reason why none of them can be seen now; `None` if nothing hides them.
     pub blindness: Option<Blindness>,
 }
 
-/// An application's pools as they were last seen.
+/// An application's pools in their last seen state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolSight {
-    /// When they were last seen, and how; `None` where their sessions' states were never visible.
+    /// The time and the state of the last sight; `None` if their sessions' states were never visible.
     pub last: Option<(Instant, Application)>,
     /// Its labels.
     pub key: SessionKey,
@@ -39,26 +39,26 @@ pub struct PoolSight {
     pub saturated_in_a_row: usize,
     /// The server ended all sessions a short while ago.
     pub ended: Option<SessionsEnded>,
-    /// What hides these pools now.
+    /// The reason why these pools cannot be seen now; `None` if nothing hides them.
     pub blindness: Option<Blindness>,
     /// The number of processes that should serve their own status and do not.
     pub silent: usize,
-    /// Whether its sessions ever fitted two numbers of processes.
+    /// True if its sessions ever fitted two numbers of processes.
     pub was_ambiguous: bool,
-    /// Whether the last session ended so long ago that the application is no longer shown.
+    /// True if the last session ended so long ago that the application is no longer shown.
     pub is_gone: bool,
 }
 
 /// The server, and not the application, ended all sessions of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionsEnded {
-    /// When they ended.
+    /// The time at which they ended.
     pub at: Instant,
     /// Their number.
     pub sessions: u64,
 }
 
-/// Why an application's pool cannot be seen.
+/// The reason why an application's pool cannot be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blindness {
     /// The target cannot be used.
@@ -212,7 +212,7 @@ impl PoolSight {
         }
     }
 
-    /// Returns the pool as it is seen now; `None` where it is not.
+    /// Returns the present state of the pool; `None` if it cannot be seen now.
     pub fn now(&self) -> Option<&Application> {
         let seen = self.last.as_ref().filter(|_| self.blindness.is_none());
         seen.map(|(_, application)| application)

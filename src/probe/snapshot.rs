@@ -159,7 +159,7 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Slow probe statements since the target was started.
     pub slow: u64,
-    /// What is seen of the applications' pools.
+    /// The last view of the applications' pools.
     pub sight: Arc<Sight>,
     /// A pooled connection that led to a wrong server in the last minutes.
     pub session_fault: Option<SessionFault>,

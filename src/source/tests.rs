@@ -14,7 +14,7 @@ use super::*;
 use crate::files::FileReader;
 use crate::metrics::{Filter, Format, Page};
 
-/// What a process sends after a request, before it closes the connection.
+/// The answer that a process sends before it closes the connection.
 #[derive(Clone)]
 enum Script {
     Answer(Vec<u8>),

@@ -73,7 +73,7 @@ pub struct OwnRole {
     pub superuser: bool,
     /// True if it may use the reserved connections.
     pub uses_reserved: bool,
-    /// Whether it sees what the sessions of other roles do: pg_read_all_stats.
+    /// True if it sees the state of other roles' sessions, as a member of pg_read_all_stats.
     pub sees_all: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a target's views from one probe to the next.
+//! The state of a target's views that is kept from one probe to the next.
 //!
 //! A snapshot shows one moment. The memory knows which label sets were there before, which slow queries
 //! have been counted, which statements are shown, and what the samples of each application add up to. A
@@ -23,7 +23,7 @@ use super::settings::ViewSettings;
 use super::slow::SlowQueryCounter;
 use super::statements::{self, StatementMembers};
 
-/// What is kept of a target's views from one probe to the next.
+/// The state of a target's views that is kept from one probe to the next.
 #[derive(Debug)]
 pub struct Memory {
     pub(super) series: Series,
@@ -37,7 +37,7 @@ pub struct Memory {
     limits: Option<ServerLimits>,
 }
 
-/// What a view's answer is digested with, and into.
+/// The input and the output of digesting the views' answers.
 pub struct Digest<'m> {
     pub(super) settings: &'m ViewSettings,
     pub(super) memory: &'m mut Memory,

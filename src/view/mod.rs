@@ -1,10 +1,9 @@
-//! The views: what the server shows beside our own pool, one file a view.
+//! The views: queries about the server's sessions, limits, databases and statements. Each has its own file.
 //!
-//! A view's file holds its row of [`VIEWS`], its type, its SQL, its metrics, and what it makes of the
-//! rows. To add a view: write its file, add the row here, and a field to [`Views`]. Nothing in this room
-//! sends anything: the probe asks the server and hands the rows over. What one answer alone does not
-//! show (which label sets were there before, which slow queries have been counted) is kept in
-//! [`Memory`].
+//! A view's file holds its [`View`] constant, its SQL, its result type, the reading of the rows, and its
+//! metrics. To add a view, write its file, list its constant in [`VIEWS`], and add a field to [`Views`]. This
+//! room sends nothing: the probe runs the statements and passes the rows to the view. State that outlives one
+//! answer (label sets that were shown before, slow queries that have been counted) is kept in [`Memory`].
 
 pub mod activity;
 pub mod application;
@@ -66,7 +65,7 @@ pub struct Views {
     pub statements: Option<Vec<statements::StatementStats>>,
     /// The applications' pools: first those with settings, then all others.
     pub applications: Vec<Application>,
-    /// Whether a session of an application with settings was ever seen, by this probe or an earlier scan.
+    /// True if this probe or an earlier scan has seen a session of an application with settings.
     pub applications_were_seen: bool,
     /// Slow queries counted since the target was started, by label set.
     pub slow: Vec<(SessionKey, u64)>,
@@ -75,9 +74,9 @@ pub struct Views {
 }
 
 impl Views {
-    /// Returns the application of this name, or without a name the first one; only applications with
-    /// settings are looked at. Of several pools, by role or database, it is the one with the most open
-    /// connections.
+    /// Returns the application of this name, or the first one if `name` is `None`. Only applications with
+    /// settings count. If the application has several pools, in different databases or with different roles,
+    /// returns the one with the most open connections.
     pub(crate) fn application(&self, name: Option<&str>) -> Option<&Application> {
         let selected = || self.applications.iter().filter(|app| app.allowed.is_some());
         let name = name.or_else(|| Some(selected().next()?.key.application.as_str()))?;

@@ -73,7 +73,8 @@ pub struct StatementStats {
     pub is_top: bool,
 }
 
-/// What ran of a statement at top level, or inside of functions. The server forgets each by itself.
+/// The executions of a statement at top level, or those inside of functions. The server counts, and forgets,
+/// the two separately.
 pub(super) struct StatementPart {
     pub(super) is_toplevel: bool,
     pub(super) stats: StatementStats,
@@ -153,7 +154,7 @@ pub struct StatementMembers {
     capacity: usize,
     since: BTreeMap<StatementId, u64>,
     next: u64,
-    /// What is known of the two parts of each: at top level, and inside of functions.
+    /// The two parts of each statement: at top level, and inside of functions.
     parts: BTreeMap<StatementId, [Tally; 2]>,
     /// The server could not convert the texts of other databases to the encoding of this one. Then it
     /// refuses the whole answer, so they are not asked for any more.

@@ -20,7 +20,7 @@ use super::{Problem, problem};
 use crate::dsn::{self, CertMode};
 use crate::files::FileReader;
 
-/// The certificate for a server that asks for one, and whether it did.
+/// The client certificate, and the record whether the server has asked for one.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
     certified: Option<Arc<CertifiedKey>>,

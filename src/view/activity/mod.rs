@@ -42,7 +42,7 @@ pub const VIEW: View = View {
 /// The `application_name` of the exporter's own connections.
 pub(crate) const EXPORTER_NAME: &str = "db_pool_exporter";
 
-/// Sessions that are alike, or one whose query is slow: a row of the scan.
+/// One row of the scan: sessions that agree in all fields below, or a single session with a slow query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionGroup {
     /// Their database, user and application_name.
@@ -72,7 +72,8 @@ pub struct SessionGroup {
 }
 
 impl SessionGroup {
-    /// Reports whether these are sessions of an exporter, this one or another: they are nobody's pool.
+    /// Reports whether these are sessions of an exporter, this one or another. They belong to no application's
+    /// pool.
     pub fn is_exporter(&self) -> bool {
         self.key.application == EXPORTER_NAME
     }
@@ -93,7 +94,7 @@ pub struct SlowQuery {
 
 /// The rows of one scan.
 pub(super) struct Scan {
-    /// When its answer came.
+    /// The time of its answer.
     pub(super) at: Instant,
     pub(super) groups: Vec<SessionGroup>,
     /// Open connections of the exporter's own pool, which the scan leaves out.

@@ -60,7 +60,7 @@ impl SessionStats {
 /// The client sessions of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Activity {
-    /// Every label set that is shown, also those whose sessions ended a short while ago.
+    /// Every label set that is shown, also sets with sessions that have all ended a short while ago.
     pub sets: Vec<(SessionKey, SessionStats)>,
     /// The number of waiting active sessions, by database and wait_event_type.
     pub waiting: Vec<(String, String, u64)>,

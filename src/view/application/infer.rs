@@ -130,8 +130,8 @@ fn beyond(settings: &ApplicationSettings, cell: &Cell<'_>, pools: usize) -> u64 
 
 /// Returns the number of open connections above the size.
 ///
-/// Where every process has a name of its own it is exact. Otherwise all processes are taken for one
-/// large pool: connections beyond one process's size can hide behind the free room of another.
+/// The number is exact if every process has its own name. Otherwise all processes are counted as one large
+/// pool, and the free room of one process can hide the overflow of another: the number is a lower bound.
 fn overflow(settings: &ApplicationSettings, number: u32, cells: &[Cell<'_>], open: u64) -> u64 {
     let Some(size) = settings.pool.size().map(u64::from) else { return 0 };
     if settings.sessions.names_processes() && cells.len() >= number as usize {
@@ -233,7 +233,7 @@ mod tests {
         ApplicationSettings { sessions, ..settings(5, Some(3), instances) }
     }
 
-    /// A cell with this many open and busy, whose peak is what is open.
+    /// A cell with this many open and busy sessions; its peak is the open ones.
     fn cell(name: &'static str, open: u64, busy: u64) -> Cell<'static> {
         let now = SessionCounts { open, busy, idle: open - busy, ..SessionCounts::default() };
         Cell { name, address: None, now, held: open, peak: open, rest: 0 }
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!((app.utilization_percent(), app.saturated_instances), (None, None));
     }
 
-    /// What the number of processes is, and from what that is known.
+    /// The number of processes, and the evidence for it.
     #[test]
     fn the_largest_lower_bound_decides_and_the_strongest_evidence_is_named() {
         let check =

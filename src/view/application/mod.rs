@@ -52,7 +52,7 @@ pub struct Application {
     pub in_transaction: Option<u64>,
     /// Connections that are idle in transaction beyond the leak threshold.
     pub leaked: Option<u64>,
-    /// Why the state of some sessions is not known; `None` where all are known.
+    /// The reason why the state of some sessions is not known; `None` if all are known.
     pub unseen: Option<Unseen>,
     /// The number of processes and their limits; `None` for applications without settings. So are all
     /// fields below, but for `recent` and `vanished`.
@@ -63,8 +63,8 @@ pub struct Application {
     pub mean: Option<Fullest>,
     /// The number of processes that have nothing left.
     pub saturated_instances: Option<u32>,
-    /// Whether sessions show which process they belong to. Otherwise one process can be full behind the
-    /// free room of another.
+    /// True if sessions show which process they belong to. Otherwise the free room of one process can hide that
+    /// another one is full.
     pub are_told_apart: bool,
     /// The samples of the last minute.
     pub recent: Recent,
@@ -75,7 +75,7 @@ pub struct Application {
     pub vanished: Option<Vanished>,
 }
 
-/// Why the state of a session is not known.
+/// The reason why the state of a session is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unseen {
     /// The exporter's role needs pg_read_all_stats.
@@ -129,7 +129,7 @@ impl AllowedConnections {
 pub struct Exceeded {
     /// Open connections.
     pub open: u64,
-    /// What the settings allow.
+    /// The number of connections that the settings allow.
     pub allowed: u64,
     /// The number of processes that `allowed` is for.
     pub processes: u32,
@@ -183,7 +183,7 @@ pub struct Recent {
 pub struct Vanished {
     /// The number of sessions before.
     pub sessions: u64,
-    /// How long ago.
+    /// The time since they ended.
     pub ago: Duration,
 }
 
