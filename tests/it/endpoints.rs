@@ -8,11 +8,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, get};
+use crate::support::authority::{Authority, Leaf};
 use crate::support::pools::ROLE;
 use crate::support::postgres::Cluster;
 use crate::support::process::{Builder, Program};
 use crate::support::servers::{Server, Truth, WORKERS, Workers};
-use crate::support::{pools, wait_for};
+use crate::support::{pools, wait_for, workplace};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -251,7 +252,7 @@ fn an_endpoint_that_lies_or_fails_is_a_warning_that_no_other_target_notices() {
     let text = format!(
         "defaults: {{ {common} }}\ntargets:\n  other: {{ url: '{url}' }}\n  bad:\n    url: '{url}'\n    applications:\n{applications}"
     );
-    let file = crate::support::workplace::folder("endpoints").join("config.yml");
+    let file = workplace::folder("endpoints").join("config.yml");
     std::fs::write(&file, text).expect("the folder is ours");
     let mut daemon = Program::daemon().arg("--config.file").arg(&file).start();
     let address = daemon.address();
@@ -290,4 +291,60 @@ fn an_endpoint_that_lies_or_fails_is_a_warning_that_no_other_target_notices() {
     let memory = page.sample("process_resident_memory_bytes").expect("it is shown");
     println!("{:.0} MiB", memory / 1048576.0);
     assert!(memory < 128.0 * 1048576.0, "{memory}");
+}
+
+/// The other daemon serves what the specification's application does: its fields alone, here over TLS with an
+/// authority of its own and a login.
+#[test]
+fn the_specifications_endpoint_is_read_over_tls_with_its_own_authority_and_a_login() {
+    let cluster = pools::cluster();
+    let (authority, folder) = (Authority::new("authority"), workplace::folder("endpoint"));
+    let pair = authority.issue("server", &Leaf::default());
+    let hash = bcrypt::hash("correct", 4).expect("a hash");
+    let (certificate, key) = (pair.certificate.display(), pair.key.display());
+    let web = format!(
+        "tls_server_config: {{ cert_file: {certificate}, key_file: {key} }}\nbasic_auth_users: {{ monitor: '{hash}' }}\n"
+    );
+    let (web_file, password) = (folder.join("web.yml"), folder.join("password"));
+    std::fs::write(&web_file, web).expect("the folder is ours");
+    std::fs::write(&password, "correct\n").expect("the folder is ours");
+    let mut application = daemon(&cluster).arg("--web.config.file").arg(&web_file).start();
+    let status =
+        format!("https://localhost:{}/api/v1/database/pool/status", application.address().port());
+    let url = cluster.url(ROLE.0, &ROLE.1.replace(' ', "%20"));
+    let login = format!("status_username: monitor, status_password_file: {}", password.display());
+    let ca = authority.certificate();
+    let text = format!(
+        "defaults: {{ interval: 100ms, slow_query_sampling: 100ms }}\ntargets:\n  t:\n    url: '{url}'\n    applications:\n      \
+         good: {{ status_urls: ['{status}'], status_ca: {}, {login} }}\n      \
+         untrusted: {{ status_urls: ['{status}'], {login} }}\n      \
+         anonymous: {{ status_urls: ['{status}'], status_ca: {} }}\n",
+        ca.display(),
+        ca.display()
+    );
+    let file = folder.join("config.yml");
+    std::fs::write(&file, text).expect("the folder is ours");
+    let mut daemon = Program::daemon().arg("--config.file").arg(&file).start();
+    let address = daemon.address();
+    let own = |page: &Answer, name: &str, application: &str| {
+        page.sample(&format!(
+            "{name}{{target=\"t\",database=\"postgres\",user=\"app\",application=\"{application}\",source=\"endpoint\"}}"
+        ))
+    };
+    let page = wait_for("the endpoint", SOON, || {
+        Some(get(address, "/metrics"))
+            .filter(|page| own(page, "db_pool_app_size", "good").is_some())
+    });
+    assert_eq!(own(&page, "db_pool_app_size", "good"), Some(20.0));
+    assert_eq!(
+        own(&page, "db_pool_app_max_connections", "good"),
+        Some(30.0),
+        "the overflow is configured"
+    );
+    assert_eq!(own(&page, "db_pool_app_pending_requests", "good"), None, "it does not say");
+    let health = get(address, "/api/v1/database/pool/health").json();
+    let message = health["checks"]["endpoints"]["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains("the login was refused (401)"), "{message}");
+    assert!(message.contains("untrusted: ") && message.contains("TLS failed: "), "{message}");
+    assert!(!message.contains("good: "), "{message}");
 }
