@@ -9,6 +9,7 @@ use super::layers::Layers;
 use super::listing::Sourced;
 use super::options::{self, OptionRow};
 use crate::dsn::Dsn;
+use crate::files::FileReader;
 use crate::source::{Endpoint, Login, SourceKey, SourceSettings};
 use crate::view::SessionKey;
 use crate::view::application::ApplicationSettings;
@@ -52,7 +53,8 @@ pub(super) fn read(
         processes: layers.own_or(&options::STATUS_PROCESSES, SourceSettings::PROCESSES),
         login: login(layers, scope),
         ca: layers.own(&options::STATUS_CA).map(|found| scope.path(&found)),
-        files: scope.files.shared(),
+        // Its own: a reader refuses a second read of a path while one is under way, and applications share files.
+        files: FileReader::default(),
     })
 }
 

@@ -39,11 +39,6 @@ impl<'a> Files<'a> {
         read.map_err(|error| format!("names a file that {error}"))
     }
 
-    /// The reader for files that are read again while the daemon runs.
-    pub(super) fn shared(&self) -> FileReader {
-        self.reader.clone()
-    }
-
     fn reader(&self) -> FileReader {
         let left = self.deadline.saturating_duration_since(Instant::now());
         self.reader.at_most(left.max(LEAST))

@@ -54,7 +54,9 @@ impl Materials {
             (Some(_), _) => own(settings).await,
         };
         let material = Material { tls, authorization: authorization(settings).await };
-        self.last = Some((now, material.clone()));
+        // What could not be read is tried again at the next poll.
+        let is_whole = material.authorization.is_ok() && (material.tls.is_ok() || !needs_tls);
+        self.last = is_whole.then(|| (now, material.clone()));
         material
     }
 
