@@ -20,7 +20,7 @@ pub(crate) struct Checked {
     /// One for each target, in their order.
     pub findings: Vec<Finding>,
     /// The same as JSON, in the shape of `/api/v1/targets`.
-    pub json: String,
+    pub json: serde_json::Value,
 }
 
 /// The result of one probe of a target.
@@ -51,7 +51,7 @@ pub(crate) fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Chec
             target: None,
             application: None,
         };
-        let json = format!("{:#}\n", api::targets(&request).body);
+        let json = api::targets(&request).body;
         drop((targets, roster));
         tasks.close();
         // Connections end in order, but a server that does not answer is not waited for.

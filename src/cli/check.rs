@@ -50,7 +50,7 @@ pub(super) fn run(
     };
     match format {
         Format::Table => print(&table(&checked.findings)),
-        Format::Json => print(&printable_json(&checked.json)),
+        Format::Json => print(&printable_json(&json(checked.json, &checked.findings))),
     };
     ExitCode::from(code(worst(&checked.findings)))
 }
@@ -151,12 +151,7 @@ fn advice(text: &mut String, finding: &Finding) {
             continue;
         }
         reported.push(failure.message.clone());
-        let what = match part {
-            ProbePart::Connect => "a new connection",
-            ProbePart::Query => "a statement through the pool",
-            ProbePart::Write => "writing",
-            ProbePart::View(name) => name.label(),
-        };
+        let what = words(part);
         // Writing to a String cannot fail.
         let _ = write!(
             text,
@@ -172,18 +167,76 @@ fn advice(text: &mut String, finding: &Finding) {
     }
 }
 
+/// Returns a part of a probe in words, to precede "failed".
+fn words(part: ProbePart) -> &'static str {
+    match part {
+        ProbePart::Connect => "a new connection",
+        ProbePart::Query => "a statement through the pool",
+        ProbePart::Write => "writing",
+        ProbePart::View(name) => name.label(),
+    }
+}
+
 /// Adds what the exporter's role cannot see. The target is healthy all the same, so the exit code does not change.
 fn privileges(text: &mut String, finding: &Finding) {
-    let Some(limits) = finding.snapshot.views.limits.as_ref() else { return };
-    if limits.own.sees_all {
-        return;
-    }
-    let role = printable(&limits.own.role);
+    let Some(note) = Note::privileges(finding) else { return };
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "\n{}: role {role} cannot see what sessions of other roles do: their applications and slow queries stay unknown\n  \
-         hint: GRANT pg_read_all_stats TO {role}\n",
-        printable(&finding.target)
+        "\n{}: {}\n  hint: {}\n",
+        printable(&finding.target),
+        printable(&note.message),
+        printable(&note.hint)
     );
+}
+
+/// A limitation that does not make a target unhealthy, with the first thing to do about it.
+#[derive(serde::Serialize)]
+struct Note {
+    message: String,
+    hint: String,
+}
+
+impl Note {
+    /// The sessions that the exporter's role cannot see; `None` if it sees all, or if that is not known.
+    fn privileges(finding: &Finding) -> Option<Self> {
+        let own = &finding.snapshot.views.limits.as_ref()?.own;
+        let role = &own.role;
+        (!own.sees_all).then(|| Self {
+            message: format!(
+                "role {role} cannot see what sessions of other roles do: their applications and slow queries stay unknown"
+            ),
+            hint: format!("GRANT pg_read_all_stats TO {role}"),
+        })
+    }
+}
+
+/// Adds to the JSON of the targets what only the table would have otherwise: hints and notes.
+fn json(mut report: serde_json::Value, findings: &[Finding]) -> String {
+    let targets = report.get_mut("targets").and_then(serde_json::Value::as_array_mut);
+    // Both are in the order of the roster.
+    for (target, finding) in targets.into_iter().flatten().zip(findings) {
+        annotate(target, finding);
+    }
+    format!("{report:#}\n")
+}
+
+/// Adds the hint of a failed connect or statement to its object. The other parts have no object in the shape
+/// of `/api/v1/targets`, so their failures become notes.
+fn annotate(target: &mut serde_json::Value, finding: &Finding) {
+    let mut notes = Vec::new();
+    for (part, result) in finding.snapshot.parts() {
+        let Err(failure) = result else { continue };
+        let hint = hint(&finding.target, part, failure);
+        match part {
+            ProbePart::Connect => target["probe"]["connect"]["hint"] = hint.into(),
+            ProbePart::Query => target["probe"]["query"]["hint"] = hint.into(),
+            ProbePart::Write | ProbePart::View(_) => {
+                let message = format!("{} failed: {}", words(part), failure.message);
+                notes.push(Note { message, hint });
+            }
+        }
+    }
+    notes.extend(Note::privileges(finding));
+    target["notes"] = serde_json::json!(notes);
 }

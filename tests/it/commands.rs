@@ -70,10 +70,15 @@ fn check_as_json_has_the_shape_of_the_targets() {
     );
     assert!(target["probe"]["connect"]["phases"]["startup"].is_number(), "{printed}");
     assert!(!printed.contains("monitoring is disabled"), "{printed}");
+    assert!(target["probe"]["query"].get("hint").is_none(), "{printed}");
     let (code, printed, _) = ended(check(&cluster, "stranger").arg("--format=json"));
     let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     let message = json["targets"][0]["message"].as_str().unwrap_or_default();
     assert!(code == 2 && message.contains("28P01"), "{message}");
+    for part in ["connect", "query"] {
+        let hint = json["targets"][0]["probe"][part]["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains("DB_PASSWORD"), "{part}: {printed}");
+    }
 }
 
 #[test]
@@ -82,9 +87,20 @@ fn check_reports_a_role_that_cannot_see_the_others() {
     let hint = "GRANT pg_read_all_stats TO app";
     let (code, printed, _) = ended(check(&cluster, ROLE.0));
     assert!(code == 0 && printed.contains(hint), "{printed}");
+    let notes = |expected: i32| {
+        let (code, printed, _) = ended(check(&cluster, ROLE.0).arg("--format=json"));
+        assert_eq!(code, expected, "{printed}");
+        let json: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+        json["targets"][0]["notes"].clone()
+    };
+    let before = notes(0);
+    assert_eq!(before[0]["hint"], hint, "{before}");
+    let message = before[0]["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("role app cannot see"), "{before}");
     cluster.psql(hint);
     let (code, printed, _) = ended(check(&cluster, ROLE.0));
     assert!(code == 0 && !printed.contains(hint), "{printed}");
+    assert_eq!(notes(0), serde_json::json!([]));
 }
 
 #[test]
