@@ -23,6 +23,10 @@ use crate::secret::Secret;
 /// The default limit for reading one file.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The mark that some editors of Windows put before UTF-8 text. It has no meaning there (RFC 3629, section 6),
+/// but would become part of the first key, or of a password. No binary format that is read here begins with it.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The largest file taken for a secret, in bytes.
 pub const LARGEST_SECRET: u64 = 64 * 1024;
 
@@ -210,6 +214,9 @@ fn read_regular(path: &Path, largest: u64) -> Outcome {
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > largest {
         return Err(FileError::TooLarge(largest));
     }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     Ok(Content { bytes, metadata })
 }
 
@@ -251,6 +258,26 @@ mod tests {
         assert_eq!(reader.read(&path, 4), Err(FileError::TooLarge(4)));
         let missing = reader.read(&folder.path().join("none"), 5).unwrap_err();
         assert_eq!(missing.to_string(), "cannot be read: no such file");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let reader = FileReader::default();
+        for (content, expected) in [
+            ("\u{feff}a: 1\n", "a: 1\n"),
+            ("\u{feff}\u{feff}a", "\u{feff}a"),
+            ("a\u{feff}", "a\u{feff}"),
+            ("\u{feff}", ""),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(reader.read(&path, 99), Ok(expected.as_bytes().to_vec()), "{content:?}");
+        }
+        std::fs::write(&path, "\u{feff}s3cr3t\r\n").unwrap();
+        assert_eq!(reader.read_secret(&path).unwrap().reveal(), "s3cr3t");
+        std::fs::write(&path, "\u{feff}").unwrap();
+        assert!(matches!(reader.read_secret(&path), Err(FileError::Empty)));
     }
 
     #[test]
