@@ -300,12 +300,15 @@ impl Inspector {
             return Err(Refusal::Http);
         }
         // Its first four characters would be read as a length of about a gigabyte.
-        let is_text = self.head.iter().all(u8::is_ascii_graphic);
+        let is_text =
+            self.head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
         if self.letter() == b'E' && is_text && length > STARTUP_MESSAGE {
             return Err(Refusal::Unstructured(unstructured(&self.head[1..], rest)));
         }
         // Error, notice, authentication, parameter, key, readiness, negotiation of the version.
-        if !b"ENRSKZv".contains(&self.letter()) || (is_first && length > STARTUP_MESSAGE) {
+        let is_known = b"ENRSKZv".contains(&self.letter());
+        // Text of another protocol, such as `SSH-2.0`, can begin with one of these letters.
+        if !is_known || (is_first && is_text && length > STARTUP_MESSAGE) {
             return Err(Refusal::NotPostgres);
         }
         if length > STARTUP_MESSAGE {
@@ -445,8 +448,13 @@ mod tests {
                 assert_eq!(feed(&mut inspector(None), bytes, size), Err(expected.clone()));
             }
         };
-        check(&header(b'S', 2_000_000_000), Refusal::NotPostgres);
-        check(&header(b'R', 64 * 1024), Refusal::NotPostgres);
+        let long = Refusal::LongStartup("64 KiB in one message");
+        check(&header(b'S', 2_000_000_000), long.clone());
+        check(&header(b'R', 64 * 1024), long.clone());
+        check(&header(b'N', 0x7fff_fffb), long);
+        check(&header(b'D', 2_000_000_000), Refusal::NotPostgres);
+        check(b"Ready\r\n", Refusal::NotPostgres);
+        check(b"No such service\r\n", Refusal::NotPostgres);
         check(b"HTTP/1.1 400 Bad Request\r\n\r\n", Refusal::Http);
         check(b"SSH-2.0-OpenSSH_9.2\r\n", Refusal::NotPostgres);
         check(b"220 mail.example ESMTP\r\n", Refusal::NotPostgres);

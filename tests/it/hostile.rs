@@ -56,7 +56,7 @@ fn servers() -> Vec<(&'static str, Script, &'static str)> {
     vec![
         ("notices", start().send(accepted()).flood(notice.clone()), "too_large"),
         ("parameters", start().send(accepted()).flood(message(b'S', b"a\0b\0")), "too_large"),
-        ("announced", start().send(declared(b'N', 2_000_000_000)).flood([0]), "not_postgres"),
+        ("announced", start().send(declared(b'N', 2_000_000_000)).flood([0]), "too_large"),
         (
             "announced-late",
             start().send(accepted()).send(declared(b'N', 2_000_000_000)).flood([0]),
