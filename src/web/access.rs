@@ -4,7 +4,7 @@
 //! clients look like one and must not count:
 //!
 //! - A proxy on this host forwards clients from elsewhere. Most add a header, which ends the trust. A
-//!   TCP forwarder adds none and cannot be recognised.
+//!   TCP forwarder adds none and cannot be recognised, nor can nginx from 1.29.7 with a bare `proxy_pass`.
 //! - A browser on this host runs pages of other sites, which can send requests here. `Origin` and
 //!   `Sec-Fetch-Site` reveal them. After DNS rebinding they do not: an attacker points his own name to
 //!   127.0.0.1, so that to the browser his page and this server are one site. Hence the `Host` must be
@@ -122,33 +122,28 @@ pub(super) fn check(
 
 /// Headers that proxies, meshes and content delivery networks add: the client is not the one that is
 /// connected.
-const OF_PROXIES: [&str; 15] = [
-    "forwarded",
-    "via",
-    "cdn-loop",
-    "client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-original-forwarded-for",
-    "x-original-host",
-    "x-originating-ip",
-    "x-real-ip",
-    "x-real-port",
-    "x-request-id",
-];
+const OF_PROXIES: [&str; 6] =
+    ["via", "cdn-loop", "cf-connecting-ip", "x-original-host", "x-originating-ip", "x-request-id"];
 
 /// The beginnings of more of them.
-const OF_PROXIES_LIKE: [&str; 4] = ["x-forwarded", "x-envoy-", "x-b3-", "x-proxy"];
+const OF_PROXIES_BEGIN: [&str; 6] =
+    ["x-envoy-", "x-b3-", "x-proxy", "x-real-", "x-remote-", "l5d-"];
+
+/// Parts of more of them: each vendor has its own prefix.
+const OF_PROXIES_CONTAIN: [&str; 6] =
+    ["forwarded", "client-ip", "clientip", "client-addr", "user-ip", "remote-ip"];
+
+fn is_of_proxy(name: &str) -> bool {
+    OF_PROXIES.contains(&name)
+        || OF_PROXIES_BEGIN.iter().any(|begin| name.starts_with(begin))
+        || OF_PROXIES_CONTAIN.iter().any(|part| name.contains(part))
+}
 
 fn came_through_proxy(version: Version, headers: &HeaderMap) -> bool {
-    // nginx asks in HTTP/1.0 and adds no header unless it is configured to. Clients speak HTTP/1.1.
-    version < Version::HTTP_11
-        || headers.keys().map(HeaderName::as_str).any(|name| {
-            OF_PROXIES.contains(&name) || OF_PROXIES_LIKE.iter().any(|like| name.starts_with(like))
-        })
+    // nginx before 1.29.7 asks in HTTP/1.0 unless it is configured otherwise; clients speak HTTP/1.1. From
+    // 1.29.7 on it asks in HTTP/1.1, and with a bare `proxy_pass` it adds no header and sends the address of
+    // this server as Host. Such a request is the same as that of a local client (docs/security.md).
+    version < Version::HTTP_11 || headers.keys().map(HeaderName::as_str).any(is_of_proxy)
 }
 
 fn on_this_host(settings: &ServerSettings, peer: Peer, head: &Parts) -> bool {
@@ -270,7 +265,30 @@ mod tests {
         assert_eq!(asked("10.0.0.1", &[("host", "localhost")], Access::Change), no);
         assert_eq!(asked("127.0.0.1", &[("host", "evil.example")], Access::Change), no);
         assert_eq!(asked("127.0.0.1", &[("host", "b@d host")], Access::Change), no);
-        let like = ["x-forwarded-proto", "x-envoy-attempt-count", "x-b3-traceid", "x-proxyuser-ip"];
+        let like = [
+            "x-forwarded-proto",
+            "x-envoy-attempt-count",
+            "x-b3-traceid",
+            "x-proxyuser-ip",
+            "forwarded",
+            "client-ip",
+            "fastly-client-ip",
+            "true-client-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "x-original-forwarded-for",
+            "x-real-ip",
+            "x-real-port",
+            "l5d-client-id",
+            "l5d-dst-canonical",
+            "fly-client-ip",
+            "forwarded-for",
+            "x-azure-clientip",
+            "x-appengine-user-ip",
+            "wl-proxy-client-ip",
+            "x-remote-ip",
+            "x-remote-addr",
+        ];
         for name in OF_PROXIES.into_iter().chain(like) {
             assert_eq!(asked("127.0.0.1", &[(name, "1")], Access::Change), no, "{name}");
         }
@@ -280,7 +298,26 @@ mod tests {
     }
 
     #[test]
-    fn nginx_without_configuration_asks_in_http_1_0() {
+    fn headers_of_ordinary_clients_do_not_end_the_trust() {
+        for name in [
+            "accept",
+            "accept-encoding",
+            "authorization",
+            "connection",
+            "content-length",
+            "cookie",
+            "sec-ch-ua-platform",
+            "traceparent",
+            "upgrade-insecure-requests",
+            "user-agent",
+            "x-prometheus-scrape-timeout-seconds",
+        ] {
+            assert_eq!(asked("127.0.0.1", &[(name, "1")], Access::Change), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn nginx_before_1_29_7_without_configuration_asks_in_http_1_0() {
         assert!(came_through_proxy(Version::HTTP_10, &HeaderMap::new()));
         assert!(!came_through_proxy(Version::HTTP_11, &HeaderMap::new()));
         assert!(!came_through_proxy(Version::HTTP_2, &HeaderMap::new()));

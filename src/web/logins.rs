@@ -3,7 +3,9 @@
 //! bcrypt is slow on purpose, so a flood of wrong passwords could delay every other login. Therefore one hash
 //! runs at a time, on a separate thread. The queue is short, each client has a small share of it, and the
 //! client with the fewest recent failures comes first: a valid login waits for the hash that is running, but
-//! not for the flood. A password that finds the queue full is refused.
+//! not for the flood. A password that finds the queue full is refused. That, and hanging up while waiting,
+//! count as failures too: a flood from many addresses is mostly refused, and would otherwise rank equal to
+//! a client that comes for the first time.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,8 +21,10 @@ use super::access::Peer;
 const MOST_WAITING: usize = 32;
 const MOST_OF_ONE: usize = 4;
 
-/// The time after which failures of a client are forgotten, and the most clients that are remembered.
+/// The time without a failure after which a client is forgotten, the time after which failures count half,
+/// and the most clients that are remembered.
 const MEMORY: Duration = Duration::from_secs(60);
+const HALF_LIFE: Duration = Duration::from_secs(15);
 const MOST_REMEMBERED: usize = 1024;
 
 /// A client, as failures and places in the queue are counted: an IPv4 address, or a /64 network of IPv6. A
@@ -67,41 +71,90 @@ struct Waiter {
 
 struct Failures {
     count: u32,
+    /// The time from which the next halving of `count` is reckoned.
+    halved: Instant,
     last: Instant,
 }
 
+impl Failures {
+    fn new(now: Instant) -> Self {
+        Self { count: 0, halved: now, last: now }
+    }
+
+    /// The failures that still count. At least 1 until the client is forgotten, so that it never ranks
+    /// equal to one that comes for the first time.
+    fn weight(&self, now: Instant) -> u32 {
+        let mut decayed = Self { ..*self };
+        decayed.decay(now);
+        if now.duration_since(self.last) < MEMORY { decayed.count } else { 0 }
+    }
+
+    fn add(&mut self, now: Instant) {
+        self.decay(now);
+        self.count = self.count.saturating_add(1);
+        self.last = now;
+    }
+
+    /// Ends after a few rounds: entries older than the memory are removed, or count 1 and stay so.
+    fn decay(&mut self, now: Instant) {
+        while self.count > 1 && now.duration_since(self.halved) >= HALF_LIFE {
+            self.count = self.count.div_ceil(2);
+            self.halved += HALF_LIFE;
+        }
+        if self.count <= 1 {
+            self.halved = now;
+        }
+    }
+}
+
 /// The right to hash a password; the next one begins when it is dropped.
-pub(super) struct Turn(Arc<LoginQueue>);
+pub(super) struct Turn {
+    queue: Arc<LoginQueue>,
+    source: Source,
+}
+
+impl Turn {
+    /// Records that the password was wrong. Called before the turn is dropped, so that the choice of the
+    /// next one takes it into account.
+    pub(super) fn failed(&self) {
+        self.queue.lock().count_failure(self.source);
+    }
+}
+
+/// Counts a wait that ends without a turn: refused, displaced by another client, or the client hung up,
+/// in which case the future is dropped.
+struct Wait<'a> {
+    queue: &'a LoginQueue,
+    source: Source,
+    has_turn: bool,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if !self.has_turn {
+            self.queue.lock().count_failure(self.source);
+        }
+    }
+}
 
 impl LoginQueue {
     /// Waits for a turn; `None` if the queue is full for this client.
     pub(super) async fn turn(self: &Arc<Self>, peer: Peer) -> Option<Turn> {
+        let source = Source::of(peer);
+        let mut wait = Wait { queue: self, source, has_turn: false };
         // The lock is released before the wait: the running hash takes it to pass the turn on.
         let waiting = {
             let mut state = self.lock();
             if !state.is_running {
                 state.is_running = true;
-                return Some(Turn(Arc::clone(self)));
+                wait.has_turn = true;
+                return Some(Turn { queue: Arc::clone(self), source });
             }
-            state.enqueue(Source::of(peer))?
+            state.enqueue(source)
         };
-        waiting.await.ok()
-    }
-
-    /// Records that a password was wrong.
-    pub(super) fn failed(&self, peer: Peer) {
-        let mut state = self.lock();
-        state.failures.retain(|_, failures| failures.last.elapsed() < MEMORY);
-        let source = Source::of(peer);
-        if state.failures.len() >= MOST_REMEMBERED && !state.failures.contains_key(&source) {
-            let oldest =
-                state.failures.iter().min_by_key(|(_, f)| f.last).map(|(source, _)| *source);
-            oldest.map(|source| state.failures.remove(&source));
-        }
-        let entry = state.failures.entry(source);
-        let failures = entry.or_insert(Failures { count: 0, last: Instant::now() });
-        failures.count = failures.count.saturating_add(1);
-        failures.last = Instant::now();
+        let turn = waiting?.await.ok();
+        wait.has_turn = turn.is_some();
+        turn
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,6 +163,17 @@ impl LoginQueue {
 }
 
 impl State {
+    fn count_failure(&mut self, source: Source) {
+        let now = Instant::now();
+        self.failures.retain(|_, failures| now.duration_since(failures.last) < MEMORY);
+        if self.failures.len() >= MOST_REMEMBERED && !self.failures.contains_key(&source) {
+            let oldest =
+                self.failures.iter().min_by_key(|(_, f)| f.last).map(|(source, _)| *source);
+            oldest.map(|source| self.failures.remove(&source));
+        }
+        self.failures.entry(source).or_insert(Failures::new(now)).add(now);
+    }
+
     fn enqueue(&mut self, source: Source) -> Option<oneshot::Receiver<Turn>> {
         // Clients that have gone must not fill the queue.
         self.waiting.retain(|waiter| !waiter.turn.is_closed());
@@ -143,18 +207,17 @@ impl State {
     }
 
     fn failures_of(&self, source: Source) -> u32 {
-        let found = self.failures.get(&source).filter(|found| found.last.elapsed() < MEMORY);
-        found.map_or(0, |found| found.count)
+        self.failures.get(&source).map_or(0, |found| found.weight(Instant::now()))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.queue.lock();
         state.is_running = false;
         if let Some(waiter) = state.next() {
             state.is_running = true;
-            let turn = Self(Arc::clone(&self.0));
+            let turn = Self { queue: Arc::clone(&self.queue), source: waiter.source };
             // `send` gives the turn back if the waiter has just gone. It is then dropped here, which enters this
             // function again and takes the lock: hence the lock is released before.
             drop(state);
@@ -174,6 +237,12 @@ mod tests {
 
     fn peer(last: u8) -> Peer {
         Peer::Tcp(Ipv4Addr::new(192, 0, 2, last).into())
+    }
+
+    impl LoginQueue {
+        fn failed(&self, peer: Peer) {
+            self.lock().count_failure(Source::of(peer));
+        }
     }
 
     #[tokio::test]
@@ -251,5 +320,54 @@ mod tests {
         tokio::time::advance(MEMORY).await;
         queue.failed(peer(1));
         assert_eq!(queue.lock().failures.len(), 1);
+    }
+
+    /// Sends wrong passwords one after the other; hangs up when its patience ends.
+    async fn attack(queue: Arc<LoginQueue>, from: Peer, patience: Duration) {
+        loop {
+            let turn = tokio::time::timeout(patience, queue.turn(from)).await.ok().flatten();
+            if let Some(turn) = turn {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                turn.failed();
+            } else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_comes_before_a_flood_from_many_addresses() {
+        for patience in [Duration::from_secs(10), Duration::from_millis(10)] {
+            let queue = Arc::new(LoginQueue::default());
+            let attackers: Vec<_> = (1..=200)
+                .map(|last| {
+                    let attack = attack(Arc::clone(&queue), peer(last), patience);
+                    TaskTracker::new().spawn(attack)
+                })
+                .collect();
+            // The first passwords of 32 attackers are as good as any, and take 50 ms each.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            for newcomer in 201..=220 {
+                let started = Instant::now();
+                let turn = queue.turn(peer(newcomer)).await;
+                assert!(turn.is_some(), "{newcomer} was refused, patience {patience:?}");
+                assert!(started.elapsed() <= Duration::from_millis(50), "{:?}", started.elapsed());
+                drop(turn);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            attackers.iter().for_each(tokio::task::JoinHandle::abort);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_count_half_after_a_while_but_never_nothing_before_they_are_forgotten() {
+        let queue = LoginQueue::default();
+        (0..8).for_each(|_| queue.failed(peer(1)));
+        let mut weights = Vec::new();
+        for _ in 0..5 {
+            weights.push(queue.lock().failures_of(Source::of(peer(1))));
+            tokio::time::advance(HALF_LIFE).await;
+        }
+        assert_eq!(weights, [8, 4, 2, 1, 0]);
     }
 }

@@ -238,6 +238,17 @@ fn login(name: &str, password: &str) -> Vec<u8> {
 
 #[test]
 fn wrong_passwords_in_floods_keep_no_valid_login_waiting() {
+    valid_logins_are_served_while_wrong_ones_come_from(|_| Ipv4Addr::new(127, 0, 0, 2));
+}
+
+#[test]
+fn wrong_passwords_from_many_addresses_keep_no_valid_login_waiting() {
+    valid_logins_are_served_while_wrong_ones_come_from(|number| {
+        Ipv4Addr::new(127, 0, 0, u8::try_from(number + 2).expect("200 threads"))
+    });
+}
+
+fn valid_logins_are_served_while_wrong_ones_come_from(attacker: fn(usize) -> Ipv4Addr) {
     let _alone = alone();
     let names = ["late0", "late1", "late2", "late3", "late4", "late5"];
     let pairs: Vec<_> =
@@ -245,9 +256,8 @@ fn wrong_passwords_in_floods_keep_no_valid_login_waiting() {
     let (daemon, address) = daemon(&users(&pairs), 0);
     let mut scraper = plain(address);
     assert_eq!(scraper.ask(&login("prom", "secret")).expect("an answer"), 200);
-    let attacker = Ipv4Addr::new(127, 0, 0, 2);
     let _attack = Attack::with(200, move |number, stop| {
-        let Ok(stream) = connect_from(attacker, address) else { return };
+        let Ok(stream) = connect_from(attacker(number), address) else { return };
         let _ = stream.set_read_timeout(Some(Duration::from_secs(3)));
         let mut client = Client(stream);
         let mut attempt = 0;
@@ -271,7 +281,7 @@ fn wrong_passwords_in_floods_keep_no_valid_login_waiting() {
     let log = daemon.log();
     let lines = log.lines().filter(|line| line.contains("login failed")).count();
     assert!((1..=15).contains(&lines), "{lines} lines");
-    assert!(log.contains("127.0.0.2") && !log.contains("secret"), "{log}");
+    assert!(log.contains("127.0.0.") && !log.contains("secret"), "{log}");
 }
 
 fn scraper_page(address: SocketAddr) -> String {
