@@ -22,7 +22,7 @@ use crate::api;
 use crate::config::Config;
 use crate::files::FileReader;
 use crate::probe::Roster;
-use crate::web::{self, HttpInstruments, Listener, Service};
+use crate::web::{self, HttpInstruments, Listener, ServerSettings, Service};
 
 /// The time in which database connections must end at a shutdown.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ pub(crate) async fn run(
     let status = ReloadStatus::new();
     let (reload, requests) = mpsc::channel(1);
     let service = service(&settings, &roster, Arc::clone(&status), log, reload)?;
-    log_start(&listeners, &config);
+    log_start(&listeners, &settings.web, &config);
     roster.apply(config.targets);
     let file = settings.config_file;
     let reloader = Reloader {
@@ -164,11 +164,18 @@ async fn report_to_manager(notifier: Arc<Notifier>, roster: Arc<Roster>) {
     }
 }
 
-fn log_start(listeners: &[Listener], config: &Config) {
+fn log_start(listeners: &[Listener], web: &ServerSettings, config: &Config) {
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     config.notes.iter().for_each(|note| debug!("{note}"));
     for listener in listeners {
         info!(version = VERSION, address = %listener.address(), "listening");
+    }
+    if listeners.iter().any(|listener| web.trusts_local_clients_of(listener.address())) {
+        warn!(
+            "every client on this host is trusted in production. A proxy on this host that adds no header, \
+             such as nginx from 1.29.7 with a bare proxy_pass, looks like one: give \
+             --web.disable-local-trust, or let the proxy set X-Forwarded-For"
+        );
     }
     if !config.enabled {
         info!("monitoring is disabled by DB_MONITOR_ENABLED: no connection is opened");

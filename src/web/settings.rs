@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use super::listener::Address;
+
 /// An address to listen on: a value of `--web.listen-address`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
@@ -193,6 +195,16 @@ impl ServerSettings {
         }
     }
 
+    /// Reports whether clients on this host are trusted on this TCP address in production, so that a proxy
+    /// which adds no header would pass for one. False with a web configuration file: its users or client
+    /// certificates keep others out.
+    pub(crate) fn trusts_local_clients_of(&self, address: &Address) -> bool {
+        let Address::Tcp(address) = address else { return false };
+        let ip = address.ip().to_canonical();
+        let is_open = self.production && self.local_trust && self.web_config_file.is_none();
+        is_open && (ip.is_loopback() || ip.is_unspecified())
+    }
+
     /// The prefix of every path that a client sees: a proxy may strip some of it.
     pub fn outside_prefix(&self) -> String {
         self.external_url.as_ref().map_or_else(|| self.prefix(), ExternalUrl::path)
@@ -237,6 +249,24 @@ mod tests {
             (settings.prefix(), settings.outside_prefix()),
             (String::new(), "/pools".into())
         );
+    }
+
+    #[test]
+    fn local_trust_is_warned_of_in_production_on_loopback_and_on_all_addresses() {
+        let production = ServerSettings { production: true, ..ServerSettings::default() };
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        for open in ["127.0.0.1:1", "[::1]:1", "0.0.0.0:1", "[::]:1"] {
+            assert!(production.trusts_local_clients_of(&tcp(open)), "{open}");
+        }
+        let closed = [tcp("192.0.2.1:1"), Address::Unix(None)];
+        assert!(!closed.iter().any(|address| production.trusts_local_clients_of(address)));
+        for settings in [
+            ServerSettings::default(),
+            ServerSettings { local_trust: false, ..production.clone() },
+            ServerSettings { web_config_file: Some("web.yml".into()), ..production.clone() },
+        ] {
+            assert!(!settings.trusts_local_clients_of(&tcp("127.0.0.1:1")), "{settings:?}");
+        }
     }
 
     #[test]

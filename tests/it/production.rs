@@ -60,5 +60,6 @@ fn strangers_see_the_open_paths_only_and_the_log_is_json() {
         lines.iter().filter(matching).count()
     };
     assert_eq!(warned("pre-ping is off in production"), 1, "{log}");
+    assert_eq!(warned("every client on this host is trusted in production"), 1, "{log}");
     assert_eq!(warned("without TLS in production"), 0, "the server is local: {log}");
 }
