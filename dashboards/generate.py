@@ -487,6 +487,27 @@ def target_page():
         lines("Utilization", "Connections checked out, in percent of the pool size. Above 100 the overflow is in use.",
               [query(f"{pool} (db_pool_app_utilization_percent{{{app}}})", named), line_of("app_utilization_percent")],
               unit="percent", size=(8, 8)),
+        lines("No connection left", "The share of the sampled time in which a process of the application had nothing left, so "
+              "that its requests waited: also moments between two probes or two scrapes.",
+              [query(f"100 * {pool} (db_pool:app_saturated:ratio_5m{{{app}}})", named),
+               query("100 * max(db_pool:threshold:app_full_ratio)", "threshold: full at times"),
+               query("100 * max(db_pool:threshold:app_exhausted_ratio)", "threshold: exhausted")],
+              unit="percent", size=(8, 8)),
+        lines("Most and mean in use", "The most connections that were in use at once in the last minute, and their mean, from "
+              "samples of every second.",
+              [query(f"{pool} (db_pool_app_active_connections_peak{{{app}}})", "most of " + named),
+               query(f"{pool} (rate(db_pool_app_active_connection_seconds_total{{{app}}}[$__rate_interval]) / on (job, instance, target) "
+                     f"group_left () (rate(db_pool_sampled_seconds_total{{{at}}}[$__rate_interval]) > 0))", "mean of " + named)],
+              size=(8, 8)),
+        lines("Processes", "How many processes share the limits, and how many of them have no connection left.",
+              [query(f"{pool} (db_pool_app_instances{{{app}}})", named),
+               query(f"{pool} (db_pool_app_saturated_instances{{{app}}})", "full: " + named)], size=(8, 8)),
+        states("What is known of the pools", "A pool that is not seen is not healthy: its alerts cannot begin, and one that was "
+               "exhausted stays so. Where the number of processes is assumed, set DB_MONITOR_INSTANCES.",
+               [query(f"2 * (1 - {pool} (db_pool_app_visible{{{app}}})) > 0 or 3 * {pool} (db_pool_app_limits_exceeded{{{app}}}) > 0 "
+                      f"or 1 - {pool} (db_pool_app_instances_known{{{app}}})", named)],
+               mapping(v0=("known", GREEN), v1=("number of processes assumed", YELLOW), v2=("not seen", RED),
+                       v3=("limits exceeded", YELLOW)), size=(24, 5)),
         table("Recommended sizes", "From the last seven days, all processes together: the 99th percentile as the size, the "
               "peak as size plus overflow, beside the configured values. Needs the recording rules and a week of data.",
               sizing(app), size=(24, 6), hidden=("job", "target", "source")),
@@ -541,7 +562,8 @@ def target_page():
         variable("job", "Job", "label_values(db_pool_up, job)"),
         variable("target", "Target", 'label_values(db_pool_up{job=~"$job"}, target)', multi=False, everything=False),
         variable("application", "Application",
-                 'label_values(db_pool_server_connections{job=~"$job", target=~"$target"}, application)'),
+                 'label_values({__name__=~"db_pool_server_connections|db_pool_app_open_connections", job=~"$job", '
+                 'target=~"$target"}, application)'),
     ]
     variables[-1]["allValue"] = ".*"  # asyncpg leaves application_name empty
     return dashboard("db-pool-target", "Database pools: one target",

@@ -90,14 +90,13 @@ impl Blindness {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
+    /// Nothing is hidden where the view activity is off, or does not exist for the kind of target: then nobody
+    /// wants to see it.
     fn of(snapshot: &Snapshot) -> Option<Self> {
-        let queried = match &snapshot.query {
-            Ok(queried) => queried,
-            Err(_) => return Some(Self::Down),
-        };
         let part = ProbePart::View(activity::VIEW.name);
-        let failed = snapshot.extras.iter().find(|(tried, _)| *tried == part);
-        if let Some((_, Err(failure))) = failed {
+        let (_, scan) = snapshot.extras.iter().find(|(tried, _)| *tried == part)?;
+        let Ok(queried) = &snapshot.query else { return Some(Self::Down) };
+        if let Err(failure) = scan {
             return Some(Self::ViewFailed(explained(failure)));
         }
         // A server sends the process id of the backend at login. A pooler sends any number of its own, also a
@@ -239,5 +238,76 @@ impl PoolSight {
         let is_ambiguous = app.allowed.is_some_and(|allowed| allowed.instances.is_ambiguous());
         self.was_ambiguous |= is_ambiguous;
         self.last = Some((now, app.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::ServerIdentity;
+    use crate::probe::fixture;
+
+    fn with(scan: Result<(), Failure>) -> Snapshot {
+        let extras = vec![(ProbePart::View(activity::VIEW.name), scan)];
+        Snapshot { extras, ..fixture::snapshot() }
+    }
+
+    fn failure() -> Failure {
+        Failure::deadline(Duration::from_secs(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hides_the_sessions_is_named_and_an_unwanted_view_hides_nothing() {
+        assert_eq!(Blindness::of(&with(Ok(()))), None);
+        let failed = Blindness::of(&with(Err(failure())));
+        assert!(matches!(failed, Some(Blindness::ViewFailed(_))), "{failed:?}");
+        let down = Snapshot { query: Err(failure()), ..with(Err(failure())) };
+        assert_eq!(Blindness::of(&down), Some(Blindness::Down));
+        assert_eq!(Blindness::of(&Snapshot { extras: Vec::new(), ..down }), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pooler_sends_a_number_of_its_own() {
+        let between = |at_login: i32, own: i32| {
+            let mut snapshot = with(Ok(()));
+            if let Ok(queried) = &mut snapshot.query {
+                queried.server.pid = at_login;
+                queried.identity = Some(ServerIdentity {
+                    pid: own,
+                    started: 1,
+                    in_recovery: false,
+                    read_only: false,
+                });
+            }
+            Blindness::of(&snapshot).is_some()
+        };
+        let seen = [(7, 7), (8, 7), (-8, 7), (0, 7), (7, -1)].map(|(a, b)| between(a, b));
+        assert_eq!(seen, [false, true, true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_stays_as_it_was_last_seen_and_a_row_goes_on_after_blindness() {
+        let full = || {
+            let views = crate::view::Views {
+                activity: Some(crate::view::Activity::default()),
+                applications: vec![fixture::application("shop", 8)],
+                ..crate::view::Views::default()
+            };
+            Snapshot { views, ..with(Ok(())) }
+        };
+        let mut memory = SightMemory::default();
+        memory.update(&full());
+        let blind = memory.update(&with(Err(failure())));
+        let [pool] = blind.pools.as_slice() else { panic!("{blind:?}") };
+        assert!(pool.now().is_none() && pool.last.is_some());
+        let again = memory.update(&full());
+        assert_eq!(again.pools[0].saturated_in_a_row, 2);
+        let empty = Snapshot { views: crate::view::Views::default(), ..full() };
+        let views = crate::view::Views {
+            activity: Some(crate::view::Activity::default()),
+            ..crate::view::Views::default()
+        };
+        let gone = memory.update(&Snapshot { views, ..empty });
+        assert!(gone.pools[0].is_gone, "it is not forgotten that there was one");
     }
 }

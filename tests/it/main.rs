@@ -29,6 +29,7 @@ mod role;
 mod rules;
 mod scrape;
 mod secrets;
+mod sessions;
 mod sqlalchemy;
 mod support;
 mod tls;

@@ -74,6 +74,7 @@ fn variables(server: &Server) -> BTreeMap<String, String> {
         ("DATABASE_URL", server.url()),
         ("DB_POOL_SIZE", application::SIZE.to_string()),
         ("DB_MAX_OVERFLOW", application::OVERFLOW.to_string()),
+        ("DB_MONITOR_INSTANCES", "1".to_owned()),
         ("DB_MONITOR_INTERVAL", "2".to_owned()),
         ("DB_MONITOR_SLOW_QUERY_SAMPLING", "1".to_owned()),
     ]
