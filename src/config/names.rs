@@ -87,12 +87,23 @@ pub(super) fn did_you_mean_within<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> String {
+    let near = nearest_within(most, name, known);
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+/// Returns the most similar of the known names, if one is as similar as [`did_you_mean`] demands.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_within(1 + name.len() / 4, name, known)
+}
+
+fn nearest_within<'a>(
+    most: usize,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let of_similar_length = known.filter(|other| other.len().abs_diff(name.len()) <= most);
     let near = of_similar_length
         .map(|other| (strsim::damerau_levenshtein(name, other), other))
         .min_by_key(|(distance, _)| *distance);
-    match near {
-        Some((distance, near)) if distance <= most => format!("; did you mean `{near}`?"),
-        Some(_) | None => String::new(),
-    }
+    near.filter(|(distance, _)| *distance <= most).map(|(_, near)| near)
 }

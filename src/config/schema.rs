@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use config::{Map, Value, ValueKind};
 
-use super::names::{self, did_you_mean, join, printable};
+use super::names::{self, did_you_mean, join, nearest, printable};
 use super::options::GROUPS;
 use super::report::Report;
 
@@ -15,21 +15,40 @@ struct Named {
     section: &'static str,
     is_valid: fn(&str) -> bool,
     allowed: &'static str,
+    /// A short example of the section.
+    example: &'static str,
 }
 
 const NAMED: [Named; 5] = [
-    Named { section: "targets", is_valid: names::is_name, allowed: names::NAME },
-    Named { section: "targets.*.applications", is_valid: names::is_name, allowed: names::NAME },
+    Named {
+        section: "targets",
+        is_valid: names::is_name,
+        allowed: names::NAME,
+        example: "targets: { orders: { url: ... } }",
+    },
+    Named {
+        section: "targets.*.applications",
+        is_valid: names::is_name,
+        allowed: names::NAME,
+        example: "applications: { api: { ... } }",
+    },
     Named {
         section: "targets.*.labels",
         is_valid: names::is_label_name,
         allowed: names::LABEL_NAME,
+        example: "labels: { team: ... }",
     },
-    Named { section: "auth_modules", is_valid: names::is_name, allowed: names::NAME },
+    Named {
+        section: "auth_modules",
+        is_valid: names::is_name,
+        allowed: names::NAME,
+        example: "auth_modules: { monitor: { ... } }",
+    },
     Named {
         section: "auth_modules.*.options",
         is_valid: names::is_parameter,
         allowed: "the name of a parameter",
+        example: "options: { sslmode: ... }",
     },
 ];
 
@@ -47,6 +66,8 @@ struct Schema<'a> {
 struct Pattern {
     path: String,
     is_section: bool,
+    /// The name of the variable for the value; `None` where there is none.
+    variable: Option<&'static str>,
 }
 
 fn patterns() -> Vec<Pattern> {
@@ -55,11 +76,16 @@ fn patterns() -> Vec<Pattern> {
         for (section, row) in
             group.sections.iter().flat_map(|s| group.rows().into_iter().map(move |r| (s, r)))
         {
-            patterns.push(Pattern { path: join(section, row.key()), is_section: row.is_section() });
+            patterns.push(Pattern {
+                path: join(section, row.key()),
+                is_section: row.is_section(),
+                variable: row.variables()[0].map(|variable| variable.name),
+            });
         }
     }
     for named in &NAMED {
-        patterns.push(Pattern { path: join(named.section, "*"), is_section: false });
+        let path = join(named.section, "*");
+        patterns.push(Pattern { path, is_section: false, variable: None });
     }
     patterns
 }
@@ -78,7 +104,7 @@ impl Schema<'_> {
                 }
                 Some(_) => join(pattern, "*"),
                 None if !known.contains(key.as_str()) => {
-                    let near = did_you_mean(key, known.iter().copied());
+                    let near = self.suggest(pattern, key, &known);
                     self.report.refuse(place, format!("is not a known key{near}"));
                     continue;
                 }
@@ -95,8 +121,36 @@ impl Schema<'_> {
         if let ValueKind::Table(values) = &value.kind {
             self.check(pattern, place, values);
         } else if value.kind != ValueKind::Nil && self.must_be_section(pattern) {
-            self.report.refuse(place, "must be a table of keys");
+            let named = NAMED.iter().find(|named| named.section == pattern);
+            let example =
+                named.map_or_else(String::new, |named| format!(", as in `{}`", named.example));
+            self.report.refuse(place, format!("must be a table of keys{example}"));
         }
+    }
+
+    /// Suggests a key of a section: one that is spelled similarly, or else the key of an option that has a
+    /// variable or a path like the unknown key, such as `database_url` or `pool_size`.
+    fn suggest(&self, pattern: &str, key: &str, known: &BTreeSet<&str>) -> String {
+        let near = did_you_mean(key, known.iter().copied());
+        if !near.is_empty() {
+            return near;
+        }
+        let wanted = key.to_ascii_lowercase().replace('-', "_");
+        let below = self.patterns.iter().filter_map(|known| {
+            let path = known.path.strip_prefix(pattern)?;
+            let path = if pattern.is_empty() { path } else { path.strip_prefix('.')? };
+            (!path.contains('*')).then_some((path, known.variable))
+        });
+        let spelled = below.flat_map(|(path, variable)| {
+            let variable = variable.map(str::to_ascii_lowercase);
+            variable.into_iter().chain([path.replace('.', "_")]).map(move |name| (name, path))
+        });
+        let all: Vec<(String, &str)> = spelled.collect();
+        let Some(name) = nearest(&wanted, all.iter().map(|(name, _)| name.as_str())) else {
+            return String::new();
+        };
+        let meant = all.iter().find(|(known, _)| known == name);
+        meant.map_or_else(String::new, |(_, path)| format!("; did you mean `{path}`?"))
     }
 
     /// Reports whether a path with keys below it cannot be a value itself.

@@ -282,6 +282,34 @@ nothing: 1
 }
 
 #[test]
+fn a_list_of_targets_is_refused_with_an_example() {
+    let problems = bad(&[], "targets:\n  - { name: orders, url: 'postgresql://u@h/d' }\n");
+    let expected =
+        "targets: must be a table of keys, as in `targets: { orders: { url: ... } }`".to_owned();
+    assert!(problems.contains(&expected), "{problems:?}");
+}
+
+#[test]
+fn a_key_named_like_a_variable_or_a_path_has_a_suggestion() {
+    for (key, meant) in [
+        ("databse_url", "url"),
+        ("database_url", "url"),
+        ("DATABASE_URL", "url"),
+        ("pool_size", "pool.size"),
+        ("pool-size", "pool.size"),
+        ("db_pool_timeout", "pool.timeout"),
+        ("max_overflow", "pool.max_overflow"),
+        ("ulr", "url"),
+    ] {
+        let problems = bad(&[], &format!("targets:\n  a: {{ {key}: 5 }}\n"));
+        let expected = format!("targets.a.{key}: is not a known key; did you mean `{meant}`?");
+        assert!(problems.contains(&expected), "{expected}: {problems:?}");
+    }
+    let problems = bad(&[], "targets:\n  a: { colour_of_the_house: 5 }\n");
+    assert!(problems.iter().any(|problem| problem.ends_with("is not a known key")), "{problems:?}");
+}
+
+#[test]
 fn precedence() {
     let text = "
 defaults: { interval: 20s, pool: { size: 1, max_overflow: 1 }, connect_timeout: 4 }

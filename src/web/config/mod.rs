@@ -120,7 +120,17 @@ fn documents(text: &str) -> Result<Vec<Yaml>, (usize, String)> {
 }
 
 fn place_and_message(error: ScanError) -> (usize, String) {
-    (error.marker().line(), error.info().to_owned())
+    (error.marker().line(), plain(error.info()))
+}
+
+/// Returns a message of the parser; that of a duplicate key has the key as debug text, `String("a")`.
+fn plain(message: &str) -> String {
+    let key = message.strip_suffix(": duplicated key in mapping");
+    let key = key.and_then(|key| key.split_once('(')?.1.strip_suffix(')'));
+    match key.map(|key| key.trim_matches('"')) {
+        Some(key) => format!("the key `{key}` is there a second time"),
+        None => message.to_owned(),
+    }
 }
 
 /// The folder in which relative paths begin, and the record of the files that were read.
@@ -306,6 +316,15 @@ unknown: hidden
     fn what_is_not_yaml_is_told_with_its_line() {
         for text in ["a: [", "- a", "x", "a: 1\na: 2", "---\na: 1\n---\nb: 2", "a: 1\0"] {
             assert_ne!(problems_of(text), [""; 0], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_named() {
+        for (text, key) in [("ab: 1\nab: 2\n", "ab"), ("7: 1\n7: 2\n", "7")] {
+            let problems = problems_of(text);
+            let expected = format!("the key `{key}` is there a second time");
+            assert!(problems.len() == 1 && problems[0].ends_with(&expected), "{problems:?}");
         }
     }
 
