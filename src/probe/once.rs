@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::endpoint::EndpointPools;
 use super::history::History;
 use super::instruments::{OwnQuery, RunningStatement};
-use super::read::{self, Extras};
+use super::read::{self, Extras, LEAST_TIME};
 use super::settings::TargetSettings;
 use super::snapshot::{Connected, Failure, Outcome, ProbePart, Queried, Snapshot};
 use super::target::Target;
@@ -151,6 +151,9 @@ impl<'t> Pass<'t> {
         let mut connection = connection?;
         let checkout = start.elapsed();
         let left = self.deadline().saturating_duration_since(Instant::now());
+        if left < LEAST_TIME {
+            return Err(Failure::deadline(self.limit()));
+        }
         let limit = settings.command_timeout.map_or(left, |command| command.min(left));
         // Nobody reads the answer, so a large one is a mistake in the configuration.
         connection.limit_answers(AnswerLimit::SMALL);

@@ -16,6 +16,10 @@ use super::write;
 use crate::pool::{Checkout, NOT_IN_PREREQUISITE_STATE, QueryError, Reason, TransactionMode};
 use crate::view::{Answer, Context, Extension, Query, View, ViewError, ViewSource, Views};
 
+/// The least time for a statement. With less time before the probe's deadline none is sent: it would only report
+/// that the server gave no answer within 0 s, as if the server were slow.
+pub(super) const LEAST_TIME: Duration = Duration::from_millis(10);
+
 /// The parts that were tried, and their results.
 pub(super) type Extras = Vec<(ProbePart, Result<(), Failure>)>;
 
@@ -125,9 +129,13 @@ impl<'t> Visit<'t> {
     /// Returns the limit of the next part: the remaining time divided by the number of remaining parts. With the
     /// whole remaining time, the first part that hangs would use up that of all others.
     fn share(&self, left: usize) -> Duration {
-        let all = self.deadline.saturating_duration_since(Instant::now());
-        let share = all / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+        let share = self.left() / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
         self.target.settings().command_timeout.map_or(share, |command| command.min(share))
+    }
+
+    /// Returns the time until the deadline.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     async fn part(&mut self, task: Task, left: usize) {
@@ -136,6 +144,10 @@ impl<'t> Visit<'t> {
             Ok(connection) if !task.exists_in(major(&connection.server().version)) => {
                 self.connection = Some(connection);
                 return;
+            }
+            Ok(connection) if self.left() < LEAST_TIME => {
+                self.connection = Some(connection);
+                Err(Failure::deadline(self.target.settings().schedule.timeout))
             }
             Ok(connection) => {
                 let limit = self.share(left);

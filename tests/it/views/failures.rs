@@ -83,3 +83,26 @@ async fn a_full_server_still_shows_who_has_the_connections(version: Option<u32>)
     let greedy = "database=\"postgres\",user=\"greedy\",application=\"\",state=\"idle\"";
     assert_eq!(lines.value(&format!("server_connections{{{greedy}}}")), held.len() as f64);
 }
+
+/// The deadline is so near that no statement is sent, so none can be reported as one without an answer.
+#[tokio::test]
+async fn a_part_that_begins_at_the_deadline_reports_the_deadline() {
+    let cluster = builder(None).start();
+    monitor(&cluster, Privilege::ReadAllStats);
+    let mut settings = settings(&cluster, view::ViewSettings::default());
+    settings.schedule.timeout = Duration::from_millis(9);
+    let watch = Watch::new(settings);
+    let deadline = "not done at the probe's deadline of 0.009 s";
+    let mut at_deadline = 0;
+    // The pool connects during the first probes; the later ones have a connection at once.
+    for _ in 0..10 {
+        let snapshot = watch.probe().await;
+        for (part, result) in snapshot.parts().filter(|(part, _)| *part != ProbePart::Connect) {
+            let failure = result.expect_err("there is no time for a statement");
+            assert!(!failure.message.contains("cancelled"), "{part:?}: {failure:?}");
+            at_deadline += u32::from(failure.message == deadline);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(at_deadline > 0);
+}
