@@ -142,6 +142,7 @@ fn show(took: Option<Duration>) -> String {
 
 /// Adds each failure with a hint, or, when nothing failed, the warnings.
 fn advice(text: &mut String, finding: &Finding) {
+    pool(text, finding);
     let snapshot = &finding.snapshot;
     let mut reported = Vec::new();
     for (part, result) in snapshot.parts() {
@@ -165,6 +166,28 @@ fn advice(text: &mut String, finding: &Finding) {
     for warning in warnings.filter(|_| reported.is_empty()) {
         let _ = write!(text, "\n{}: {}\n", printable(&finding.target), printable(warning));
     }
+}
+
+/// Adds the application's pool, as far as it is seen, and what the server has left.
+fn pool(text: &mut String, finding: &Finding) {
+    let pool = &finding.verdict.pool;
+    let Some(application) = &pool.application else { return };
+    let mut words = Vec::new();
+    if let (Some(active), Some(open)) = (pool.active, pool.open) {
+        let of = pool.limits.and_then(|limits| limits.max);
+        let of = of.map(|max| format!(" of {max}")).unwrap_or_default();
+        words.push(format!("{active}{of} checked out, {open} open"));
+    }
+    if let Some((number, is_known)) = pool.instances {
+        let noun = if number == 1 { "process" } else { "processes" };
+        words.push(format!("{number} {noun}{}", if is_known { "" } else { " assumed" }));
+    }
+    if let Some(tightest) = finding.snapshot.views.tightest() {
+        words.push(format!("{} connections left on the server", tightest.free));
+    }
+    let (target, application) = (printable(&finding.target), printable(application));
+    // Writing to a String cannot fail.
+    let _ = write!(text, "\n{target}: pool of {application}: {}\n", words.join(", "));
 }
 
 /// Returns a part of a probe in words, to precede "failed".

@@ -150,7 +150,6 @@ fn seen(
     let Some((_, app)) = &pool.last else { return (CheckOutcome::Pass, None) };
     let reasons = [
         ended(pool, clock),
-        silent(pool, app),
         exceeded(app),
         saturation(pool, app, clock, thresholds),
         whole_limit(app),
@@ -172,14 +171,6 @@ fn ended(pool: &PoolSight, clock: &Clock) -> Option<(CheckOutcome, String)> {
         CheckOutcome::Warn,
         format!("the server ended all {sessions} sessions of {name} {since} ago"),
     ))
-}
-
-fn silent(pool: &PoolSight, app: &Application) -> Option<(CheckOutcome, String)> {
-    let silent = u32::try_from(pool.silent).ok().filter(|silent| *silent > 0)?;
-    let all = silent.saturating_add(app.allowed?.instances.number);
-    let verb = if silent == 1 { "gives" } else { "give" };
-    let message = format!("{silent} of {all} processes {verb} no status that can be used");
-    Some((CheckOutcome::Warn, message))
 }
 
 fn exceeded(app: &Application) -> Option<(CheckOutcome, String)> {
@@ -374,7 +365,6 @@ mod tests {
             saturated_in_a_row,
             ended: None,
             blindness: None,
-            silent: 0,
             was_ambiguous: false,
             is_gone: false,
         }
@@ -416,7 +406,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_application_that_serves_its_status_names_who_waits_and_who_is_silent() {
+    async fn an_application_that_serves_its_status_says_how_many_wait() {
         let waits = pool(Application { waiting: Some(5), ..app(Some(1), 8, 8) }, 3);
         let message =
             "shop: no connection left: 8 of 8 in use at the last 3 probes; 5 wait for a connection";
@@ -429,9 +419,6 @@ mod tests {
         check(&waited(1000, 8), CheckOutcome::Fail, message);
         assert_eq!(verdict(&waited(999, 8)).0, CheckOutcome::Warn);
         assert_eq!(verdict(&waited(1000, 3)).0, CheckOutcome::Pass, "one is about to get its own");
-        let silent = PoolSight { silent: 1, ..pool(app(Some(3), 5, 1), 0) };
-        let message = "shop: 1 of 4 processes gives no status that can be used";
-        check(&silent, CheckOutcome::Warn, message);
     }
 
     #[tokio::test(start_paused = true)]

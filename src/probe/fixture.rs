@@ -131,7 +131,6 @@ pub fn sight(pools: impl IntoIterator<Item = (view::Application, usize)>) -> Arc
         saturated_in_a_row,
         ended: None,
         blindness: None,
-        silent: 0,
         was_ambiguous: false,
         is_gone: false,
     };

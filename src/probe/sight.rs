@@ -41,8 +41,6 @@ pub struct PoolSight {
     pub ended: Option<SessionsEnded>,
     /// The reason why these pools cannot be seen now; `None` if nothing hides them.
     pub blindness: Option<Blindness>,
-    /// The number of processes that should serve their own status and do not.
-    pub silent: usize,
     /// True if its sessions ever fitted two numbers of processes.
     pub was_ambiguous: bool,
     /// True if the last session ended so long ago that the application is no longer shown.
@@ -140,7 +138,6 @@ impl SightMemory {
                 let pool = self.pools.entry(app.key.clone());
                 let pool = pool.or_insert_with(|| PoolSight::new(&app.key));
                 pool.see(app, now, &self.ended);
-                pool.silent = if is_own { silent(snapshot, &app.key) } else { 0 };
             }
         }
         self.forget();
@@ -156,13 +153,6 @@ impl SightMemory {
         }
         self.pools.retain(|key, pool| !pool.is_gone || kept.get(&key.application) == Some(key));
     }
-}
-
-fn silent(snapshot: &Snapshot, key: &SessionKey) -> usize {
-    let mut reports = snapshot.endpoints.iter();
-    reports
-        .find(|report| report.key.application == key.application)
-        .map_or(0, |report| report.failed)
 }
 
 /// The sessions that the server ended, from the counters of pg_stat_database.
@@ -205,7 +195,6 @@ impl PoolSight {
             saturated_in_a_row: 0,
             ended: None,
             blindness: None,
-            silent: 0,
             was_ambiguous: false,
             is_gone: false,
         }
