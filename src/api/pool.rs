@@ -1,8 +1,8 @@
 //! `GET /api/v1/database/pool/status` and `POST /api/v1/database/pool/reset-metrics`.
 //!
-//! The events are those of our own pool since the last reset; the averages are over the probes of the
-//! window since then. The connections are those of the judged pool; `source` and `application` name its
-//! owner. Null is a number that is not known.
+//! All numbers are those of one pool, the judged one; `source` and `application` name its owner. Null is a
+//! number that is not known: the server does not show what an application's pool has counted. Events of
+//! our own pool are since the last reset, and its averages are over the probes of the window since then.
 
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use serde_json::json;
 use super::request::{ApiRequest, Reply};
 use super::units::{moment, ms, seconds};
 use crate::health::JudgedPool;
+use crate::metrics::UsageSource as Source;
 use crate::pool::{PoolLimits, Totals};
 use crate::probe::{Baseline, Since, Snapshot};
+use crate::source::SourceEvents;
 
 #[derive(Serialize)]
 struct Status {
@@ -41,24 +43,24 @@ struct Connections {
     idle: Option<u64>,
     total: Option<u64>,
     overflow: Option<u64>,
-    failed: u64,
+    failed: Option<u64>,
     max: Option<u32>,
 }
 
 #[derive(Serialize)]
 struct Performance {
-    avg_connection_time_ms: f64,
-    avg_query_time_ms: f64,
-    slow_queries: u64,
+    avg_connection_time_ms: Option<f64>,
+    avg_query_time_ms: Option<f64>,
+    slow_queries: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct Events {
-    checkouts: u64,
-    checkins: u64,
-    connects: u64,
-    disconnects: u64,
-    checkout_timeouts: u64,
+    checkouts: Option<u64>,
+    checkins: Option<u64>,
+    connects: Option<u64>,
+    disconnects: Option<u64>,
+    checkout_timeouts: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -91,7 +93,7 @@ pub fn pool_status(request: &ApiRequest<'_>) -> Reply {
         application: pool.application.clone(),
         timestamp: snapshot.map(|s| moment(s.taken_at)),
         age_seconds: snapshot.map(|s| seconds(s.age(request.now))),
-        metrics: metrics(&pool, limits, &since(snapshot, &target.baseline())),
+        metrics: metrics(&pool, limits, &History::of(&pool, snapshot, &target.baseline())),
         pool_config: config(&pool, limits),
     };
     Reply::new(StatusCode::OK, &body)
@@ -114,30 +116,86 @@ fn since(snapshot: Option<&Snapshot>, baseline: &Baseline) -> Since {
     snapshot.map_or(nothing, |snapshot| snapshot.since(baseline))
 }
 
-fn metrics(pool: &JudgedPool, limits: &PoolLimits, since: &Since) -> Metrics {
-    let totals = &since.totals;
+fn metrics(pool: &JudgedPool, limits: &PoolLimits, history: &History) -> Metrics {
     Metrics {
         connections: Connections {
             active: pool.active,
             idle: pool.idle,
             total: pool.open,
             overflow: pool.overflow,
-            failed: totals.failed,
+            failed: history.failed,
             // Of an application that was never seen nothing is known but the settings.
             max: pool.limits.map_or_else(|| limits.max(), |known| known.max),
         },
         performance: Performance {
-            avg_connection_time_ms: average(since.mean_connect),
-            avg_query_time_ms: average(since.mean_query),
-            slow_queries: since.slow,
+            avg_connection_time_ms: history.mean_connect_ms,
+            avg_query_time_ms: history.mean_query_ms,
+            slow_queries: history.slow,
         },
         events: Events {
-            checkouts: totals.checkouts,
-            checkins: totals.checkins,
-            connects: totals.connects,
-            disconnects: totals.disconnects,
-            checkout_timeouts: totals.timeouts,
+            checkouts: history.checkouts,
+            checkins: history.checkins,
+            connects: history.connects,
+            disconnects: history.disconnects,
+            checkout_timeouts: history.timeouts,
         },
+    }
+}
+
+/// What the judged pool has counted and timed; `None` where nobody knows it.
+#[derive(Default)]
+struct History {
+    checkouts: Option<u64>,
+    checkins: Option<u64>,
+    connects: Option<u64>,
+    disconnects: Option<u64>,
+    timeouts: Option<u64>,
+    failed: Option<u64>,
+    slow: Option<u64>,
+    mean_connect_ms: Option<f64>,
+    mean_query_ms: Option<f64>,
+}
+
+impl History {
+    fn of(pool: &JudgedPool, snapshot: Option<&Snapshot>, baseline: &Baseline) -> Self {
+        match pool.source {
+            Source::Exporter => Self::of_exporter(&since(snapshot, baseline)),
+            Source::Endpoint => {
+                let reports = snapshot.map(|snapshot| snapshot.endpoints.as_slice());
+                let name = pool.application.as_deref();
+                let mut reports = reports.unwrap_or_default().iter();
+                let report = reports.find(|report| Some(report.key.application.as_str()) == name);
+                report.map(|report| Self::of_processes(&report.events())).unwrap_or_default()
+            }
+            // The server shows sessions; what a pool has counted is its own secret.
+            Source::Activity | Source::Unknown => Self::default(),
+        }
+    }
+
+    fn of_exporter(since: &Since) -> Self {
+        let totals = &since.totals;
+        Self {
+            checkouts: Some(totals.checkouts),
+            checkins: Some(totals.checkins),
+            connects: Some(totals.connects),
+            disconnects: Some(totals.disconnects),
+            timeouts: Some(totals.timeouts),
+            failed: Some(totals.failed),
+            slow: Some(since.slow),
+            mean_connect_ms: Some(average(since.mean_connect)),
+            mean_query_ms: Some(average(since.mean_query)),
+        }
+    }
+
+    fn of_processes(events: &SourceEvents) -> Self {
+        Self {
+            checkouts: events.checkouts,
+            connects: events.connects,
+            disconnects: events.disconnects,
+            timeouts: events.timeouts,
+            failed: events.failed,
+            ..Self::default()
+        }
     }
 }
 

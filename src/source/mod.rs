@@ -24,6 +24,6 @@ mod totals;
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use poll::Source;
 pub(crate) use readings::READINGS;
-pub use report::{ProcessReport, SourceReport};
+pub use report::{ProcessReport, SourceEvents, SourceReport};
 pub use settings::{Login, SourceKey, SourceSettings};
 pub use status::{PoolGauges, PoolLimitsTold, PoolStatus, ProcessIdentity};

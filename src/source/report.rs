@@ -24,6 +24,21 @@ pub struct SourceReport {
     pub(super) failures: Vec<u64>,
 }
 
+/// What an application's pools have counted. `None`: no process counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceEvents {
+    /// Check-outs that got a connection.
+    pub checkouts: Option<u64>,
+    /// Check-outs that timed out.
+    pub timeouts: Option<u64>,
+    /// Connections opened.
+    pub connects: Option<u64>,
+    /// Connections closed, for whatever reason.
+    pub disconnects: Option<u64>,
+    /// Connects that failed.
+    pub failed: Option<u64>,
+}
+
 /// One process that answered.
 #[derive(Clone, Debug)]
 pub struct ProcessReport {
@@ -88,6 +103,20 @@ impl SourceReport {
     pub fn sum(&self, number: impl Fn(&ProcessReport) -> Option<u64>) -> Option<u64> {
         let known = self.processes.iter().filter_map(number);
         known.fold(None, |sum, number| Some(sum.unwrap_or(0_u64).saturating_add(number)))
+    }
+
+    /// The counters of all processes since the exporter began to read them; they never go back.
+    pub fn events(&self) -> SourceEvents {
+        let totals = &self.totals;
+        let result = |n: usize| totals.checkouts.get(n).copied().flatten();
+        let closed = totals.closed.as_ref();
+        SourceEvents {
+            checkouts: result(0),
+            timeouts: result(1),
+            connects: totals.connects,
+            disconnects: closed.map(|by| by.values().copied().fold(0, u64::saturating_add)),
+            failed: totals.failed,
+        }
     }
 
     /// The number of callers that wait for a connection; `None` where no process knows it.

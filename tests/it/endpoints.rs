@@ -116,7 +116,12 @@ fn each_second_is_equal(server: Server) {
     assert_eq!([shown.ok, shown.timeouts], answers, "what the clients were answered");
     assert!(shown.timeouts > 0, "it saturated");
     // The pools' own status, over HTTP.
-    let status = get(address, "/api/v1/database/pool/status").json();
+    let status = wait_for("the counters of the applications", SOON, || {
+        let status = get(address, "/api/v1/database/pool/status").json();
+        let events = &status["metrics"]["events"];
+        let counted = [&events["checkouts"], &events["checkout_timeouts"]].map(|n| n.as_u64());
+        (counted == answers.map(Some)).then_some(status)
+    });
     assert_eq!(status["source"], "endpoint", "{status}");
     workers.wait(&BTreeSet::new());
 }
