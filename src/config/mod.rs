@@ -1,6 +1,6 @@
 //! Configuration: variables and a file become the settings of the rooms.
 //!
-//! The only room that knows the names of options: [`options`] is the table of them. Nothing is repaired:
+//! The only room that knows the names of options: `options` is the table of them. Nothing is repaired:
 //! every problem is collected, with its place and the rule that is broken, and never with the value.
 
 mod application;

@@ -44,7 +44,7 @@ pub struct ProbeSample {
     pub headroom: Option<u64>,
 }
 
-/// The samples of the last [`SPAN`], the oldest first.
+/// The samples of the last `SPAN`, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     samples: Vec<ProbeSample>,

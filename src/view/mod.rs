@@ -1,7 +1,7 @@
 //! The views: queries about the server's sessions, limits, databases and statements. Each has its own file.
 //!
 //! A view's file holds its [`View`] constant, its SQL, its result type, the reading of the rows, and its
-//! metrics. To add a view, write its file, list its constant in [`VIEWS`], and add a field to [`Views`]. This
+//! metrics. To add a view, write its file, list its constant in `VIEWS`, and add a field to [`Views`]. This
 //! room sends nothing: the probe runs the statements and passes the rows to the view. State that outlives one
 //! answer (label sets that were shown before, slow queries that have been counted) is kept in [`Memory`].
 
@@ -83,7 +83,7 @@ impl Views {
         selected().filter(|app| app.key.application == name).max_by_key(|app| app.open)
     }
 
-    /// The usage of [`Self::application`]; `None` where it is not known.
+    /// The usage of `Self::application`; `None` where it is not known.
     pub fn usage(&self, name: Option<&str>) -> Option<Usage> {
         self.application(name)?.usage()
     }
