@@ -269,16 +269,21 @@ mod tests {
     #[test]
     fn a_wrong_password_takes_the_same_time_with_every_cost() {
         let hashes = [4, 8].map(|cost| Secret::new(bcrypt::hash("x", cost).unwrap()));
-        // The shortest of several, in turns: other work of the machine only adds.
+        // The shortest of several, in turns: other work of the machine only adds. A busy one needs more turns.
+        let are_equal = |[cheap, dear]: [std::time::Duration; 2]| {
+            (0.5..2.0).contains(&(cheap.as_secs_f64() / dear.as_secs_f64()))
+        };
         let mut shortest = [std::time::Duration::MAX; 2];
-        for _ in 0..9 {
+        for round in 0..100 {
+            if round >= 9 && are_equal(shortest) {
+                break;
+            }
             for (hash, best) in hashes.iter().zip(&mut shortest) {
                 let started = std::time::SystemTime::now();
                 assert!(!compare(&Secret::new("y"), hash, 8));
                 *best = (*best).min(started.elapsed().unwrap());
             }
         }
-        let ratio = shortest[0].as_secs_f64() / shortest[1].as_secs_f64();
-        assert!((0.5..2.0).contains(&ratio), "{shortest:?}");
+        assert!(are_equal(shortest), "{shortest:?}");
     }
 }

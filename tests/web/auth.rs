@@ -40,9 +40,14 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
         "Authorization: Basic b3RoZXI6d3Jvbmc=",
         "Authorization: Basic cHJvbTpnZWhlaW0=",
     ];
-    // The shortest of several alternating measurements, because load on the machine only adds time.
+    // The shortest of alternating measurements, because load on the machine only adds time. On a busy machine
+    // it takes more of them until each of the three was measured undisturbed once.
+    let are_equal = |[wrong, unknown, _]: [f64; 3]| (wrong / unknown - 1.0).abs() < 0.3;
     let mut shortest = [f64::INFINITY; 3];
-    for _ in 0..9 {
+    for round in 0..100 {
+        if round >= 9 && are_equal(shortest) {
+            break;
+        }
         for (header, best) in headers.iter().zip(&mut shortest) {
             let started = Instant::now();
             server.ask("GET", "/", &[*header]).await;
@@ -50,7 +55,7 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
         }
     }
     let [wrong, unknown, right] = shortest;
-    assert!((wrong / unknown - 1.0).abs() < 0.3, "{wrong} and {unknown}");
+    assert!(are_equal(shortest), "{wrong} and {unknown}");
     assert!(right < wrong / 3.0, "remembered: {right}, {wrong}");
 }
 
