@@ -98,7 +98,8 @@ def pids_of(statuses):
 
 def test_every_guide_is_run():
     assert sorted(COMMANDS) == ["celery", "fastapi", "flask", "plain"]
-    folders = [name.split("/")[0] for name in sorted(FILES)]
+    # The guide for Rust is held equal to an example, and run, by tests/it/library.rs.
+    folders = [name.split("/")[0] for name in sorted(FILES) if not name.startswith("bb8/")]
     assert folders == ["celery", "fastapi", "flask", "kubernetes", "plain"]
 
 
