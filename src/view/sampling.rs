@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// One scan may take this part of the time between two.
 const PART: u32 = 250;
 
-/// The cost of a scan is the least of so many. Where processors are busy with other work a scan takes
+/// The cost of a scan is the least of this many scans. Where processors are busy with other work a scan takes
 /// longer without costing more.
 const SCANS: usize = 8;
 

@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(2);
 
 const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A daemon without probes, with this web configuration, and with so many targets that its page is large.
+/// A daemon without probes, with this web configuration, and with enough targets to make its page large.
 fn daemon(web: &str, targets: usize) -> (Program, SocketAddr) {
     let builder = Program::daemon().env("DB_MONITOR_ENABLED", "false");
     let folder = crate::support::workplace::folder("floods");
@@ -82,7 +82,7 @@ struct Attack {
 }
 
 impl Attack {
-    /// Each of so many threads begins its attack anew as long as it is to go on.
+    /// Each thread repeats its attack until the time is over.
     fn with(threads: usize, once: impl Fn(usize, &AtomicBool) + Send + Sync + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let once = Arc::new(once);

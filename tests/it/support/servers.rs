@@ -138,7 +138,7 @@ impl Workers {
             .collect()
     }
 
-    /// Asks for the work of so many seconds from so many clients at once; returns the answers' codes.
+    /// Lets this many clients ask at once for work of this many seconds; returns the answers' codes.
     pub(crate) fn burst(
         &self,
         clients: usize,

@@ -77,7 +77,7 @@ fn counters_survive_a_view_that_fails() {
     });
 }
 
-/// Neither a probe nor a sampler looks more often than it is told; the interval in use is shown.
+/// Neither a probe nor a sampler looks more often than configured; the interval in use is shown.
 #[test]
 fn the_sampling_interval_in_use_is_shown() {
     for (setup, expected) in [(Setup::of(5, 3), 0.1), (rare_probes("1"), 1.0)] {
