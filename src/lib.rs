@@ -31,6 +31,8 @@ pub mod probe;
 
 pub mod health;
 
+mod report;
+
 pub mod web;
 
 pub mod api;

@@ -57,6 +57,41 @@ fn escape(
     Cow::Owned(out)
 }
 
+/// The colours of a text for a terminal, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Palette {
+    /// No escape sequences.
+    Plain,
+    /// The 16 colours that every terminal has.
+    Ansi,
+}
+
+/// The meaning of a piece of text, which decides its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// No colour.
+    Plain,
+    /// All is well: green.
+    Good,
+    /// Needs attention: yellow.
+    Warning,
+    /// Does not work: red.
+    Bad,
+}
+
+impl Palette {
+    /// Returns a text in its colour. The text must be printable already.
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
+        let code = match (self, tone) {
+            (Self::Plain, _) | (_, Tone::Plain) => return text.to_owned(),
+            (Self::Ansi, Tone::Good) => "32",
+            (Self::Ansi, Tone::Warning) => "33",
+            (Self::Ansi, Tone::Bad) => "31",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

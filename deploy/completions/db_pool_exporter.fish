@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_db_pool_exporter_global_optspecs
-    string join \n config.file= config.check= config.enable-auto-reload= web.listen-address= web.telemetry-path= web.config.file= web.systemd-socket= web.max-requests= web.external-url= web.route-prefix= web.enable-lifecycle= web.disable-local-trust= log.level= log.format= timeout-offset= h/help V/version
+    string join \n config.file= config.check= config.enable-auto-reload= web.listen-address= web.telemetry-path= web.config.file= web.systemd-socket= web.max-requests= web.external-url= web.route-prefix= web.enable-lifecycle= web.disable-local-trust= log.level= log.format= timeout-offset= color= h/help V/version
 end
 
 function __fish_db_pool_exporter_needs_command
@@ -24,12 +24,12 @@ function __fish_db_pool_exporter_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.external-url -d 'The URL under which clients reach the daemon' -r
@@ -39,19 +39,22 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.d
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -s V -l version -d 'Print version'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "config" -d 'Show the effective configuration and the source of each value'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "check" -d 'Probe every target once and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "demo" -d 'Start a temporary PostgreSQL and a sample application, and watch both until Ctrl-C'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.external-url -d 'The URL under which clients reach the daemon' -r
@@ -62,12 +65,13 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -s h -l help -d 'Print help'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.external-url -d 'The URL under which clients reach the daemon' -r
@@ -77,15 +81,16 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -s h -l help -d 'Print help'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l format -d 'The format of the report' -r -f -a "table\t'A table, for people'
 json\t'JSON, for programs'"
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l samples -d 'The number of probes of each target. The last one is judged with those before it, so that a pool that stays exhausted is unhealthy from the third probe on' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l interval -d 'The time from one probe to the next, with --samples' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l web.external-url -d 'The URL under which clients reach the daemon' -r
@@ -95,29 +100,34 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.external-url -d 'The URL under which clients reach the daemon' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -s h -l help -d 'Print help'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.external-url -d 'The URL under which clients reach the daemon' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.external-url -d 'The URL under which clients reach the daemon' -r
@@ -126,5 +136,10 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "config" -d 'Show the effective configuration and the source of each value'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "demo" -d 'Start a temporary PostgreSQL and a sample application, and watch both until Ctrl-C'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

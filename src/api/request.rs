@@ -78,7 +78,7 @@ impl ApiRequest<'_> {
     pub(super) fn verdict(&self, target: &Target, snapshot: Option<&Snapshot>) -> Verdict {
         let settings = target.settings();
         let clock = Clock { now: self.now, interval: settings.schedule.interval };
-        judge(snapshot, &clock, &settings.thresholds)
+        judge(snapshot, &clock, &settings.thresholds).with_keys_of(target.name())
     }
 
     /// Finds the target of the request: the one that is named, or else `default`, or else the first

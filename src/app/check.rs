@@ -1,4 +1,4 @@
-//! One probe of every target, without a daemon: for init containers and CI steps.
+//! A few probes of every target, without a daemon: for init containers, CI steps, and people.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::api;
 use crate::health::{self, Verdict};
-use crate::probe::{self, Roster, Snapshot, Target};
+use crate::probe::{self, Roster, SampleSeries, Snapshot, Target, publish_series};
+use crate::report::Report;
 
 /// The time in which connections must end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The results of one probe of every target.
+/// The results of the probes of every target.
 pub(crate) struct Checked {
     /// One for each target, in their order.
     pub findings: Vec<Finding>,
@@ -23,28 +24,36 @@ pub(crate) struct Checked {
     pub json: serde_json::Value,
 }
 
-/// The result of one probe of a target.
+/// The result of the probes of a target.
 pub(crate) struct Finding {
-    /// The target's name.
-    pub target: String,
-    /// The snapshot that the probe published.
-    pub snapshot: Arc<Snapshot>,
-    /// The verdict on it.
-    pub verdict: Verdict,
+    settings: probe::TargetSettings,
+    snapshot: Arc<Snapshot>,
+    verdict: Verdict,
 }
 
-/// Probes every target once, all at the same time, each within its own deadline.
+impl Finding {
+    /// Returns the same for a report.
+    pub(crate) fn report(&self) -> Report<'_> {
+        Report { settings: &self.settings, snapshot: &self.snapshot, verdict: &self.verdict }
+    }
+}
+
+/// Probes every target, all at the same time, each probe within its own deadline. Several probes show what one
+/// cannot: a pool is exhausted when it had nothing left at three in a row.
 ///
 /// # Errors
 /// When the runtime cannot be made.
-pub(crate) fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Checked> {
+pub(crate) fn check(
+    targets: Vec<probe::TargetSettings>,
+    series: SampleSeries,
+) -> std::io::Result<Checked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let checked = runtime.block_on(async {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let roster = Roster::new(tasks.clone(), stop, probe::Probing::ByCaller);
         roster.apply(targets);
         let targets = roster.targets();
-        let findings = join_all(targets.iter().map(|target| find(target))).await;
+        let findings = join_all(targets.iter().map(|target| find(target, series))).await;
         let request = api::ApiRequest {
             roster: &roster,
             now: Instant::now(),
@@ -62,10 +71,10 @@ pub(crate) fn check(targets: Vec<probe::TargetSettings>) -> std::io::Result<Chec
     Ok(checked)
 }
 
-async fn find(target: &Target) -> Finding {
-    let snapshot = probe::publish_once(target).await;
+async fn find(target: &Target, series: SampleSeries) -> Finding {
+    let snapshot = publish_series(target, series, |_| ()).await;
     Finding {
-        target: target.name().to_owned(),
+        settings: target.settings().clone(),
         snapshot,
         verdict: health::of(target, Instant::now()),
     }

@@ -1,12 +1,52 @@
 //! The command line for clap. Values stay text here: `flags` reads them, together with their variables.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, ValueHint};
 
-use super::check::Format;
+use super::check::CheckArguments;
+use super::extra::extra;
 use crate::app::version;
 
-/// The names of the subcommands.
-pub(super) const SUBCOMMANDS: [&str; 5] = ["serve", "config", "check", "healthcheck", "demo"];
+/// The flags of the daemon that a subcommand has as well, by their beginnings. All are accepted everywhere, so
+/// that one environment serves all subcommands, but the help of a subcommand shows only those with an effect.
+const SHOWN: [(&str, &[&str]); 5] = [
+    ("serve", &["config", "web", "log", "timeout"]),
+    ("config", &["config.file", "web", "log", "timeout"]),
+    ("check", &["config.file", "color"]),
+    ("healthcheck", &["web.listen", "web.external", "web.route"]),
+    ("demo", &["web", "log"]),
+];
+
+/// Returns the command line, with the flags of each subcommand as its help shows them.
+pub(super) fn command() -> clap::Command {
+    let command = Arguments::command();
+    let globals: Vec<clap::Arg> =
+        command.get_arguments().filter(|flag| flag.is_global_set()).cloned().collect();
+    let names: Vec<String> =
+        command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let command = names.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |sub| with_own_flags(sub, name, &globals))
+    });
+    match extra("") {
+        Some(extra) => command.after_long_help(extra.text()),
+        None => command,
+    }
+}
+
+/// Hides the flags that have no effect on a subcommand, and adds the further sections of its help.
+fn with_own_flags(sub: clap::Command, name: &str, globals: &[clap::Arg]) -> clap::Command {
+    let shown = SHOWN.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, flags)| flags);
+    let is_hidden = |flag: &&clap::Arg| {
+        let long = flag.get_long().unwrap_or_default();
+        !shown.iter().any(|beginning| long.starts_with(beginning))
+    };
+    // clap copies the global flags into a subcommand only where it has none of the same id.
+    let hidden = globals.iter().filter(is_hidden).map(|flag| flag.clone().hide(true));
+    let sub = hidden.fold(sub, clap::Command::arg);
+    match extra(name) {
+        Some(extra) => sub.after_long_help(extra.text()),
+        None => sub,
+    }
+}
 
 /// A Prometheus exporter for PostgreSQL connection pools.
 ///
@@ -16,15 +56,14 @@ pub(super) const SUBCOMMANDS: [&str; 5] = ["serve", "config", "check", "healthch
 #[derive(Parser)]
 #[command(
     name = "db_pool_exporter",
-    version = version::VERSION,
-    disable_help_subcommand = true
+    version = version::VERSION
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) subcommand: Option<Subcommand>,
 
     /// The configuration file: TOML if its name ends in .toml, otherwise YAML.
-    #[arg(long = "config.file", global = true, value_name = "FILE")]
+    #[arg(long = "config.file", global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config_file: Option<String>,
 
     /// Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem.
@@ -49,6 +88,10 @@ pub(super) struct Arguments {
     /// Reserved for /probe, without effect in this version: seconds to subtract from Prometheus' scrape time-out [default: 0.5].
     #[arg(long = "timeout-offset", global = true, value_name = "SECONDS")]
     pub(super) timeout_offset: Option<String>,
+
+    /// Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto].
+    #[arg(long = "color", global = true, value_name = "WHEN")]
+    pub(super) color: Option<String>,
 }
 
 /// The flags of the web server.
@@ -63,7 +106,7 @@ pub(super) struct Web {
     pub(super) telemetry_path: Option<String>,
 
     /// File with TLS and authentication settings, in the format of the Prometheus exporter toolkit.
-    #[arg(long = "web.config.file", global = true, value_name = "FILE")]
+    #[arg(long = "web.config.file", global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) web_config_file: Option<String>,
 
     /// Use the sockets that systemd passes, instead of --web.listen-address.
@@ -92,18 +135,14 @@ pub(super) struct Web {
 }
 
 /// The subcommands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
+#[derive(Clone, Debug, PartialEq, clap::Subcommand)]
 pub(crate) enum Subcommand {
     /// Watch the targets and serve their metrics (the default).
     Serve,
     /// Show the effective configuration and the source of each value.
     Config,
-    /// Probe every target once and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown.
-    Check {
-        /// The format of the report.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-    },
+    /// Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown.
+    Check(CheckArguments),
     /// Ask a running daemon whether it is alive and exit with 0 or 1.
     Healthcheck,
     /// Start a temporary PostgreSQL and a sample application, and watch both until Ctrl-C.

@@ -1,6 +1,7 @@
 //! Reads flags and their variables into settings. All problems are reported at once, without the values.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::app::DaemonSettings;
 use crate::app::logging::{self, Format};
 use crate::config::{Entry, Origin, Problem, Problems, quote, unknown_flag_variables};
 use crate::switch;
+use crate::text::Palette;
 use crate::web::{self, Listen};
 
 const LEVELS: [(&str, LevelFilter); 5] = [
@@ -21,6 +23,9 @@ const LEVELS: [(&str, LevelFilter); 5] = [
     ("error", LevelFilter::ERROR),
     ("trace", LevelFilter::TRACE),
 ];
+
+const COLORS: [(&str, Option<Palette>); 3] =
+    [("auto", None), ("always", Some(Palette::Ansi)), ("never", Some(Palette::Plain))];
 
 const FORMATS: [(&str, Format); 2] = [("logfmt", Format::Logfmt), ("json", Format::Json)];
 
@@ -37,11 +42,28 @@ pub(super) fn resolve(
     let offset = arguments.timeout_offset;
     let web = web(&mut flags, arguments.web, offset);
     let log = log(&mut flags, arguments.log_level, arguments.log_format);
-    let Flags { problems, entries, .. } = flags;
+    let color = flags.optional("color", arguments.color, "one of: auto, always, never", |text| {
+        word(&COLORS, text)
+    });
+    let Flags { problems, mut entries, .. } = flags;
+    // It is no setting of the daemon.
+    entries.retain(|entry| entry.path.last().is_none_or(|flag| flag != "color"));
     problems.into_result()?;
+    let palette = match color.flatten() {
+        Some(palette) => palette,
+        None => palette_of_terminal(environment),
+    };
     let subcommand = arguments.subcommand.unwrap_or(Subcommand::Serve);
     let settings = DaemonSettings { config_file, auto_reload, web, log };
-    Ok(Command { subcommand, check_only, settings, entries })
+    Ok(Command { subcommand, check_only, settings, palette, entries })
+}
+
+/// Returns colours for a terminal that wants them (<https://no-color.org>).
+pub(super) fn palette_of_terminal(environment: &BTreeMap<String, String>) -> Palette {
+    let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
+    let wanted = std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb;
+    if wanted { Palette::Ansi } else { Palette::Plain }
 }
 
 /// Warns of variables that look like those of flags, and are none.

@@ -6,35 +6,31 @@ mod arguments;
 mod check;
 mod config;
 mod demo;
+mod extra;
 mod flags;
 mod healthcheck;
+mod refusal;
 mod serve;
+mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches;
 
 use self::arguments::{Arguments, Subcommand};
+pub use self::extra::{EXTRAS, Extra, extra};
 use crate::app;
 use crate::config::{Config, Problems};
-use crate::text::printable;
+use crate::text::{Palette, printable};
 
 /// The exit code for bad flags and bad configuration (EX_USAGE).
 const USAGE: u8 = 64;
 
-const MESSAGES: [(ErrorKind, &str); 7] = [
-    (ErrorKind::UnknownArgument, "is not a known argument"),
-    (ErrorKind::InvalidSubcommand, "is not a known argument"),
-    (ErrorKind::ArgumentConflict, "is given more than once"),
-    (ErrorKind::InvalidValue, "needs a value"),
-    (ErrorKind::NoEquals, "needs `=` before its value"),
-    (ErrorKind::TooManyValues, "takes no value"),
-    (ErrorKind::InvalidUtf8, "must be UTF-8"),
-];
+/// The exit code when there is no answer, as of a Nagios plugin.
+const UNKNOWN: u8 = 3;
 
 /// A parsed command line.
 pub(crate) struct Command {
@@ -44,6 +40,8 @@ pub(crate) struct Command {
     pub check_only: bool,
     /// The settings of the daemon that flags give.
     pub settings: app::DaemonSettings,
+    /// The colours of reports.
+    pub palette: Palette,
     /// Every flag with its value and its source, for `config`.
     pub entries: Vec<crate::config::Entry>,
 }
@@ -51,7 +49,7 @@ pub(crate) struct Command {
 /// Returns the description of the command line, from which the manual page and the completions are made.
 #[must_use]
 pub fn command_line() -> clap::Command {
-    Arguments::command()
+    arguments::command()
 }
 
 /// Runs the program with the process' arguments and environment.
@@ -60,18 +58,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => return refuse(&error),
+    let typed = arguments::command().try_get_matches_from(&arguments);
+    let parsed = typed.and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return refusal::answer(&error, &arguments, &environment),
     };
-    let command = match flags::resolve(arguments, &environment) {
+    let command = match flags::resolve(parsed, &environment) {
         Ok(command) => command,
         Err(problems) => return report(&problems),
     };
-    match command.subcommand {
+    match command.subcommand.clone() {
         Subcommand::Serve => serve::run(command, environment),
         Subcommand::Config => config::run(command, &environment),
-        Subcommand::Check { format } => check::run(&command, &environment, format),
+        Subcommand::Check(arguments) => check::run(&command, &environment, &arguments),
         Subcommand::Demo => demo::run(command),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),
     }
@@ -111,39 +111,4 @@ fn print(text: &str) -> ExitCode {
     // A reader that closed the pipe has read enough.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
-}
-
-/// Prints clap's error without the text that was typed, because that may be a misplaced secret.
-fn refuse(error: &clap::Error) -> ExitCode {
-    let kind = error.kind();
-    if kind == ErrorKind::DisplayHelp {
-        return print(&error.render().to_string());
-    }
-    if kind == ErrorKind::DisplayVersion {
-        return print(&format!("{}\n", app::version::text()));
-    }
-    let known = MESSAGES.iter().find(|(known, _)| *known == kind);
-    let message = known.map_or("cannot be parsed", |(_, message)| message);
-    let hint = name(error.get(ContextKind::SuggestedArg))
-        .or(name(error.get(ContextKind::SuggestedSubcommand)))
-        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    let argument = name(error.get(ContextKind::InvalidArg));
-    let argument = argument.unwrap_or_else(|| "an argument".to_owned());
-    eprintln!("{argument}: {message}{hint}\nSee db_pool_exporter --help");
-    ExitCode::from(USAGE)
-}
-
-/// Returns the name of an argument if it is safe to print.
-fn name(value: Option<&ContextValue>) -> Option<String> {
-    let text = if let ContextValue::String(text) = value? {
-        text
-    } else if let ContextValue::Strings(texts) = value? {
-        texts.first()?
-    } else {
-        return None;
-    };
-    let name = text.split([' ', '=']).next()?;
-    let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '.');
-    let is_name = name.starts_with("--") || arguments::SUBCOMMANDS.contains(&name);
-    (is_plain && is_name && name.len() <= 40).then(|| name.to_owned())
 }

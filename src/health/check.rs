@@ -132,11 +132,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn connection_fails_when_the_last_probe_failed_or_is_too_old() {
         let good = fixture::snapshot();
-        let refused = || Failure {
-            reason: Reason::Refused,
-            message: "tcp failed: refused".to_owned(),
-            phase: None,
-        };
+        let refused = || Failure::new(Reason::Refused, "tcp failed: refused");
         let no_query = Snapshot { query: Err(refused()), ..good.clone() };
         let no_connect = Snapshot { connect: Some(Err(refused())), ..good.clone() };
         let switched_off = Snapshot { connect: None, ..good.clone() };

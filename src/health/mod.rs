@@ -5,6 +5,7 @@
 
 mod check;
 mod endpoints;
+mod hint;
 mod judged;
 mod readings;
 mod saturation;
@@ -14,6 +15,7 @@ mod words;
 
 pub use crate::probe::Thresholds;
 pub use check::{Check, CheckName, CheckOutcome, Measured};
+pub(crate) use hint::hint;
 pub(crate) use judged::JudgedPool;
 pub(crate) use readings::READINGS;
 pub use verdict::{HealthStatus, Verdict};

@@ -157,11 +157,7 @@ mod tests {
         let message = "elsewhere".to_owned();
         snapshot.session_fault = Some(SessionFault { at: clock.now, message });
         assert_eq!(outcome(&snapshot), Some(CheckOutcome::Warn));
-        let wrong = Failure {
-            reason: Reason::WrongSession,
-            message: "not of the kind".to_owned(),
-            phase: None,
-        };
+        let wrong = Failure::new(Reason::WrongSession, "not of the kind");
         snapshot.connect = Some(Err(wrong));
         assert_eq!(outcome(&snapshot), Some(CheckOutcome::Fail));
     }

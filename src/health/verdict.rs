@@ -12,7 +12,7 @@ use super::saturation::{deciding, pool_saturation};
 use super::server::{headroom, session, write};
 use super::{Clock, Thresholds};
 use crate::metrics::Label;
-use crate::probe::{Snapshot, Target};
+use crate::probe::{Snapshot, Target, with_keys_of};
 
 /// The status of a target, from best to worst; the label `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
@@ -46,7 +46,19 @@ pub(crate) fn of(target: &Target, now: Instant) -> Verdict {
     let published = target.published();
     let snapshot = published.as_deref().map(|published| published.snapshot.as_ref());
     let settings = target.settings();
-    judge(snapshot, &Clock { now, interval: settings.schedule.interval }, &settings.thresholds)
+    let clock = Clock { now, interval: settings.schedule.interval };
+    judge(snapshot, &clock, &settings.thresholds).with_keys_of(target.name())
+}
+
+impl Verdict {
+    /// Names options in the messages as the target's configuration has them.
+    pub(crate) fn with_keys_of(mut self, target: &str) -> Self {
+        self.message = with_keys_of(target, self.message);
+        for check in &mut self.checks {
+            check.message = check.message.take().map(|text| with_keys_of(target, text));
+        }
+        self
+    }
 }
 
 /// Judges a snapshot. Without one, before the first probe, the target is unhealthy.

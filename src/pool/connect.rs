@@ -219,7 +219,10 @@ impl Connector {
         let progress = Progress::new();
         match timeout_at(deadline, self.try_each_way(attempt, &progress, deadline)).await {
             Ok(result) => result.map(|live| (live, progress.timings())),
-            Err(_) => Err(ConnectError::timeout(progress.phase(), deadline - start)),
+            Err(_) => {
+                let error = ConnectError::timeout(progress.phase(), deadline - start);
+                Err(error.after(&progress.timings()))
+            }
         }
     }
 
@@ -233,13 +236,16 @@ impl Connector {
         let mut before: Option<(Attempt, ConnectError)> = None;
         for way in tls::attempts(self.settings.dsn.tls.mode, attempt.host) {
             progress.restart();
-            let error = match self.try_once(attempt, *way, progress, deadline).await {
+            let failed = match self.try_once(attempt, *way, progress, deadline).await {
                 Ok(live) => return Ok(live),
-                // At most two ways, as in libpq. A third login with a wrong password could lock the
-                // role out where failed logins are counted.
-                Err(failed) if before.is_none() && failed.may_switch => failed.error,
-                Err(failed) => return Err(tls::worse(before, failed.error)),
+                Err(failed) => failed,
             };
+            let error = failed.error.after(&progress.timings());
+            // At most two ways, as in libpq. A third login with a wrong password could lock the
+            // role out where failed logins are counted.
+            if before.is_some() || !failed.may_switch {
+                return Err(tls::worse(before, error));
+            }
             debug!(host = ?attempt.host.address, ?way, %error, "trying the other way of the sslmode");
             before = Some((*way, error));
         }

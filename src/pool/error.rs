@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::inspect::Refusal;
 use super::sqlstate;
+use super::timings::Timings;
 use crate::duration::rounded_seconds;
 use crate::metrics::{Label, Phase, Reason};
 
@@ -37,19 +38,21 @@ pub struct ConnectError {
     pub reason: Reason,
     /// The text of the server or the system, and where that was.
     pub message: String,
+    /// The times of the phases before the one that failed; `None` if none passed. `total` is their sum.
+    pub passed: Option<Box<Timings>>,
 }
 
 impl ConnectError {
     /// A failure with a text of our own or of others.
     pub fn new(phase: Phase, reason: Reason, message: impl AsRef<str>) -> Self {
-        Self { phase: Some(phase), reason, message: cut(message.as_ref()) }
+        Self { phase: Some(phase), reason, message: cut(message.as_ref()), passed: None }
     }
 
     /// No permit of our own connection limit became free.
     pub fn budget() -> Self {
         let message = "the exporter's own connections to this server are all in use, or were given \
                        up on a server that did not answer";
-        Self { phase: None, reason: Reason::Budget, message: message.to_owned() }
+        Self { phase: None, reason: Reason::Budget, message: message.to_owned(), passed: None }
     }
 
     /// The limit for opening a connection ran out before there was a password.
@@ -89,6 +92,12 @@ impl ConnectError {
     /// role, the password or the database gives the answer for all.
     pub fn is_final(&self) -> bool {
         matches!(self.reason, Reason::Auth | Reason::NoDatabase)
+    }
+
+    /// Adds the times of the phases that passed before.
+    pub(super) fn after(mut self, timings: &Timings) -> Self {
+        self.passed = self.phase.and_then(|phase| timings.before(phase)).map(Box::new);
+        self
     }
 
     /// Adds where the attempt was made. The start-up is about the database and the role as well.

@@ -36,6 +36,18 @@ impl Timings {
         ]
     }
 
+    /// Returns the times of the phases before this one; `None` if no phase came before it.
+    pub(super) fn before(&self, phase: Phase) -> Option<Self> {
+        let mut passed = Self::default();
+        for (done, took) in self.phases().into_iter().take_while(|(done, _)| *done != phase) {
+            if let Some(took) = took {
+                passed.set(done, took);
+                passed.total += took;
+            }
+        }
+        (passed.total > Duration::ZERO).then_some(passed)
+    }
+
     fn set(&mut self, phase: Phase, took: Duration) {
         let place = match phase {
             Phase::Dns => &mut self.dns,

@@ -6,16 +6,24 @@ use crate::pool::{self, Reason};
 
 /// The names of options in hints: as variables, which describe the target `default`, and as keys of the
 /// file, which describe all others.
-const KEYS: [(&str, &str); 3] = [
+const KEYS: [(&str, &str); 6] = [
     ("(DB_PASSWORD, DATABASE_URL)", "(`password`, `password_file`, `url`)"),
     ("DATABASE_URL", "the target's `url`"),
     ("DB_MONITOR_QUERY", "the target's `query`"),
+    ("DB_MONITOR_INSTANCES", "the application's `instances`"),
+    ("DB_POOL_SIZE", "`pool_size`"),
+    ("DB_MAX_OVERFLOW", "`max_overflow`"),
 ];
 
 /// Returns the first thing to do about a failed part of a target's probe.
 pub(crate) fn hint(target: &str, part: ProbePart, failure: &Failure) -> String {
-    let text = advice(part, failure).to_owned();
-    if target == DEFAULT_TARGET {
+    with_keys_of(target, advice(part, failure).to_owned())
+}
+
+/// Returns a text with the names of options as a target's configuration has them: variables for the target
+/// `default`, keys of the file for all others.
+pub(crate) fn with_keys_of(target: &str, text: String) -> String {
+    if target == DEFAULT_TARGET || !text.contains("DB_") && !text.contains("DATABASE_") {
         return text;
     }
     KEYS.iter().fold(text, |text, (variable, key)| text.replace(variable, key))
@@ -48,13 +56,13 @@ mod tests {
 
     #[test]
     fn hints_name_options_as_the_target_is_configured() {
-        let auth = Failure { phase: None, reason: Reason::Auth, message: String::new() };
+        let auth = Failure::new(Reason::Auth, "");
         let of_variables = hint(DEFAULT_TARGET, ProbePart::Connect, &auth);
         assert!(of_variables.contains("(DB_PASSWORD, DATABASE_URL)"));
         let of_file = hint("orders", ProbePart::Connect, &auth);
         assert!(of_file.contains("(`password`, `password_file`, `url`)"), "{of_file}");
         for reason in <Reason as crate::metrics::Label>::all() {
-            let failure = Failure { phase: None, reason, message: String::new() };
+            let failure = Failure::new(reason, "");
             for part in [ProbePart::Connect, ProbePart::Query, ProbePart::Write] {
                 let text = hint("orders", part, &failure);
                 assert!(!text.contains("DB_") && !text.contains("DATABASE_"), "{text}");

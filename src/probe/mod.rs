@@ -26,14 +26,14 @@ mod target;
 pub mod write;
 
 pub use baseline::{Baseline, Since};
-pub(crate) use hint::hint;
+pub(crate) use hint::{hint, with_keys_of};
 pub(crate) use history::SPAN;
 pub use history::{History, ProbeSample, Window};
 pub use instruments::{OwnQuery, ProbeInstruments, READINGS as INSTRUMENT_READINGS, WriteStep};
 pub use kind::{KindSpec, TargetKind};
 pub use once::{FreshConnect, once};
 pub use roster::{Probing, Roster};
-pub(crate) use run::publish_once;
+pub(crate) use run::{SampleSeries, publish_series};
 pub use session::SessionFault;
 pub(crate) use settings::DEFAULT_TARGET;
 pub use settings::{Schedule, TargetSettings, Thresholds};

@@ -283,6 +283,6 @@ impl From<ViewError> for Failure {
             ViewError::NoExtension(_) => Reason::NoExtension,
             ViewError::NoRow | ViewError::Column { .. } => Reason::Other,
         };
-        Self { reason, message: error.to_string(), phase: None }
+        Self::new(reason, error.to_string())
     }
 }

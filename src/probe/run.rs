@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::history::History;
 use super::log;
-use super::once::{FreshConnect, once, pass};
+use super::once::{FreshConnect, pass};
 use super::read;
 use super::snapshot::{Published, Snapshot};
 use super::target::Target;
@@ -124,9 +124,48 @@ impl Connects {
     }
 }
 
-/// Probes a target once, with a fresh connect, and publishes the snapshot.
-pub(crate) async fn publish_once(target: &Target) -> Arc<Snapshot> {
-    let snapshot = once(target, FreshConnect::Try).await;
+/// Several probes of a target, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SampleSeries {
+    /// The number of probes.
+    pub count: u32,
+    /// The time from the start of one to the start of the next.
+    pub pause: Duration,
+}
+
+/// Probes a target several times, samples it between the probes as the daemon does, and publishes each snapshot.
+/// Returns the last one. `seen`: called with each.
+pub(crate) async fn publish_series(
+    target: &Target,
+    series: SampleSeries,
+    mut seen: impl FnMut(&Snapshot),
+) -> Arc<Snapshot> {
+    let probes = async {
+        let mut connects = Connects::new(target.settings().schedule.connect_interval);
+        let mut history = History::default();
+        let mut due = interval(series.pause.max(SHORTEST));
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for left in (0..series.count.max(1)).rev() {
+            due.tick().await;
+            let fresh = connects.next(Instant::now());
+            let snapshot = pass(target, fresh, &mut history).await;
+            connects.done(&snapshot);
+            seen(&snapshot);
+            let snapshot = publish(target, snapshot);
+            if left == 0 {
+                return snapshot;
+            }
+        }
+        unreachable!("the last probe of at least one returns")
+    };
+    tokio::select! {
+        biased;
+        last = probes => last,
+        () = async { sample(target).await; std::future::pending().await } => unreachable!("it waits for ever"),
+    }
+}
+
+fn publish(target: &Target, snapshot: Snapshot) -> Arc<Snapshot> {
     let published = Published::new(snapshot, target.base());
     let snapshot = Arc::clone(&published.snapshot);
     target.publish(published);

@@ -57,19 +57,27 @@ pub struct Failure {
     pub message: String,
     /// The phase of connecting that failed; `None` for failures after connecting.
     pub phase: Option<Phase>,
+    /// The times of the phases of the connect that passed before; `None` if none did.
+    pub passed: Option<Box<Timings>>,
 }
 
 impl Failure {
+    /// A failure after connecting.
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), phase: None, passed: None }
+    }
+
     /// The part had not ended at the probe's deadline. `limit`: the time from the probe's start to it.
     pub(crate) fn deadline(limit: Duration) -> Self {
         let message = format!("not done at the probe's deadline of {} s", rounded_seconds(limit));
-        Self { reason: Reason::Timeout, message, phase: None }
+        Self::new(Reason::Timeout, message)
     }
 }
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self { reason: error.reason, message: error.to_string(), phase: error.phase }
+        let message = error.to_string();
+        Self { reason: error.reason, message, phase: error.phase, passed: error.passed }
     }
 }
 
@@ -78,7 +86,7 @@ impl From<CheckoutError> for Failure {
         match error {
             CheckoutError::Connect(error) => error.into(),
             CheckoutError::Timeout { .. } | CheckoutError::Closed => {
-                Self { reason: error.reason(), message: error.to_string(), phase: None }
+                Self::new(error.reason(), error.to_string())
             }
         }
     }
@@ -86,7 +94,7 @@ impl From<CheckoutError> for Failure {
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        Self { reason: error.reason(), message: error.to_string(), phase: None }
+        Self::new(error.reason(), error.to_string())
     }
 }
 

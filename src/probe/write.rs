@@ -12,9 +12,12 @@ use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::instruments::{ProbeInstruments, WriteStep};
+use super::read::LEAST_TIME;
 use super::snapshot::Failure;
 use super::target::Target;
-use crate::pool::{Checkout, Reason, TransactionMode};
+use crate::duration::rounded_seconds;
+use crate::metrics::Label;
+use crate::pool::{Checkout, QueryError, Reason, TransactionMode};
 
 /// The settings of the write probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +86,8 @@ pub(super) async fn once(
     let table = &settings.table.0;
     let probe = label(target);
     let deadline = Instant::now() + limit;
-    let mut steps =
-        Steps { connection, instruments: target.instruments(), probe: &probe, deadline };
+    let instruments = target.instruments();
+    let mut steps = Steps { connection, instruments, probe: &probe, deadline, limit };
     steps.begin().await?;
     steps.insert(settings).await?;
     let count = format!("SELECT count(*) FROM {table} WHERE probe = $1");
@@ -109,7 +112,7 @@ fn check(what: &str, rows: i64, expected: u32) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("{what} {rows} of {expected} rows");
-    Err(Failure { reason: Reason::Query, message, phase: None })
+    Err(Failure::new(Reason::Query, message))
 }
 
 /// The connection that the steps use, with one deadline for all of them. With a limit for each step, several
@@ -119,16 +122,36 @@ struct Steps<'a> {
     instruments: &'a ProbeInstruments,
     probe: &'a String,
     deadline: Instant,
+    /// The limit of all steps together.
+    limit: Duration,
 }
 
 impl Steps<'_> {
-    fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+    /// Returns the time that is left for a step.
+    ///
+    /// # Errors
+    /// When the steps before took all of it.
+    fn left(&self, step: &str) -> Result<Duration, Failure> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left < LEAST_TIME { Err(self.late(step)) } else { Ok(left) }
+    }
+
+    /// The failure of a step that did not end in time. The time is that of all steps: what the last one had
+    /// left can be next to nothing.
+    fn late(&self, step: &str) -> Failure {
+        let seconds = rounded_seconds(self.limit);
+        let message = format!("not done within {seconds} s: the time was over at step {step}");
+        Failure::new(Reason::Timeout, message)
+    }
+
+    fn failed(&self, step: &str, error: QueryError) -> Failure {
+        if matches!(error, QueryError::Timeout { .. }) { self.late(step) } else { error.into() }
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {
-        let limit = self.left();
-        Ok(self.connection.begin(TransactionMode::ReadWrite, limit).await?)
+        let limit = self.left("begin")?;
+        let began = self.connection.begin(TransactionMode::ReadWrite, limit).await;
+        began.map_err(|error| self.failed("begin", error))
     }
 
     async fn insert(&mut self, settings: &WriteProbeSettings) -> Result<(), Failure> {
@@ -136,11 +159,11 @@ impl Steps<'_> {
         let all: Vec<u32> = (0..settings.rows).collect();
         let at_once = if settings.use_insertmanyvalues { all.len() } else { 1 };
         for rows in all.chunks(at_once.max(1)) {
-            let limit = self.left();
+            let limit = self.left("insert")?;
             let sql = insert(&settings.table, rows);
-            self.connection
-                .query(&sql, &[(self.probe as &(dyn ToSql + Sync), Type::TEXT)], limit)
-                .await?;
+            let probe = [(self.probe as &(dyn ToSql + Sync), Type::TEXT)];
+            let inserted = self.connection.query(&sql, &probe, limit).await;
+            inserted.map_err(|error| self.failed("insert", error))?;
         }
         self.instruments.writes.observe(WriteStep::Insert, start.elapsed());
         Ok(())
@@ -148,19 +171,19 @@ impl Steps<'_> {
 
     async fn count(&mut self, step: WriteStep, sql: &str) -> Result<i64, Failure> {
         let start = Instant::now();
-        let limit = self.left();
-        let rows = self
-            .connection
-            .query(sql, &[(self.probe as &(dyn ToSql + Sync), Type::TEXT)], limit)
-            .await?;
+        let limit = self.left(step.label())?;
+        let probe = [(self.probe as &(dyn ToSql + Sync), Type::TEXT)];
+        let rows = self.connection.query(sql, &probe, limit).await;
+        let rows = rows.map_err(|error| self.failed(step.label(), error))?;
         self.instruments.writes.observe(step, start.elapsed());
         Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
         let start = Instant::now();
-        let limit = self.left();
-        self.connection.commit(limit).await?;
+        let limit = self.left("commit")?;
+        let committed = self.connection.commit(limit).await;
+        committed.map_err(|error| self.failed("commit", error))?;
         self.instruments.writes.observe(WriteStep::Commit, start.elapsed());
         Ok(())
     }

@@ -9,6 +9,7 @@
 
 mod api;
 mod certificates;
+mod check;
 mod commands;
 mod daemon;
 mod dashboards;
