@@ -5,7 +5,8 @@
 //! client with the fewest recent failures comes first: a valid login waits for the hash that is running, but
 //! not for the flood. A password that finds the queue full is refused. That, and hanging up while waiting,
 //! count as failures too: a flood from many addresses is mostly refused, and would otherwise rank equal to
-//! a client that comes for the first time.
+//! a client that comes for the first time. At its start such a flood is nothing but clients that come for the
+//! first time, so a client that has logged in before, and has not failed since, comes before those.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -61,6 +62,17 @@ struct State {
     is_running: bool,
     waiting: Vec<Waiter>,
     failures: HashMap<Source, Failures>,
+    /// Clients that have logged in, and when they last did.
+    successes: HashMap<Source, Instant>,
+}
+
+/// The order among clients that wait: the smallest comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// It has logged in, and has no failure that is remembered.
+    Known,
+    /// Its failures; 0 for a client that comes for the first time.
+    Failures(u32),
 }
 
 struct Waiter {
@@ -119,6 +131,11 @@ impl Turn {
     pub(super) fn failed(&self) {
         self.queue.lock().count_failure(self.source);
     }
+
+    /// Records that the password was right.
+    pub(super) fn succeeded(&self) {
+        self.queue.lock().count_success(self.source);
+    }
 }
 
 /// Counts a wait that ends without a turn: refused, displaced by another client, or the client hung up,
@@ -174,6 +191,15 @@ impl State {
         self.failures.entry(source).or_insert(Failures::new(now)).add(now);
     }
 
+    fn count_success(&mut self, source: Source) {
+        if self.successes.len() >= MOST_REMEMBERED && !self.successes.contains_key(&source) {
+            let oldest =
+                self.successes.iter().min_by_key(|(_, at)| **at).map(|(source, _)| *source);
+            oldest.map(|source| self.successes.remove(&source));
+        }
+        self.successes.insert(source, Instant::now());
+    }
+
     fn enqueue(&mut self, source: Source) -> Option<oneshot::Receiver<Turn>> {
         // Clients that have gone must not fill the queue.
         self.waiting.retain(|waiter| !waiter.turn.is_closed());
@@ -185,10 +211,9 @@ impl State {
             // A full queue makes room for a client with fewer failures than the worst one in it. Otherwise a
             // flood from eight clients, with four passwords each, would lock everybody else out.
             let worst = (0..self.waiting.len()).max_by_key(|at| {
-                self.waiting.get(*at).map(|waiter| self.failures_of(waiter.source))
+                self.waiting.get(*at).map(|waiter| self.standing(waiter.source))
             })?;
-            let worst_failures = self.failures_of(self.waiting.get(worst)?.source);
-            if worst_failures <= self.failures_of(source) {
+            if self.standing(self.waiting.get(worst)?.source) <= self.standing(source) {
                 return None;
             }
             self.waiting.remove(worst);
@@ -198,12 +223,21 @@ impl State {
         Some(waiting)
     }
 
-    /// Removes and returns the next waiter: the oldest one of the client with the fewest failures.
+    /// Removes and returns the next waiter: the oldest one of the client with the best standing.
     fn next(&mut self) -> Option<Waiter> {
         self.waiting.retain(|waiter| !waiter.turn.is_closed());
         let at = (0..self.waiting.len())
-            .min_by_key(|at| self.waiting.get(*at).map(|waiter| self.failures_of(waiter.source)))?;
+            .min_by_key(|at| self.waiting.get(*at).map(|waiter| self.standing(waiter.source)))?;
         Some(self.waiting.remove(at))
+    }
+
+    /// A success counts only while no failure is remembered. Otherwise one right password would carry a flood
+    /// of wrong ones from the same address before everybody else.
+    fn standing(&self, source: Source) -> Standing {
+        match self.failures_of(source) {
+            0 if self.successes.contains_key(&source) => Standing::Known,
+            failures => Standing::Failures(failures),
+        }
     }
 
     fn failures_of(&self, source: Source) -> u32 {
@@ -320,6 +354,40 @@ mod tests {
         tokio::time::advance(MEMORY).await;
         queue.failed(peer(1));
         assert_eq!(queue.lock().failures.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_logged_in_comes_before_newcomers_until_it_fails() {
+        for (fails, first) in [(false, peer(9)), (true, peer(2))] {
+            let queue = Arc::new(LoginQueue::default());
+            queue.turn(peer(9)).await.expect("nobody waits").succeeded();
+            if fails {
+                queue.failed(peer(9));
+            }
+            let running = queue.turn(peer(1)).await.expect("nobody waits");
+            let wait = |peer| {
+                let queue = Arc::clone(&queue);
+                TaskTracker::new().spawn(async move { queue.turn(peer).await })
+            };
+            let waits: Vec<_> = [peer(2), peer(3), peer(9)].into_iter().map(wait).collect();
+            yield_now().await;
+            assert_eq!(queue.lock().waiting.len(), waits.len());
+            let next = queue.lock().next().expect("three wait");
+            assert_eq!(next.source, Source::of(first), "fails: {fails}");
+            drop(running);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn successes_are_limited() {
+        let queue = LoginQueue::default();
+        for n in 0..=u8::MAX {
+            for last in 0..8 {
+                let peer = Peer::Tcp(Ipv4Addr::new(10, 0, last, n).into());
+                queue.lock().count_success(Source::of(peer));
+            }
+        }
+        assert_eq!(queue.lock().successes.len(), MOST_REMEMBERED);
     }
 
     /// Sends wrong passwords one after the other; hangs up when its patience ends.

@@ -132,7 +132,9 @@ impl BasicAuth {
         // the await, yet a second hash must not begin while this one runs.
         let compared = tokio::task::spawn_blocking(move || {
             let is_right = compare(&password, &hash, highest) && is_known;
-            if !is_right {
+            if is_right {
+                turn.succeeded();
+            } else {
                 turn.failed();
             }
             is_right

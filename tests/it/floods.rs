@@ -156,9 +156,11 @@ fn is_served(
     }
     for (name, mut times) in ["/-/healthy", "scrape"].into_iter().zip(times) {
         times.sort_unstable();
+        println!("{what}: {name} took {:?} at most", times[times.len() - 1]);
         assert!(times[times.len() / 2] < SOON, "{what}: {name} took {times:?}");
     }
     let peak = peak_memory(daemon);
+    println!("{what}: {peak} KiB at most");
     assert!(peak < 64 << 10, "{what}: {peak} KiB");
 }
 
