@@ -13,11 +13,11 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// Label names that `db_pool_target_info` has already.
-const TAKEN_LABELS: [&str; 3] = ["target", "host", "database"];
+const TAKEN_LABELS: [&str; 4] = ["target", "host", "database", "pooler"];
 
 /// The names of labels, to follow "the name must be".
 pub(super) const LABEL_NAME: &str = "letters, digits and `_`, not beginning with a digit or `__`, \
-                                     and not `target`, `host` or `database`";
+                                     and not `target`, `host`, `database` or `pooler`";
 
 /// Reports whether a text can be the name of a target's own label.
 pub(super) fn is_label_name(name: &str) -> bool {

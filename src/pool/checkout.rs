@@ -128,6 +128,29 @@ impl Checkout {
         Ok(())
     }
 
+    /// Runs statements that only read in one message, with the server's limit on each, where a pooler allows no
+    /// transactions: the server takes such a message for a transaction that ends with it.
+    /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT>
+    ///
+    /// # Errors
+    /// As [`Checkout::query`].
+    pub async fn read_alone(
+        &mut self,
+        sql: &str,
+        limit: Duration,
+    ) -> Result<Vec<SimpleQueryMessage>, QueryError> {
+        let ms = limit.as_millis().max(1);
+        let sql = format!(
+            "SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}; {sql}"
+        );
+        self.simple(&sql, limit).await
+    }
+
+    /// Closes the connection instead of giving it back.
+    pub fn discard(mut self) {
+        self.unfinished = true;
+    }
+
     /// Commits the transaction.
     ///
     /// # Errors

@@ -141,6 +141,9 @@ impl ConnectError {
             | Reason::TooManyConnections
             | Reason::StartupParameter
             | Reason::StatementPooling
+            | Reason::PoolerWait
+            | Reason::PoolerNoServer
+            | Reason::PoolerPaused
             | Reason::ReadOnly
             | Reason::DiskFull
             | Reason::Query => 7,

@@ -1,9 +1,15 @@
 //! Advice on a failure: the first thing that a person should check.
 
+use super::pooler;
 use crate::metrics::{Phase, Reason};
 
-/// One sentence of advice for a failed part of a probe.
-pub(crate) fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
+/// One sentence of advice for a failed part of a probe. `message`: the failure in words, in which the texts of
+/// PgBouncer are recognized.
+pub(crate) fn hint(phase: Option<Phase>, reason: Reason, message: &str) -> &'static str {
+    pooler::hint(message).unwrap_or_else(|| hint_of_reason(phase, reason))
+}
+
+fn hint_of_reason(phase: Option<Phase>, reason: Reason) -> &'static str {
     match reason {
         Reason::Timeout => hint_of_timeout(phase),
         Reason::Refused => REFUSED,
@@ -24,6 +30,9 @@ pub(crate) fn hint(phase: Option<Phase>, reason: Reason) -> &'static str {
         Reason::ReadOnly => READ_ONLY,
         Reason::DiskFull => DISK_FULL,
         Reason::StatementPooling => STATEMENT_POOLING,
+        Reason::PoolerWait => POOLER_WAIT,
+        Reason::PoolerNoServer => POOLER_NO_SERVER,
+        Reason::PoolerPaused => POOLER_PAUSED,
         Reason::StartupParameter => STARTUP_PARAMETER,
         Reason::WrongKind => WRONG_KIND,
         Reason::NotPostgres => NOT_POSTGRES,
@@ -84,8 +93,11 @@ const NO_TABLE: &str =
 const NO_EXTENSION: &str = "put pg_stat_statements into shared_preload_libraries and CREATE EXTENSION pg_stat_statements in the target's database, or switch the view off";
 const READ_ONLY: &str = "the server is a standby or read-only: was there a fail-over, and does the URL name the primary?";
 const DISK_FULL: &str = "the server's disk is full: make room there";
-const STATEMENT_POOLING: &str = "PgBouncer's pool_mode is statement, which allows no transactions: give the exporter's database or user pool_mode = transaction or session";
-const STARTUP_PARAMETER: &str = "PgBouncer does not accept this start-up parameter: remove `options` from DATABASE_URL, or add the parameter to ignore_startup_parameters in pgbouncer.ini";
+const STATEMENT_POOLING: &str = "PgBouncer's pool_mode is statement, which allows no transactions: the exporter then reads without them, but the write probe needs pool_mode = transaction or session for its database or user";
+const STARTUP_PARAMETER: &str = "PgBouncer does not accept this start-up parameter: take `options` out of DATABASE_URL, or add the parameter that the message names to ignore_startup_parameters in pgbouncer.ini";
+const POOLER_WAIT: &str = "PgBouncer had no server connection to give within its query_wait_timeout: its pool is full or paused (SHOW POOLS, SHOW DATABASES). Look for what holds the server connections, then raise pool_size";
+const POOLER_NO_SERVER: &str = "PgBouncer answers, but cannot log in to its server: is the server up, and are host, port, user and password right in pgbouncer.ini? Its log has the server's answer, and it tries again after server_login_retry";
+const POOLER_PAUSED: &str = "somebody has paused or suspended PgBouncer: RESUME it in its console";
 const WRONG_KIND: &str = "the target's kind does not fit what answers: kind postgres needs a database, kind pgbouncer the database `pgbouncer` of PgBouncer's port";
 const NOT_POSTGRES: &str =
     "something other than PostgreSQL answers there, perhaps an HTTP server: check host and port";
@@ -103,7 +115,7 @@ mod tests {
     fn every_reason_has_advice_that_reads_as_a_sentence() {
         for reason in Reason::all() {
             for phase in Phase::all().map(Some).chain([None]) {
-                let text = hint(phase, reason);
+                let text = hint(phase, reason, "");
                 assert!(text.len() > 20 && !text.ends_with('.'), "{text}");
             }
         }

@@ -19,6 +19,7 @@ mod login;
 mod manager;
 mod password;
 mod policy;
+mod pooler;
 mod reach;
 mod settings;
 mod sqlstate;

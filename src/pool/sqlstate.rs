@@ -1,6 +1,7 @@
 //! The server's error codes that mean something here
 //! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 
+use super::pooler;
 use crate::metrics::Reason;
 
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -24,7 +25,7 @@ pub(super) fn is_about_login(code: &str) -> bool {
 /// and then in English: PgBouncer has no other language.
 pub(super) fn reason(code: &str, message: &str) -> Reason {
     match code {
-        "08P01" => reason_of_pooler(message),
+        "08P01" => pooler::reason(message),
         "25006" => Reason::ReadOnly,
         "28000" | "28P01" => Reason::Auth,
         "3D000" => Reason::NoDatabase,
@@ -60,23 +61,6 @@ fn reason_of_no_connections(message: &str) -> Reason {
     } else {
         Reason::StartingUp
     }
-}
-
-/// PgBouncer has one code for nearly everything that it refuses.
-fn reason_of_pooler(message: &str) -> Reason {
-    const MEANINGS: [(&str, Reason); 9] = [
-        ("statement pooling mode", Reason::StatementPooling),
-        ("unsupported startup parameter", Reason::StartupParameter),
-        ("use SHOW HELP", Reason::WrongKind),
-        ("no such database", Reason::NoDatabase),
-        ("no such user", Reason::Auth),
-        ("authentication failed", Reason::Auth),
-        ("not allowed", Reason::Auth),
-        ("no more connections allowed", Reason::TooManyConnections),
-        ("shutting down", Reason::ShuttingDown),
-    ];
-    let meaning = MEANINGS.iter().find(|(words, _)| message.contains(words));
-    meaning.map_or(Reason::Other, |(_, reason)| *reason)
 }
 
 #[cfg(test)]

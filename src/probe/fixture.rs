@@ -77,6 +77,7 @@ pub fn snapshot() -> Snapshot {
         sight: Arc::default(),
         window: Arc::new(Window::default()),
         tls: None,
+        path: None,
     }
 }
 

@@ -45,7 +45,7 @@ fn advice(part: ProbePart, failure: &Failure) -> &'static str {
             "GRANT pg_read_all_stats (and USAGE on the schema of pg_stat_statements) to the exporter's role, or switch the view off"
         }
         (ProbePart::Connect | ProbePart::Query | ProbePart::Write | ProbePart::View(_), _) => {
-            pool::hint(failure.phase, failure.reason)
+            pool::hint(failure.phase, failure.reason, &failure.message)
         }
     }
 }

@@ -15,6 +15,7 @@ mod instruments;
 mod kind;
 mod log;
 mod once;
+mod pooling;
 mod read;
 mod roster;
 mod run;
@@ -37,7 +38,7 @@ pub(crate) use run::{SampleSeries, publish_series};
 pub use session::SessionFault;
 pub(crate) use settings::DEFAULT_TARGET;
 pub use settings::{Schedule, TargetSettings, Thresholds};
-pub use sight::{Blindness, PoolSight, SessionsEnded, Sight};
+pub use sight::{Blindness, PoolSight, ServerPath, SessionsEnded, Sight};
 
 pub(crate) use snapshot::STALE;
 pub use snapshot::{

@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tracing::info;
 
 use super::endpoint::EndpointPools;
 use super::history::History;
 use super::instruments::{OwnQuery, RunningStatement};
+use super::pooling::PoolingMode;
 use super::read::{self, Extras, LEAST_TIME};
 use super::settings::TargetSettings;
 use super::snapshot::{Connected, Failure, Outcome, ProbePart, Queried, Snapshot};
 use super::target::Target;
-use crate::pool::{AnswerLimit, Reason, TransactionMode};
+use crate::pool::{self, AnswerLimit, Checkout, Reason, TransactionMode};
 use crate::view::{Usage, Views};
 
 /// The choice whether a probe opens a connection of its own, beside the pool's.
@@ -148,23 +150,19 @@ impl<'t> Pass<'t> {
             let _ = self.refused.set(failure.clone());
         }
         self.checked_out.notify_one();
-        let mut connection = connection?;
+        let connection = connection?;
         let checkout = start.elapsed();
-        let left = self.deadline().saturating_duration_since(Instant::now());
-        if left < LEAST_TIME {
-            return Err(Failure::deadline(self.limit()));
-        }
-        let limit = settings.command_timeout.map_or(left, |command| command.min(left));
-        // Nobody reads the answer, so a large one is a mistake in the configuration.
-        connection.limit_answers(AnswerLimit::SMALL);
-        if settings.kind.spec().has_transactions {
-            connection.begin(TransactionMode::ReadOnly, limit).await?;
-        }
+        let mut connection = self.begin(connection).await?;
+        let limit = self.statement_limit()?;
         let instruments = self.target.instruments();
         let running =
             RunningStatement::begin(instruments, OwnQuery::Probe, settings.slow_threshold);
-        let answer = connection.simple(&settings.query, limit).await.map_err(Failure::from);
-        answer.map_err(|failure| of_kind(failure, settings))?;
+        let answer = if settings.kind.spec().has_transactions && !self.target.has_transactions() {
+            connection.read_alone(&settings.query, limit).await
+        } else {
+            connection.simple(&settings.query, limit).await
+        };
+        answer.map_err(|error| of_kind(error.into(), settings))?;
         let query = running.answered();
         let server = connection.server().clone();
         let identity = if settings.kind.spec().has_transactions {
@@ -174,6 +172,45 @@ impl<'t> Pass<'t> {
         };
         connection.release(limit).await;
         Ok(Queried { checkout, query, server, identity })
+    }
+
+    /// Begins a transaction, where the kind of the target has them. Where a pooler allows none, returns another
+    /// connection without one: the pooler has closed the first.
+    async fn begin(&self, mut connection: Checkout) -> Result<Checkout, Failure> {
+        // Nobody reads the answer, so a large one is a mistake in the configuration.
+        connection.limit_answers(AnswerLimit::SMALL);
+        let pooling = self.target.pooling();
+        let is_of_kind = self.target.settings().kind.spec().has_transactions;
+        if !is_of_kind || !pooling.is_due(Instant::now()) {
+            return Ok(connection);
+        }
+        let begun = connection.begin(TransactionMode::ReadOnly, self.statement_limit()?).await;
+        match begun {
+            Ok(()) => {
+                pooling.learn(PoolingMode::Transactions, Instant::now());
+                return Ok(connection);
+            }
+            Err(error) if error.reason() == Reason::StatementPooling => connection.discard(),
+            Err(error) => return Err(error.into()),
+        }
+        if pooling.learn(PoolingMode::Statement, Instant::now()) {
+            let (target, hint) =
+                (self.target.name(), pool::hint(None, Reason::StatementPooling, ""));
+            info!(target, hint, "the pooler allows no transactions: statements are sent without");
+        }
+        let mut connection = self.target.pool().check_out().await?;
+        connection.limit_answers(AnswerLimit::SMALL);
+        Ok(connection)
+    }
+
+    /// Returns the limit of the next statement.
+    fn statement_limit(&self) -> Result<Duration, Failure> {
+        let left = self.deadline().saturating_duration_since(Instant::now());
+        if left < LEAST_TIME {
+            return Err(Failure::deadline(self.limit()));
+        }
+        let command = self.target.settings().command_timeout;
+        Ok(command.map_or(left, |command| command.min(left)))
     }
 
     /// Reads the applications' own status for the first snapshot; later ones take that of the last poll.

@@ -203,7 +203,7 @@ impl<'t> Visit<'t> {
         connection: &mut Checkout,
         limit: Duration,
     ) -> Result<(), Failure> {
-        if self.target.settings().kind.spec().has_transactions {
+        if self.target.has_transactions() {
             let sent = Instant::now();
             connection.begin(TransactionMode::ReadOnly, limit).await?;
             self.round_trip = sent.elapsed();

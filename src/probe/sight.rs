@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::snapshot::{Failure, ProbePart, Snapshot};
+use super::snapshot::{Failure, ProbePart, Queried, Snapshot};
 use crate::metrics::UsageSource;
 use crate::pool::Reason;
 use crate::view::application::Unseen;
@@ -97,10 +97,39 @@ impl Blindness {
         if let Err(failure) = scan {
             return Some(Self::ViewFailed(explained(failure)));
         }
-        // A server sends the process id of the backend at login. A pooler sends any number of its own, also a
-        // negative one, or none. Not every server knows its own: then it is not above 0.
+        (ServerPath::of(queried) == Some(ServerPath::Pooled)).then_some(Self::Pooler)
+    }
+}
+
+/// What stands between the exporter and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerPath {
+    /// The exporter's sessions are the server's own.
+    Direct,
+    /// A pooler, which uses sessions of its own.
+    Pooled,
+}
+
+impl ServerPath {
+    /// Returns the path of a connection that answered; `None` where the answer does not show it.
+    ///
+    /// A server sends the process id of the backend at login. A pooler sends any number of its own, also a
+    /// negative one, or none. Not every server knows its own: then it is not above 0.
+    pub(super) fn of(queried: &Queried) -> Option<Self> {
         let (at_login, own) = (queried.server.pid, queried.identity.as_ref()?.pid);
-        (at_login != 0 && own > 0 && at_login != own).then_some(Self::Pooler)
+        if at_login == 0 || own <= 0 {
+            return None;
+        }
+        Some(if at_login == own { Self::Direct } else { Self::Pooled })
+    }
+
+    /// The label `pooler` of `db_pool_target_info`. It is empty while the path is not known.
+    pub(super) fn label(path: Option<Self>) -> &'static str {
+        match path {
+            Some(Self::Direct) => "false",
+            Some(Self::Pooled) => "true",
+            None => "",
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::history::Window;
 use super::session::SessionFault;
-use super::sight::{PoolSight, Sight};
+use super::sight::{PoolSight, ServerPath, Sight};
 use crate::duration::rounded_seconds;
 use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
 use crate::pool::{
@@ -157,6 +157,8 @@ pub struct Snapshot {
     pub views: Views,
     /// The views and the write probe, as far as they were tried, with their results.
     pub extras: Vec<(ProbePart, Result<(), Failure>)>,
+    /// What stands between the exporter and the server, as of the last answer that showed it; `None` before.
+    pub path: Option<ServerPath>,
     /// TLS of the last connection that was opened; `None` without TLS.
     pub tls: Option<TlsInfo>,
     /// The end of the last successful probe by the wall clock; `None` if there was none yet.
@@ -187,6 +189,7 @@ impl Snapshot {
         let queried = outcome.query.as_ref().ok();
         let server = connected.map(|c| &c.server).or_else(|| queried.map(|q| &q.server));
         Self {
+            path: queried.and_then(ServerPath::of).or_else(|| before?.path),
             tls: match server {
                 Some(server) => server.tls.clone(),
                 None => before.and_then(|before| before.tls.clone()),

@@ -10,8 +10,10 @@ use tokio_util::task::TaskTracker;
 use super::baseline::Baseline;
 use super::endpoint::EndpointPools;
 use super::instruments::{OwnQuery, ProbeInstruments};
+use super::pooling::StatementPooling;
 use super::read::enabled;
 use super::settings::TargetSettings;
+use super::sight::ServerPath;
 use super::snapshot::Published;
 use crate::dsn::Host;
 use crate::metrics::{Kind, Reading, base_label};
@@ -30,6 +32,7 @@ pub struct Target {
     endpoints: Vec<EndpointPools>,
     published: watch::Sender<Option<Arc<Published>>>,
     baseline: Mutex<Baseline>,
+    pooling: StatementPooling,
 }
 
 impl Target {
@@ -57,6 +60,7 @@ impl Target {
             instruments: ProbeInstruments::new(),
             published: watch::Sender::new(None),
             baseline: Mutex::default(),
+            pooling: StatementPooling::default(),
         })
     }
 
@@ -157,6 +161,21 @@ impl Target {
         *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
     }
 
+    /// What stands between the exporter and the server; `None` while that is not known.
+    pub(crate) fn path(&self) -> Option<ServerPath> {
+        self.published()?.snapshot.path
+    }
+
+    /// Reports whether statements run in transactions: the kind of the target and its pooler allow them.
+    pub(super) fn has_transactions(&self) -> bool {
+        self.settings.kind.spec().has_transactions && !self.pooling.is_by_statement()
+    }
+
+    /// What is known of the pooler's mode.
+    pub(super) fn pooling(&self) -> &StatementPooling {
+        &self.pooling
+    }
+
     /// The first host's name, for `db_pool_target_info`.
     pub(crate) fn host(&self) -> String {
         let hosts = &self.settings.connect.dsn.hosts;
@@ -189,12 +208,13 @@ pub(crate) const READINGS: &[Reading<Target>] = &[
     },
     Reading {
         name: "db_pool_target_info",
-        help: "Always 1; the labels have the target's first host, its database and its own labels. To be joined on target.",
+        help: "Always 1; the labels have the target's first host, its database and its own labels. To be joined on target. pooler is true while PgBouncer or another pooler stands between, false while none does, and empty while that is not known: behind a pooler the server's sessions are the pooler's, so nothing can be told of applications' pools.",
         kind: Kind::Gauge,
-        labels: &["host", "database"],
+        labels: &["host", "database", "pooler"],
         read: |target, out| {
             let own = target.settings.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-            out.push_own(&[&target.host(), target.database()], own, 1_u32);
+            let pooler = ServerPath::label(target.path());
+            out.push_own(&[&target.host(), target.database(), pooler], own, 1_u32);
         },
     },
     Reading {

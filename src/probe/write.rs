@@ -83,6 +83,9 @@ pub(super) async fn once(
     limit: Duration,
 ) -> Result<(), Failure> {
     let Some(settings) = &target.settings().write else { return Ok(()) };
+    if !target.has_transactions() {
+        return Err(no_transaction());
+    }
     let table = &settings.table.0;
     let probe = label(target);
     let deadline = Instant::now() + limit;
@@ -99,6 +102,12 @@ pub(super) async fn once(
     let deleted = steps.count(WriteStep::Delete, &delete).await?;
     check("deleted", deleted, settings.rows)?;
     steps.commit().await
+}
+
+/// Without a transaction other sessions would see the rows, and a crash would leave them.
+fn no_transaction() -> Failure {
+    let message = "the write probe needs a transaction, and the pooler pools by statement";
+    Failure { reason: Reason::StatementPooling, message: message.to_owned(), phase: None }
 }
 
 /// A text that no other probe uses, also not that of another exporter on the same table.

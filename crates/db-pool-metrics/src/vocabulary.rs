@@ -65,6 +65,12 @@ pub enum Reason {
     DiskFull,
     /// PgBouncer pools by statement, which allows no transactions.
     StatementPooling,
+    /// PgBouncer had no server connection to give within its `query_wait_timeout`.
+    PoolerWait,
+    /// PgBouncer answers, but cannot log in to its server.
+    PoolerNoServer,
+    /// PgBouncer is paused or suspended.
+    PoolerPaused,
     /// PgBouncer does not accept a parameter of the start-up packet.
     StartupParameter,
     /// PgBouncer's console where a database is expected, or the other way round.

@@ -7,6 +7,7 @@
 //! that began after it would have a negative age.
 //! <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW>
 
+mod processors;
 mod sessions;
 mod state;
 mod waits;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+pub use processors::DatabaseLoad;
 pub use sessions::{Activity, RunningQuery, SessionStats};
 pub use state::SessionState;
 pub(super) use waits::Waits;
@@ -36,7 +38,7 @@ pub const VIEW: View = View {
     on_by_default: true,
     is_sampled: true,
     source: ViewSource::Sql { ask, read },
-    readings: &[sessions::READINGS, slow::READINGS],
+    readings: &[sessions::READINGS, processors::READINGS, slow::READINGS],
 };
 
 /// The `application_name` of the exporter's own connections.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use strum::VariantArray;
 
+use super::processors::{self, DatabaseLoad};
 use super::{Scan, SessionGroup, SessionState, SlowQuery};
 use crate::metrics::{Kind, Label, Reading, Samples};
 use crate::view::Views;
@@ -64,6 +65,8 @@ pub struct Activity {
     pub sets: Vec<(SessionKey, SessionStats)>,
     /// The number of waiting active sessions, by database and wait_event_type.
     pub waiting: Vec<(String, String, u64)>,
+    /// Active sessions by database, also those that wait for nothing.
+    pub loads: Vec<DatabaseLoad>,
     /// The slow queries that run now, the oldest first.
     pub running: Vec<RunningQuery>,
     /// Client connections on the server, the exporter's own included.
@@ -82,6 +85,7 @@ impl Activity {
         running.sort_by_key(|running| Reverse(running.age));
         Self {
             waiting: memory.waits.count(scan.at, &scan.groups, labels, &sets),
+            loads: processors::loads(&scan.groups, labels, &sets),
             sets: sets.into_iter().collect(),
             running,
             used: scan.used(),
