@@ -21,7 +21,7 @@ use super::login::{Backend, Live};
 use super::manager::Manager;
 use super::tls::{Context, Established};
 use crate::duration::rounded_ms;
-use crate::metrics::{CloseReason, GaugeGuard, Reason};
+use crate::metrics::{CloseReason, GaugeGuard};
 
 /// The longest time that a cancel request may take.
 const CANCEL: Duration = Duration::from_secs(2);
@@ -233,8 +233,7 @@ impl Checkout {
         if is_closed {
             self.pool.manager.invalidate(CloseReason::Invalidated);
         }
-        // statement_timeout or lock_timeout ran out before our own limit.
-        Err(if error.reason() == Reason::Timeout { QueryError::Timeout { limit } } else { error })
+        Err(if error.is_servers_limit() { QueryError::Timeout { limit } } else { error })
     }
 }
 

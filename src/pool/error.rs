@@ -337,6 +337,12 @@ impl QueryError {
         }
     }
 
+    /// Reports whether the server ended the statement at its statement_timeout or lock_timeout, which ran out
+    /// before our own limit. A pooler's time-out is its own: its text names the setting.
+    pub(super) fn is_servers_limit(&self) -> bool {
+        self.reason() == Reason::Timeout && self.sqlstate().is_some_and(sqlstate::is_time_limit)
+    }
+
     /// The five characters of the server's error code, where it sent one.
     pub fn sqlstate(&self) -> Option<&str> {
         match self {

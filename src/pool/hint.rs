@@ -53,7 +53,7 @@ fn hint_of_timeout(phase: Option<Phase>) -> &'static str {
             "the server takes the connection but says nothing: it is overloaded, frozen, or not a PostgreSQL"
         }
         Some(Phase::Startup) => {
-            "the server takes the connection but does not finish the login: it is overloaded, frozen, or waits for an authentication service"
+            "the server takes the connection but does not finish the login: it is overloaded, frozen, waits for an authentication service, or is a PgBouncer after SUSPEND, or one whose pool is full, paused or without its server"
         }
         None => {
             "the statement or the wait for a connection took too long: look for locks (pg_stat_activity, wait_event_type = 'Lock') and for load"

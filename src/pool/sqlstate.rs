@@ -19,6 +19,11 @@ pub(super) fn is_about_login(code: &str) -> bool {
     code.starts_with(INVALID_AUTHORIZATION)
 }
 
+/// Reports whether a code means that a time limit of the server ran out.
+pub(super) fn is_time_limit(code: &str) -> bool {
+    matches!(code, QUERY_CANCELED | LOCK_NOT_AVAILABLE)
+}
+
 /// The reason behind a code that a login or a statement can get; `Other` for all others.
 ///
 /// Messages are in the server's language. They are read only where one code has several meanings,

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod between;
 mod certificates;
 mod check;
 mod commands;

@@ -41,11 +41,15 @@ pub(crate) fn outcome(result: &Result<Backend, ConnectError>) -> Outcome {
     }
 }
 
+/// The path of psql.
+pub(crate) fn psql_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql"))
+}
+
 /// The result of psql's connection, and psql's message.
 pub(crate) async fn psql(url: &str, home: &Path) -> (Outcome, String) {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| Path::new(&installed(&["postgres"])).join("psql"));
-    let output = Command::new(program)
+    let output = Command::new(psql_program())
         .args(["-wXqAt", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", url])
         .env_clear()
         .env("HOME", home)
