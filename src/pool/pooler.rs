@@ -129,7 +129,7 @@ const MEMORY: &str = "PgBouncer has no memory left: read its log";
 const NO_DATABASE: &str = "PgBouncer has no such database, or its server has none: check the name at the end of DATABASE_URL, and the section [databases] of pgbouncer.ini";
 const DISABLED: &str = "the database was closed in PgBouncer's console: ENABLE it there";
 const ADMIN: &str = "PgBouncer's console refuses this command to a user of stats_users: only admin_users may run it";
-const NO_USER: &str = "PgBouncer does not know the user: add it to its auth_file, or let its auth_query find it (DB_PASSWORD, DATABASE_URL have the name and the password)";
+const NO_USER: &str = "PgBouncer does not know the user: add it to its auth_file, or let its auth_query find it, or correct the user (DB_PASSWORD, DATABASE_URL)";
 const LOGIN: &str = "PgBouncer refuses the login: check the password (DB_PASSWORD, DATABASE_URL) against its auth_file or auth_query, and auth_type in pgbouncer.ini; its log names the cause";
 const NOT_ALLOWED: &str = "PgBouncer's console is only for users in its stats_users or admin_users: add the user there and RELOAD";
 const CLIENT_TLS: &str = "PgBouncer takes only clients with TLS: check client_tls_sslmode in pgbouncer.ini, and sslmode, sslcert and sslkey in DATABASE_URL";
@@ -206,6 +206,16 @@ mod tests {
     #[test]
     fn a_servers_own_text_gets_no_advice_about_pgbouncer() {
         assert_eq!(hint("no such user (SQLSTATE 28000)"), None);
+    }
+
+    /// The room above replaces exactly these words for targets of a configuration file.
+    #[test]
+    fn options_are_named_in_the_words_that_are_replaced() {
+        for hint in TEXTS.iter().filter_map(|text| text.hint) {
+            let without =
+                hint.replace("(DB_PASSWORD, DATABASE_URL)", "").replace("DATABASE_URL", "");
+            assert!(!without.contains("DB_"), "{hint}");
+        }
     }
 
     #[test]

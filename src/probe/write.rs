@@ -107,7 +107,7 @@ pub(super) async fn once(
 /// Without a transaction other sessions would see the rows, and a crash would leave them.
 fn no_transaction() -> Failure {
     let message = "the write probe needs a transaction, and the pooler pools by statement";
-    Failure { reason: Reason::StatementPooling, message: message.to_owned(), phase: None }
+    Failure::new(Reason::StatementPooling, message)
 }
 
 /// A text that no other probe uses, also not that of another exporter on the same table.
