@@ -609,9 +609,11 @@ def exporter():
                query(f"60 * max by (target) (rate(db_pool_probes_missed_total{{{at}}}[$__rate_interval]))",
                      "{{target}} missed")], size=(8, 8)),
         lines("Duration of the exporter's statements",
-              "The mean by kind of statement: the load that the exporter puts on the "
-              "database.", [query(f"max by (query) (rate(db_pool_query_duration_seconds_sum{{{at}}}[$__rate_interval]) / "
-                                  f"(rate(db_pool_query_duration_seconds_count{{{at}}}[$__rate_interval]) > 0))", "{{query}}")],
+              "The mean of the probe's statement and of each view: the load that the exporter puts on the database.",
+              [query(f"max by ({label}) (rate({family}_sum{{{at}}}[$__rate_interval]) / "
+                     f"(rate({family}_count{{{at}}}[$__rate_interval]) > 0))", f"{{{{{label}}}}}")
+               for family, label in (("db_pool_query_duration_seconds", "query"),
+                                     ("db_pool_exporter_view_duration_seconds", "view"))],
               unit="s", size=(8, 8)),
         states("Parts of probes that failed", "Only parts that failed in the time range shown. Empty is good.",
                [query(f"min by (target, probe) (db_pool_probe_success{{{at}}}) unless on (target, probe) "

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::detail;
 use super::log_queue::{self, LogQueue};
 use super::otel;
 use super::process::{self, ProcessUsage, boot_time};
@@ -42,6 +43,7 @@ impl Exporter {
     /// Writes all families: those of the targets, then the exporter's own.
     pub(crate) fn write(&self, roster: &Roster, page: &mut Page<'_>) {
         let targets = roster.targets();
+        page.set_ranks(detail::RANKS);
         write_targets(&targets, page);
         write_health(&targets, page);
         page.live(BUILD, [("", &())]);
@@ -153,12 +155,13 @@ pub fn metrics_md() -> String {
     for Section { title, about, families } in catalogue() {
         let _ = write!(
             text,
-            "\n## {title}\n\n| name | type | labels | meaning |\n| --- | --- | --- | --- |\n"
+            "\n## {title}\n\n| name | type | labels | lean | meaning |\n| --- | --- | --- | --- | --- |\n"
         );
         for family in families {
             let labels: Vec<String> = family.labels.iter().map(|l| format!("`{l}`")).collect();
             let (name, kind, help) = (family.name, family.kind.label(), family.help);
-            let _ = writeln!(text, "| `{name}` | {kind} | {} | {about}{help} |", labels.join(", "));
+            let (labels, lean) = (labels.join(", "), detail::when_lean(name, family.kind));
+            let _ = writeln!(text, "| `{name}` | {kind} | {labels} | {lean} | {about}{help} |");
         }
     }
     text.push_str(&otel::section());
@@ -170,7 +173,13 @@ const HEAD: &str = "# Metrics
 Made from the code's tables by `make metrics-md`; a test keeps it true. Every sample of a target also has
 the label `target`, the target's name (`default` for DATABASE_URL). A target's own labels stand on
 `db_pool_target_info` alone, to be joined. Seconds and bytes, never milliseconds; a value that is not
-known has no sample. Names are an interface: CHANGELOG.md lists each change under **Metrics**.
+known has no sample. What a target cannot have (TLS without TLS, a view or a write probe that is off) has no
+sample either. Names are an interface: CHANGELOG.md lists each change under **Metrics**.
+
+The column **lean** has what is left of a family with `metrics: lean`, for a target or in `defaults:`. `6 buckets`
+are those up to 0.001, 0.01, 0.1, 0.5, 5 and `+Inf`; `sum, count` keeps the mean. By default (`metrics: standard`) the
+histograms of `sum, count` have these six buckets, and everything else is whole; `metrics: full` has every bucket.
+Give all targets the same: `sum by (le)` over different buckets gives wrong quantiles.
 ";
 
 #[cfg(test)]
@@ -178,6 +187,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::metrics::Rank;
 
     #[test]
     fn names_are_unique_and_follow_prometheus() {
@@ -191,6 +201,23 @@ mod tests {
             assert!(!labels.contains(&"target"), "{name}: the caller adds it");
             let family = name.strip_suffix("_total").unwrap_or(name);
             assert!(family == *name || names.insert(family), "{family} is a family of its own");
+        }
+    }
+
+    #[test]
+    fn ranks_are_of_families_that_exist_and_no_alert_needs_an_extra_one() {
+        let sections = catalogue();
+        let alerts = include_str!("../../alerts/db_pool_alerts.yml");
+        let recording = include_str!("../../alerts/db_pool_recording.yml");
+        for (name, rank) in detail::RANKS {
+            let mut families = sections.iter().flat_map(|section| &section.families);
+            let family = families.find(|family| family.name == *name).expect(name);
+            assert!(*rank != Rank::Minor || family.kind == Kind::Histogram, "{name}");
+            let used = [alerts, recording]
+                .concat()
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| word == *name);
+            assert!(!used || *rank == Rank::Minor, "{name} is used by a rule");
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! One call reads an option. Everything that `common` reads may also stand in `defaults`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use super::layers::Layers;
 use super::listing::{Origin, Sourced};
 use super::{Scope, application, label, options, view};
 use crate::dsn::Dsn;
+use crate::metrics::Detail;
 use crate::pool::{ConnectSettings, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
 use crate::probe::{Schedule, TargetKind, TargetSettings, Thresholds};
-use crate::view::ViewSettings;
 use crate::view::activity::EXPORTER_NAME;
+use crate::view::{ViewName, ViewSettings};
 
 /// Reads a target; `None` if its database is unknown, which is reported.
 pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<TargetSettings> {
@@ -46,11 +48,22 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
         },
         limits: common.limits,
         thresholds: common.thresholds,
-        views: ViewSettings { applications: applications.inferred, ..common.views },
+        views: ViewSettings {
+            applications: applications.inferred,
+            enabled: of_kind(kind, common.views.enabled),
+            ..common.views
+        },
         sources: applications.sources,
         write: common.write,
         app_env: scope.app_env.to_owned(),
+        detail: common.detail,
     })
+}
+
+/// Keeps the views that a kind of target has. `defaults` are for targets of all kinds.
+fn of_kind(kind: TargetKind, enabled: BTreeSet<ViewName>) -> BTreeSet<ViewName> {
+    let has = |name: &ViewName| kind.spec().views.iter().any(|view| view.name == *name);
+    enabled.into_iter().filter(has).collect()
 }
 
 /// Checks `defaults` by itself, even if no target uses it.
@@ -68,6 +81,7 @@ struct Common {
     thresholds: Thresholds,
     views: ViewSettings,
     write: Option<WriteProbeSettings>,
+    detail: Detail,
 }
 
 fn common(kind: TargetKind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
@@ -88,6 +102,7 @@ fn common(kind: TargetKind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
         thresholds: thresholds(layers),
         views: ViewSettings { sampling: sampling(layers, schedule.interval), ..view::read(layers) },
         write: view::write_probe(layers),
+        detail: layers.get_or(&options::METRICS, Detail::Standard),
         schedule,
     }
 }

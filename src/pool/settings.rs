@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::password::Credentials;
 use crate::dsn::{Dsn, SslMode};
+use crate::metrics::{CloseReason, Label as _};
 
 /// The settings for opening connections to the server of a pool.
 #[derive(Clone, PartialEq)]
@@ -77,5 +78,20 @@ impl PoolLimits {
     /// The largest number of open connections; `None` without a limit.
     pub fn max(&self) -> Option<u32> {
         if self.size == 0 { None } else { Some(self.size.saturating_add(self.max_overflow?)) }
+    }
+
+    /// The reasons for which a pool with these limits can close a connection.
+    pub(crate) fn close_reasons(&self) -> impl Iterator<Item = CloseReason> {
+        let has_overflow = self.size > 0 && self.max_overflow != Some(0);
+        let (recycles, pings) = (self.recycle.is_some(), self.pre_ping);
+        CloseReason::all().filter(move |reason| match reason {
+            CloseReason::Overflow => has_overflow,
+            CloseReason::Recycled => recycles,
+            CloseReason::PingFailed => pings,
+            CloseReason::Invalidated
+            | CloseReason::Broken
+            | CloseReason::Shutdown
+            | CloseReason::WrongSession => true,
+        })
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Snapshot, Target, TargetKind, TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
-use crate::metrics::UsageSource;
+use crate::metrics::{Detail, UsageSource};
 use crate::pool::{self, Backend, Peer, Timings, Totals};
 use crate::view::{self, Usage, Views};
 
@@ -39,6 +39,7 @@ pub fn settings(name: &str) -> TargetSettings {
         write: None,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),
+        detail: Detail::Standard,
     }
 }
 

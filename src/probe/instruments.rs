@@ -6,6 +6,7 @@ use std::time::Duration;
 use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Instant;
 
+use super::settings::TargetSettings;
 use super::snapshot::ProbePart;
 use crate::metrics::{
     Counter, Counters, Histogram, Histograms, Kind, Label, PairCounters, Reading,
@@ -61,11 +62,21 @@ pub struct ProbeInstruments {
 }
 
 impl ProbeInstruments {
-    /// Counters at 0 for the failures that alerts look for, so that `increase()` sees the first one.
-    pub fn new() -> Self {
+    /// Counters at 0 for the failures that alerts look for, so that `increase()` sees the first one. What the
+    /// target never does has none.
+    pub fn new(settings: &TargetSettings) -> Self {
         let failures = PairCounters::new(["probe", "reason"]);
-        for part in ProbePart::all() {
+        let slow = Counters::sparse("query");
+        slow.start(OwnQuery::Probe);
+        for part in [ProbePart::Connect, ProbePart::Query] {
             failures.start(part, Reason::Timeout);
+        }
+        for view in settings.enabled_views() {
+            failures.start(ProbePart::View(view.name), Reason::Timeout);
+            slow.start(OwnQuery::View(view.name));
+        }
+        if settings.writes() {
+            failures.start(ProbePart::Write, Reason::Timeout);
         }
         for part in [ProbePart::Connect, ProbePart::Query] {
             failures.start(part, Reason::Refused);
@@ -77,7 +88,7 @@ impl ProbeInstruments {
             failures,
             missed: Counter::new(),
             queries: Histograms::new("query", QUERY),
-            slow: Counters::new("query"),
+            slow,
             views: Histograms::new("view", QUERY),
             writes: Histograms::new("step", QUERY),
         }
@@ -106,7 +117,10 @@ impl<'i> RunningStatement<'i> {
     /// Records that the answer came, and returns the time that it took.
     pub(super) fn answered(self) -> Duration {
         let took = self.sent.elapsed();
-        self.instruments.queries.observe(self.query, took);
+        // The views have a histogram of their own, with the check-out and the reading of the answer.
+        if self.query == OwnQuery::Probe {
+            self.instruments.queries.observe(self.query, took);
+        }
         took
     }
 }
@@ -116,12 +130,6 @@ impl Drop for RunningStatement<'_> {
         if self.sent.elapsed() > self.threshold {
             self.instruments.slow.inc(self.query);
         }
-    }
-}
-
-impl Default for ProbeInstruments {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -150,7 +158,7 @@ pub const READINGS: &[Reading<ProbeInstruments>] = &[
     },
     Reading {
         name: "db_pool_query_duration_seconds",
-        help: "Time of the exporter's own statements that were answered, without the check-out. Failed and cancelled ones are missing.",
+        help: "Time of the probe's statement (query=\"probe\") when it was answered, without the check-out. Failed and cancelled ones are missing. The views have db_pool_exporter_view_duration_seconds.",
         kind: Kind::Histogram,
         labels: &["query"],
         read: |i, out| i.queries.show(out),

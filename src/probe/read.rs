@@ -38,7 +38,7 @@ pub(super) async fn read(
     let _reading = timeout_at(deadline, target.reading()).await;
     let mut visit = Visit { refused, ..Visit::new(target, deadline) };
     let mut tasks: Vec<Task> = enabled(target).map(Task::View).collect();
-    if target.settings().write.is_some() && target.settings().kind.spec().has_transactions {
+    if target.settings().writes() {
         tasks.push(Task::Write);
     }
     visit.run(&tasks).await;
@@ -63,9 +63,7 @@ pub(super) async fn sample(target: &Target, deadline: Instant) {
 
 /// The views that the target's kind has and its settings enable.
 pub(super) fn enabled(target: &Target) -> impl Iterator<Item = &'static View> {
-    let settings = target.settings();
-    let views = settings.kind.spec().views.iter().copied();
-    views.filter(|view| settings.views.enabled.contains(&view.name))
+    target.settings().enabled_views()
 }
 
 /// A part of the probe that this file can do.

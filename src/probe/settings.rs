@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::kind::TargetKind;
 use super::write;
+use crate::metrics::Detail;
 use crate::pool;
 use crate::source::SourceSettings;
-use crate::view;
+use crate::view::{self, View};
 
 /// The name of the target that environment variables describe.
 pub(crate) const DEFAULT_TARGET: &str = "default";
@@ -85,4 +86,19 @@ pub struct TargetSettings {
     pub thresholds: Thresholds,
     /// `APP_ENV`, a label of `db_pool_config_info`.
     pub app_env: String,
+    /// The detail of its metrics.
+    pub detail: Detail,
+}
+
+impl TargetSettings {
+    /// The views that its kind has and its settings enable.
+    pub(super) fn enabled_views(&self) -> impl Iterator<Item = &'static View> {
+        let views = self.kind.spec().views.iter().copied();
+        views.filter(|view| self.views.enabled.contains(&view.name))
+    }
+
+    /// Reports whether the write probe runs.
+    pub(super) fn writes(&self) -> bool {
+        self.write.is_some() && self.kind.spec().has_transactions
+    }
 }

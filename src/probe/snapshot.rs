@@ -9,7 +9,7 @@ use super::history::Window;
 use super::session::SessionFault;
 use super::sight::{PoolSight, ServerPath, Sight};
 use crate::duration::rounded_seconds;
-use crate::metrics::{Kind, Label, Reading, Rendered, Samples};
+use crate::metrics::{Kind, Label, Reading, Rendered, Samples, Subject};
 use crate::pool::{
     Backend, CheckoutError, ConnectError, Phase, QueryError, Reason, ServerIdentity, Timings,
     TlsInfo, Totals,
@@ -290,10 +290,11 @@ pub struct Published {
 }
 
 impl Published {
-    /// Renders a snapshot. `base`: the label of the target.
-    pub fn new(snapshot: Snapshot, base: &str) -> Self {
-        let rendered = Rendered::new(READINGS, &snapshot, base);
-        let views = Rendered::new(view::readings(), &snapshot.views, base);
+    /// Renders a snapshot of a target.
+    pub fn new<'s>(snapshot: Snapshot, target: impl Into<Subject<'s>>) -> Self {
+        let target = target.into();
+        let rendered = Rendered::new(READINGS, &snapshot, target);
+        let views = Rendered::new(view::readings(), &snapshot.views, target);
         Self { snapshot: Arc::new(snapshot), rendered, views }
     }
 }

@@ -16,7 +16,7 @@ use super::settings::TargetSettings;
 use super::sight::ServerPath;
 use super::snapshot::Published;
 use crate::dsn::Host;
-use crate::metrics::{Kind, Reading, base_label};
+use crate::metrics::{Kind, Reading, Subject, base_label};
 use crate::pool::{self, Budget, Connector, Pool};
 use crate::view::{Counters, Memory};
 
@@ -46,10 +46,12 @@ impl Target {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let instruments = Arc::new(pool::PoolInstruments::new());
+        let reasons = settings.limits.close_reasons();
+        let instruments = Arc::new(pool::PoolInstruments::closing_for(reasons));
         let connect = connect_settings(&settings);
         let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
+        let instruments = ProbeInstruments::new(&settings);
         Arc::new(Self {
             base: base_label("target", &settings.name),
             memory: Mutex::new(Memory::new(&settings.views)),
@@ -57,7 +59,7 @@ impl Target {
             endpoints: settings.sources.iter().cloned().map(EndpointPools::new).collect(),
             settings,
             pool,
-            instruments: ProbeInstruments::new(),
+            instruments,
             published: watch::Sender::new(None),
             baseline: Mutex::default(),
             pooling: StatementPooling::default(),
@@ -74,9 +76,9 @@ impl Target {
         &self.settings.name
     }
 
-    /// The label that all its samples carry.
-    pub(crate) fn base(&self) -> &str {
-        &self.base
+    /// The label that all its samples carry, and the detail in which it is shown.
+    pub(crate) fn base(&self) -> Subject<'_> {
+        Subject { base: &self.base, detail: self.settings.detail }
     }
 
     /// The exporter's own pool to it.

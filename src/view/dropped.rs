@@ -1,10 +1,10 @@
 //! Counts the label sets that found no room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strum::{IntoStaticStr, VariantArray};
 
-use super::Views;
+use super::{ViewName, Views, activity, databases, limits};
 use crate::metrics::{Kind, Label, Reading};
 
 /// A family with a limited number of label sets; the label `family`.
@@ -28,10 +28,22 @@ pub enum CappedFamily {
 #[derive(Debug)]
 pub(super) struct Dropped(BTreeMap<CappedFamily, u64>);
 
+impl CappedFamily {
+    /// The view that the family is read from.
+    fn view(self) -> ViewName {
+        match self {
+            Self::Server | Self::Applications => activity::VIEW.name,
+            Self::Databases => databases::VIEW.name,
+            Self::Roles => limits::VIEW.name,
+        }
+    }
+}
+
 impl Dropped {
-    /// Every family at 0, so that `increase()` sees the first event.
-    pub(super) fn new() -> Self {
-        Self(CappedFamily::all().map(|family| (family, 0)).collect())
+    /// Every family of a view that is read at 0, so that `increase()` sees the first event.
+    pub(super) fn new(enabled: &BTreeSet<ViewName>) -> Self {
+        let read = CappedFamily::all().filter(|family| enabled.contains(&family.view()));
+        Self(read.map(|family| (family, 0)).collect())
     }
 
     /// Adds the label sets that one reading left out.
@@ -41,7 +53,9 @@ impl Dropped {
 
     /// Takes over a total that is counted elsewhere.
     pub(super) fn set(&mut self, family: CappedFamily, total: u64) {
-        self.0.insert(family, total);
+        if let Some(count) = self.0.get_mut(&family) {
+            *count = total;
+        }
     }
 
     /// The counts, for a snapshot.

@@ -56,7 +56,7 @@ impl Memory {
             waits: Waits::default(),
             applications: Applications::default(),
             statements: StatementMembers::new(settings.query_cache_size),
-            dropped: Dropped::new(),
+            dropped: Dropped::new(&settings.enabled),
             sampling: Sampling::new(settings.sampling),
             limits: None,
         }

@@ -31,6 +31,7 @@ mod role;
 mod rules;
 mod scrape;
 mod secrets;
+mod series;
 mod sessions;
 mod sqlalchemy;
 mod support;

@@ -189,6 +189,8 @@
 // The front page describes the feature also where it is off.
 #![cfg_attr(not(feature = "bb8"), allow(rustdoc::broken_intra_doc_links))]
 
+use strum::{IntoStaticStr, VariantArray};
+
 mod instrument;
 mod page;
 mod pool;
@@ -231,6 +233,49 @@ impl Kind {
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
         }
+    }
+}
+
+/// The detail in which a subject is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Detail {
+    /// Every bucket of every histogram.
+    #[default]
+    Full,
+    /// Every bucket of the main histograms, and at most six of the minor ones.
+    Standard,
+    /// At most six buckets of the main histograms, sum and count of the minor ones, and no [`Rank::Extra`].
+    Lean,
+}
+
+/// The rank of a family: how much of it a subject shows that is not shown in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// What alerts and dashboards stand on; of a histogram the quantiles.
+    Main,
+    /// A histogram that is mostly asked for its mean.
+    Minor,
+    /// A family that only explains others, or repeats what is configured. A lean subject does not have it.
+    Extra,
+}
+
+/// The ranks of families that are not [`Rank::Main`], by name.
+pub type Ranks = &'static [(&'static str, Rank)];
+
+/// The subject that samples are about: the label that all of them carry, and the detail.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The label in the form of [`base_label`]; empty for none.
+    pub base: &'a str,
+    /// The detail in which it is shown.
+    pub detail: Detail,
+}
+
+impl<'a> From<&'a str> for Subject<'a> {
+    /// A subject that is shown in full.
+    fn from(base: &'a str) -> Self {
+        Self { base, detail: Detail::Full }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::{Description, Kind, Reading, Samples};
+use super::{Description, Detail, Kind, Rank, Ranks, Reading, Samples, Subject};
 
 /// The text format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,25 +56,29 @@ impl Filter {
 /// For values that change less often than they are scraped: the lines are written once and put
 /// into every page until the next change.
 #[derive(Clone, Debug, Default)]
-pub struct Rendered(Vec<String>);
+pub struct Rendered {
+    lines: Vec<String>,
+    detail: Detail,
+}
 
 impl Rendered {
-    /// Reads every row of the table from the subject.
-    pub fn new<'t, T: ?Sized + 't>(
+    /// Reads every row of the table from a value of the subject.
+    pub fn new<'t, 's, T: ?Sized + 't>(
         table: impl IntoIterator<Item = &'t Reading<T>>,
-        subject: &T,
-        base: &str,
+        value: &T,
+        subject: impl Into<Subject<'s>>,
     ) -> Self {
+        let subject = subject.into();
         let lines = table.into_iter().map(|reading| {
             let mut out = String::new();
-            (reading.read)(subject, &mut Samples::new(&mut out, reading, base));
+            (reading.read)(value, &mut Samples::new(&mut out, reading, subject, Rank::Main));
             out
         });
-        Self(lines.collect())
+        Self { lines: lines.collect(), detail: subject.detail }
     }
 
     fn lines(&self, row: usize) -> &str {
-        self.0.get(row).map_or("", String::as_str)
+        self.lines.get(row).map_or("", String::as_str)
     }
 }
 
@@ -82,38 +86,56 @@ impl Rendered {
 pub struct Page<'f> {
     format: Format,
     filter: &'f Filter,
+    ranks: Ranks,
     body: String,
 }
 
 impl<'f> Page<'f> {
     /// An empty page.
     pub fn new(format: Format, filter: &'f Filter) -> Self {
-        Self { format, filter, body: String::with_capacity(32 * 1024) }
+        Self { format, filter, ranks: &[], body: String::with_capacity(32 * 1024) }
+    }
+
+    /// Sets the ranks of families, which decide what subjects show that are not shown in full.
+    pub fn set_ranks(&mut self, ranks: Ranks) {
+        self.ranks = ranks;
+    }
+
+    fn rank(&self, family: &str) -> Rank {
+        let found = self.ranks.iter().find(|(name, _)| *name == family);
+        found.map_or(Rank::Main, |(_, rank)| *rank)
     }
 
     /// Adds every family of a table, read now, with the samples of all subjects.
-    /// `subjects` are pairs of the base label (`target="x"`, or empty) and the value to read.
-    pub fn live<'s, T: ?Sized + 's, I>(&mut self, table: &[Reading<T>], subjects: I)
-    where
-        I: IntoIterator<Item = (&'s str, &'s T)> + Clone,
+    /// `subjects` are pairs of the subject, or its base label (`target="x"`, or empty), and the value to read.
+    pub fn live<'s, T: ?Sized + 's, S: Into<Subject<'s>>, I>(
+        &mut self,
+        table: &[Reading<T>],
+        subjects: I,
+    ) where
+        I: IntoIterator<Item = (S, &'s T)> + Clone,
     {
         self.live_about("", table, subjects);
     }
 
     /// As [`Page::live`], with `about` in front of every help text. It says which of several
     /// kinds of subjects a table describes here: `"The worker's pool: "`.
-    pub fn live_about<'s, T: ?Sized + 's, I>(
+    pub fn live_about<'s, T: ?Sized + 's, S: Into<Subject<'s>>, I>(
         &mut self,
         about: &str,
         table: &[Reading<T>],
         subjects: I,
     ) where
-        I: IntoIterator<Item = (&'s str, &'s T)> + Clone,
+        I: IntoIterator<Item = (S, &'s T)> + Clone,
     {
         for reading in table {
+            let rank = self.rank(reading.name);
             self.family(about, &reading.describe(), |body| {
-                for (base, subject) in subjects.clone() {
-                    (reading.read)(subject, &mut Samples::new(body, reading, base));
+                for (subject, value) in subjects.clone() {
+                    let subject = subject.into();
+                    if is_shown(rank, subject.detail) {
+                        (reading.read)(value, &mut Samples::new(body, reading, subject, rank));
+                    }
                 }
             });
         }
@@ -128,9 +150,12 @@ impl<'f> Page<'f> {
         I: IntoIterator<Item = &'s Rendered> + Clone,
     {
         for (row, reading) in table.into_iter().enumerate() {
+            let rank = self.rank(reading.name);
             self.family("", &reading.describe(), |body| {
                 for subject in subjects.clone() {
-                    body.push_str(subject.lines(row));
+                    if is_shown(rank, subject.detail) {
+                        body.push_str(subject.lines(row));
+                    }
                 }
             });
         }
@@ -168,6 +193,10 @@ impl<'f> Page<'f> {
         // Writing to a String cannot fail.
         let _ = writeln!(self.body, "# HELP {name} {help}\n# TYPE {name} {}", family.kind.label());
     }
+}
+
+fn is_shown(rank: Rank, detail: Detail) -> bool {
+    rank != Rank::Extra || detail != Detail::Lean
 }
 
 #[cfg(test)]
@@ -232,6 +261,26 @@ mod tests {
         let mut later = Page::new(Format::Text, &filter);
         later.rendered(TABLE, [&one, &two]);
         assert_eq!(later.finish(), page(Format::Text, &filter));
+    }
+
+    #[test]
+    fn a_lean_subject_has_no_extra_family_live_or_rendered() {
+        let lean = Subject { base: "t=\"1\"", detail: Detail::Lean };
+        let standard = Subject { base: "t=\"2\"", detail: Detail::Standard };
+        let filter = Filter::default();
+        let begin = || {
+            let mut page = Page::new(Format::Text, &filter);
+            page.set_ranks(&[("a_total", Rank::Extra)]);
+            page
+        };
+        let mut live = begin();
+        live.live(TABLE, [(lean, &1), (standard, &2)]);
+        let mut rendered = begin();
+        let both = [Rendered::new(TABLE, &1, lean), Rendered::new(TABLE, &2, standard)];
+        rendered.rendered(TABLE, &both);
+        for text in [live.finish(), rendered.finish()] {
+            assert!(text.contains("a_total{t=\"2\"} 2\n") && !text.contains("t=\"1\""), "{text}");
+        }
     }
 
     #[test]

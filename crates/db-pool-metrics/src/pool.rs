@@ -5,8 +5,8 @@
 //! the share of calls that reached a limit can be read exactly.
 
 use crate::{
-    CheckOutOutcome, CloseReason, Counter, Counters, Histogram, Histograms, Kind, PairCounters,
-    Phase, Purpose, Reading, Reason,
+    CheckOutOutcome, CloseReason, Counter, Counters, Histogram, Histograms, Kind, Label as _,
+    PairCounters, Phase, Purpose, Reading, Reason,
 };
 
 /// Bounds in seconds for opening a connection and its phases. 1, 3 and 7 s are the times at which
@@ -62,6 +62,14 @@ impl PoolInstruments {
     /// All counters at zero. The most common connect errors have samples from the start, so that
     /// `increase()` sees the first one.
     pub fn new() -> Self {
+        Self::closing_for(CloseReason::all())
+    }
+
+    /// As [`PoolInstruments::new`], for a pool that closes connections for these reasons only: others have no
+    /// sample until they happen all the same.
+    pub fn closing_for(reasons: impl IntoIterator<Item = CloseReason>) -> Self {
+        let closed = Counters::sparse("reason");
+        reasons.into_iter().for_each(|reason| closed.start(reason));
         let connect_errors = PairCounters::new(["phase", "reason"]);
         connect_errors.start(Phase::Tcp, Reason::Refused);
         connect_errors.start(Phase::Tcp, Reason::Timeout);
@@ -72,7 +80,7 @@ impl PoolInstruments {
             checkouts: Counters::new("result"),
             checkins: Counter::new(),
             opened: Counter::new(),
-            closed: Counters::new("reason"),
+            closed,
             connect_errors,
             times: PoolTimes {
                 connect: Histograms::new("kind", CONNECT),

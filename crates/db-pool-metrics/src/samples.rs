@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::proto;
 
-use super::Kind;
+use super::{Detail, Kind, Rank, Subject};
 
 /// A value that a sample can have; `None` when there is no value and so no sample.
 pub trait Value {
@@ -78,6 +78,49 @@ pub struct Samples<'a> {
     name: &'static str,
     kind: Kind,
     labels: &'static [&'static str],
+    /// The buckets that are shown of a histogram.
+    buckets: Buckets,
+}
+
+/// The bounds that are left of a histogram where few are shown: a bucket for each decade that matters, and 0.5 s,
+/// the limit of the objective for opening a connection. With `+Inf` they are six.
+const FEW: [f64; 5] = [0.001, 0.01, 0.1, 0.5, 5.0];
+
+/// The buckets of a histogram that are shown, beside `+Inf`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Buckets {
+    All,
+    Few,
+    None,
+}
+
+impl Buckets {
+    fn of(detail: Detail, rank: Rank) -> Self {
+        match (detail, rank) {
+            (Detail::Full, _) | (Detail::Standard, Rank::Main) => Self::All,
+            (Detail::Standard, _) | (Detail::Lean, Rank::Main) => Self::Few,
+            (Detail::Lean, _) => Self::None,
+        }
+    }
+
+    /// Reports whether the bucket at `place` is shown.
+    fn shows(self, bounds: &[f64], place: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Few if bounds.len() <= FEW.len() => true,
+            Self::Few => {
+                let has_usual_bounds = FEW.iter().all(|few| bounds.contains(few));
+                if has_usual_bounds {
+                    bounds.get(place).is_some_and(|bound| FEW.contains(bound))
+                } else {
+                    // Bounds that somebody else has chosen: every n-th, so that the whole range is covered.
+                    let step = bounds.len().div_ceil(FEW.len());
+                    place % step == step - 1
+                }
+            }
+        }
+    }
 }
 
 /// The destination of samples.
@@ -92,9 +135,11 @@ impl<'a> Samples<'a> {
     pub(super) fn new<T: ?Sized>(
         out: &'a mut String,
         reading: &super::Reading<T>,
-        base: &'a str,
+        subject: Subject<'a>,
+        rank: Rank,
     ) -> Self {
-        Self::into_sink(Sink::Lines { text: out, base }, reading)
+        let Subject { base, detail } = subject;
+        Self::into_sink(Sink::Lines { text: out, base }, reading, Buckets::of(detail, rank))
     }
 
     /// Collects the samples for a registry; the caller adds the base label.
@@ -102,11 +147,11 @@ impl<'a> Samples<'a> {
         metrics: &'a mut Vec<proto::Metric>,
         reading: &super::Reading<T>,
     ) -> Self {
-        Self::into_sink(Sink::Family(metrics), reading)
+        Self::into_sink(Sink::Family(metrics), reading, Buckets::All)
     }
 
-    fn into_sink<T: ?Sized>(out: Sink<'a>, reading: &super::Reading<T>) -> Self {
-        Self { out, name: reading.name, kind: reading.kind, labels: reading.labels }
+    fn into_sink<T: ?Sized>(out: Sink<'a>, reading: &super::Reading<T>, buckets: Buckets) -> Self {
+        Self { out, name: reading.name, kind: reading.kind, labels: reading.labels, buckets }
     }
 
     /// Adds a sample with the row's labels, in their order. `None` adds nothing.
@@ -148,7 +193,9 @@ impl<'a> Samples<'a> {
         let pairs = self.labels.iter().copied().zip(values);
         let metric = counted(pairs.map(|(n, v)| label_pair(n, v)).collect(), bounds, counts, sum);
         match &mut self.out {
-            Sink::Lines { text, base } => write_buckets(text, self.name, base, &metric),
+            Sink::Lines { text, base } => {
+                write_buckets(text, self.name, base, &metric, self.buckets);
+            }
             Sink::Family(metrics) => metrics.push(metric),
         }
     }
@@ -160,7 +207,7 @@ impl<'a> Samples<'a> {
                 Sink::Family(metrics) => metrics.append(family.mut_metric()),
                 Sink::Lines { text, base } => {
                     for metric in family.get_metric() {
-                        write_metric(text, self.kind, self.name, base, metric);
+                        write_metric(text, self.kind, self.name, base, metric, self.buckets);
                     }
                 }
             }
@@ -219,20 +266,29 @@ pub(super) fn label_pair(name: &str, value: &str) -> proto::LabelPair {
     pair
 }
 
-fn write_metric(out: &mut String, kind: Kind, name: &str, base: &str, metric: &proto::Metric) {
+fn write_metric(
+    out: &mut String,
+    kind: Kind,
+    name: &str,
+    base: &str,
+    metric: &proto::Metric,
+    shown: Buckets,
+) {
     let pairs = label_pairs(metric);
     match kind {
         Kind::Counter => {
             write_sample(out, name, "", base, pairs, metric.get_counter().get_value());
         }
         Kind::Gauge => write_sample(out, name, "", base, pairs, metric.get_gauge().get_value()),
-        Kind::Histogram => write_buckets(out, name, base, metric),
+        Kind::Histogram => write_buckets(out, name, base, metric, shown),
     }
 }
 
-fn write_buckets(out: &mut String, name: &str, base: &str, metric: &proto::Metric) {
+fn write_buckets(out: &mut String, name: &str, base: &str, metric: &proto::Metric, shown: Buckets) {
     let histogram = metric.get_histogram();
-    for bucket in histogram.get_bucket() {
+    let bounds: Vec<f64> = histogram.get_bucket().iter().map(proto::Bucket::upper_bound).collect();
+    let buckets = histogram.get_bucket().iter().enumerate();
+    for (_, bucket) in buckets.filter(|(place, _)| shown.shows(&bounds, *place)) {
         let mut edge = String::new();
         write_edge(&mut edge, bucket.upper_bound());
         let pairs = label_pairs(metric).chain([("le", edge.as_str())]);
@@ -326,9 +382,48 @@ mod tests {
     use crate::{Histogram, Reading};
 
     fn text(reading: &Reading<()>, base: &str) -> String {
+        text_in(reading, base.into(), Rank::Main)
+    }
+
+    fn text_in(reading: &Reading<()>, subject: Subject<'_>, rank: Rank) -> String {
         let mut out = String::new();
-        (reading.read)(&(), &mut Samples::new(&mut out, reading, base));
+        (reading.read)(&(), &mut Samples::new(&mut out, reading, subject, rank));
         out
+    }
+
+    /// The bounds that a page shows, `+Inf` included.
+    fn shown(bounds: &'static [f64], rank: Rank, detail: Detail) -> Vec<String> {
+        let read: fn(&(), &mut Samples<'_>) = match bounds.len() {
+            18 => |(), out| Histogram::new(crate::QUERY).show(out),
+            17 => |(), out| Histogram::new(crate::CHECKOUT).show(out),
+            15 => |(), out| Histogram::new(crate::CONNECT).show(out),
+            12 => |(), out| out.push_buckets([], &FOREIGN, &[1; 13], 1.0),
+            other => panic!("no instrument with {other} bounds"),
+        };
+        let reading =
+            Reading { name: "d_seconds", help: "", kind: Kind::Histogram, labels: &[], read };
+        let text = text_in(&reading, Subject { base: "", detail }, rank);
+        assert!(text.contains("d_seconds_sum") && text.contains("d_seconds_count"), "{text}");
+        let edges = text.lines().filter_map(|line| line.split("le=\"").nth(1)?.split('"').next());
+        edges.map(str::to_owned).collect()
+    }
+
+    /// Bounds of a pool that is not ours.
+    const FOREIGN: [f64; 12] = [0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5];
+
+    #[test]
+    fn a_lean_subject_has_at_most_six_buckets_a_histogram() {
+        let few = ["0.001", "0.01", "0.1", "0.5", "5.0", "+Inf"];
+        for bounds in [crate::QUERY, crate::CHECKOUT, crate::CONNECT] {
+            assert_eq!(shown(bounds, Rank::Main, Detail::Lean), few);
+            assert_eq!(shown(bounds, Rank::Main, Detail::Standard).len(), bounds.len() + 1);
+        }
+        assert_eq!(shown(crate::QUERY, Rank::Minor, Detail::Standard), few);
+        assert_eq!(shown(crate::QUERY, Rank::Minor, Detail::Lean), ["+Inf"]);
+        assert_eq!(shown(crate::QUERY, Rank::Minor, Detail::Full).len(), 19);
+        assert_eq!(shown(&FOREIGN, Rank::Main, Detail::Full).len(), 13);
+        let foreign = shown(&FOREIGN, Rank::Main, Detail::Lean);
+        assert_eq!(foreign, ["0.4", "0.8", "1.2", "1.5", "+Inf"]);
     }
 
     #[test]

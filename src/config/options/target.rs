@@ -7,6 +7,7 @@ use crate::config::kind::{
     Checked, Choice, FilePath, Hidden, Limit, List, Percent, Section, Switch, Text, Time, TimeOr,
     Whole,
 };
+use crate::metrics::Detail;
 use crate::probe::{TargetKind, write};
 
 const INTERVALS: Time = Time::new(100, 3600);
@@ -131,6 +132,13 @@ options! {
         Whole(1, 10_000, ""),
         "the maximum number of label sets of database, user and application; the rest is added up as `other`",
     );
+    METRICS: Choice<Detail> = row(
+        "metrics",
+        Choice::new(),
+        "the detail of the metrics: `full` shows every bucket of every histogram, `standard` at most six buckets of the \
+         histograms that are mostly asked for their mean, `lean` at most six of the main ones and no family that only \
+         explains others ([which](metrics.md))",
+    ).own_variable("DB_MONITOR_METRICS");
 }
 
 options! {
