@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-quick test-python test-all soak-truth cost-sampling metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
+.PHONY: help setup build demo demo-day test test-quick test-python test-all soak-truth cost-sampling metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,10 +16,14 @@ build: ## Build the release program
 	scripts/setup.sh build
 	cargo build --release --locked
 
-demo: ## Start a throwaway PostgreSQL, an application that uses it, and the daemon
-	scripts/setup.sh build postgres
+demo: ## Play a day of incidents: throwaway servers, applications, and the exporter watching them
+	scripts/setup.sh build postgres pgbouncer prometheus || echo "The demo goes on without what is missing."
 	cargo build --release --locked
-	$${CARGO_TARGET_DIR:-target}/release/db_pool_exporter demo
+	$${CARGO_TARGET_DIR:-target}/release/db_pool_exporter demo $(DEMO)
+
+demo-day: ## Check the alerts of the whole day against its script, with a real Prometheus
+	scripts/setup.sh build postgres pgbouncer prometheus python
+	DEMO_DAY=$${DEMO_DAY:-5m} cargo test --locked --test it demo::each_alert -- --nocapture
 
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)

@@ -566,6 +566,7 @@ def target_page():
                  'target=~"$target"}, application)'),
     ]
     variables[-1]["allValue"] = ".*"  # asyncpg leaves application_name empty
+    variables[-1]["regex"] = "/^(?!db_pool_exporter$).*$/"  # a session of ours that outlives a restart is no application
     return dashboard("db-pool-target", "Database pools: one target",
                      "One database: the path of a connection, its pools, its headroom, its slow queries.", variables, panels)
 

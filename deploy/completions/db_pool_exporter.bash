@@ -371,12 +371,24 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__demo)
-            opts="-h --config.file --config.check --config.enable-auto-reload --timeout-offset --color --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --help"
+            opts="-h --scenario --duration --rounds --config.file --config.check --config.enable-auto-reload --timeout-offset --color --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --scenario)
+                    COMPREPLY=($(compgen -W "day calm burst leak slow restart two-processes" -- "${cur}"))
+                    return 0
+                    ;;
+                --duration)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config.file)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then

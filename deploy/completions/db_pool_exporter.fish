@@ -46,7 +46,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "s
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "config" -d 'Show the effective configuration and the source of each value'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "demo" -d 'Start a temporary PostgreSQL and a sample application, and watch both until Ctrl-C'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
@@ -120,6 +120,15 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand health
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l scenario -d 'What happens: a whole day, or one scene between two calm ones' -r -f -a "day\t'All scenes, one after the other'
+calm\t'Few requests'
+burst\t'More requests than the pools can serve'
+leak\t'Requests that forget to end their transaction'
+slow\t'Queries that take long'
+restart\t'A restart of the database'
+two-processes\t'Second processes, and more connections than the settings allow'"
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l duration -d 'Play the scenario once in this time, and end [default: again and again until Ctrl-C, a day in 5m]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l rounds -d 'How many times the scenario is played with --duration' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
@@ -136,10 +145,10 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "config" -d 'Show the effective configuration and the source of each value'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "demo" -d 'Start a temporary PostgreSQL and a sample application, and watch both until Ctrl-C'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -3,6 +3,7 @@
 use clap::{CommandFactory, Parser, ValueHint};
 
 use super::check::CheckArguments;
+use super::demo::DemoArguments;
 use super::extra::extra;
 use crate::app::version;
 
@@ -145,6 +146,6 @@ pub(crate) enum Subcommand {
     Check(CheckArguments),
     /// Ask a running daemon whether it is alive and exit with 0 or 1.
     Healthcheck,
-    /// Start a temporary PostgreSQL and a sample application, and watch both until Ctrl-C.
-    Demo,
+    /// Start a temporary PostgreSQL and sample applications, and watch them through a scripted day.
+    Demo(DemoArguments),
 }

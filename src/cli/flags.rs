@@ -157,8 +157,13 @@ pub(super) fn in_production(command: &mut Command) {
     }
 }
 
-/// Listens on loopback unless an address was chosen: the demo's passwords are in its documentation.
-pub(super) fn on_loopback(command: &mut Command) {
+/// Listens on loopback unless an address was chosen: the demo's passwords are in its documentation. Logs errors
+/// alone unless a level was chosen: the demo's own lines say what happens.
+pub(super) fn for_demo(command: &mut Command) {
+    if let Some(entry) = defaulted(command, "log.level") {
+        entry.shown = "error".to_owned();
+        command.settings.log.level = LevelFilter::ERROR;
+    }
     if defaulted(command, "web.listen-address").is_some() {
         let host = Some(Ipv4Addr::LOCALHOST.to_string());
         for listen in &mut command.settings.web.listen {
@@ -376,11 +381,11 @@ mod tests {
     #[test]
     fn the_demo_is_not_reachable_from_elsewhere_unless_asked() {
         let mut command = resolved(&["demo"], &[]).ok().unwrap();
-        on_loopback(&mut command);
+        for_demo(&mut command);
         let expected = Listen::Tcp { host: Some("127.0.0.1".to_owned()), port: 9956 };
         assert_eq!(command.settings.web.listen, [expected]);
         let mut command = resolved(&["demo", "--web.listen-address=:80"], &[]).ok().unwrap();
-        on_loopback(&mut command);
+        for_demo(&mut command);
         assert_eq!(command.settings.web.listen, [Listen::Tcp { host: None, port: 80 }]);
     }
 

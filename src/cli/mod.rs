@@ -72,7 +72,7 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
         Subcommand::Serve => serve::run(command, environment),
         Subcommand::Config => config::run(command, &environment),
         Subcommand::Check(arguments) => check::run(&command, &environment, &arguments),
-        Subcommand::Demo => demo::run(command),
+        Subcommand::Demo(arguments) => demo::run(command, arguments, &environment),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),
     }
 }

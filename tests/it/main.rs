@@ -14,6 +14,7 @@ mod check;
 mod commands;
 mod daemon;
 mod dashboards;
+mod demo;
 mod endpoints;
 mod floods;
 mod harness;

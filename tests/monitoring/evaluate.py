@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Runs every expression of every panel and rule against a Prometheus: none fails, and every panel shows something.
 
-Usage: evaluate.py URL START END, with the time of a run with incidents. empty.txt lists the panels that may be empty,
-each with its reason. Panels of metrics that are not published yet are skipped.
+Usage: evaluate.py [--demo] URL START END, with the time of a run with incidents. empty.txt lists the panels that may
+be empty, each with its reason. Panels of metrics that are not published yet are skipped.
+
+With --demo the run is the demo's day, in which no panel may be empty. Each application of the drop-down whose pool is
+known must fill each panel that the drop-down narrows: its names in the server's families and in those of pools agree.
 """
 
 import json
 import pathlib
+import re
 import sys
 import urllib.parse
 import urllib.request
@@ -41,9 +45,39 @@ def excused():
     return dict(line.split(" -- ", 1) for line in lines)
 
 
-def problems(url, start, end):
+def at_this_pace(expr):
+    """A query with windows that fit a run of a minute or some."""
+    return check.typed(expr).replace("[1m]", "[5s]").replace("[5m]", "[10s]").replace("[1h]", "[60s]")
+
+
+def offered(url, start, end):
+    """The applications that the drop-down of the target's dashboard offers."""
+    board = dict(check.dashboards())["db-pool-target.json"]
+    variable = next(v for v in board["templating"]["list"] if v["name"] == "application")
+    selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
+    found = ask(url, "/api/v1/series", **{"match[]": check.typed(selector)}, start=start, end=end)
+    names = {series[label] for series in found}
+    shown_names = re.compile(variable["regex"].strip("/")) if variable["regex"] else None
+    return sorted(name for name in names if not shown_names or shown_names.fullmatch(name))
+
+
+def applications(url, start, end):
+    """Panels that stay empty when an application is chosen whose pool is known."""
+    names = offered(url, start, end)
+    known = [name for name in names if shown(url, f'db_pool_app_max_connections{{application="{name}"}}', start, end)]
+    if len(known) < 2:
+        yield f"the drop-down offers {names}, and the pools of {known} are known"
+    for where, panel in check.panels():
+        narrowed = [target["expr"] for target in panel.get("targets", []) if "$application" in target["expr"]]
+        for name in known if narrowed else []:
+            found = [shown(url, at_this_pace(expr.replace("$application", name)), start, end) for expr in narrowed]
+            if not any(isinstance(one, list) and one for one in found):
+                yield f"{where} is empty for {name}"
+
+
+def problems(url, start, end, is_demo):
     """Returns all problems, and the number of evaluated expressions."""
-    may_be_empty, looked = excused(), 0
+    may_be_empty, looked = {} if is_demo else excused(), 0
     titles = set()
     for where, panel in check.panels():
         titles.add(where)
@@ -52,8 +86,7 @@ def problems(url, start, end):
             if check.names(target["expr"]) & check.pending():
                 results.append(None)
                 continue
-            expr = check.typed(target["expr"]).replace("[1m]", "[5s]").replace("[5m]", "[10s]").replace("[1h]", "[60s]")
-            found = shown(url, expr, start, end)
+            found = shown(url, at_this_pace(target["expr"]), start, end)
             looked += 1
             if isinstance(found, str):
                 yield f"{where}: {found}: {target['expr']}"
@@ -77,7 +110,11 @@ def problems(url, start, end):
 
 def main():
     """Prints all problems."""
-    found = list(problems(sys.argv[1].rstrip("/"), sys.argv[2], sys.argv[3]))
+    is_demo = sys.argv[1] == "--demo"
+    url, start, end = sys.argv[2 if is_demo else 1:]
+    found = list(problems(url.rstrip("/"), start, end, is_demo))
+    if is_demo:
+        found += applications(url.rstrip("/"), start, end)
     if found:
         sys.exit("\n".join(found))
 

@@ -1,26 +1,36 @@
 //! A temporary PostgreSQL in a temporary folder, removed when the demo ends.
 
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::process::CommandExt;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-/// The time limit for the server's start.
+use super::programs::{self, User, command, free_port};
+
+/// The time limit for the server's start, and for its stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The name of the role, its password and its database.
 pub(super) const NAME: &str = "sentinelops";
 
-/// A running server. Dropping it stops the server and removes its folder.
+/// The pause between two looks at a program.
+const LOOK: Duration = Duration::from_millis(50);
+
+const SETTINGS: [&str; 4] =
+    ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=50", "log_min_messages=warning"];
+
+/// A running server and the demo's folder. Dropping it stops the server and removes the folder.
 pub(super) struct Server {
     folder: PathBuf,
     port: u16,
+    programs: PathBuf,
+    user: Option<User>,
     postmaster: Option<Child>,
 }
 
@@ -29,18 +39,29 @@ impl Server {
     ///
     /// # Errors
     /// PostgreSQL is not installed, or it does not start.
-    pub(super) async fn start() -> Result<Self> {
-        let programs = programs().context(
-            "no PostgreSQL server found: install it (`make demo` does, or the package `postgresql`)",
+    pub(super) async fn start(environment: &BTreeMap<String, String>) -> Result<Self> {
+        let programs = programs::postgres(environment).context(
+            "no PostgreSQL server found: install it (`make demo` does, or the package `postgresql`), or put \
+             its folder with `initdb` and `postgres` into PATH",
         )?;
-        let user = server_user()?;
+        let user = User::of_servers()?;
         let folder = folder(user)?;
         let port = free_port()?;
-        let mut server = Self { folder, port, postmaster: None };
-        server.init(&programs, user)?;
-        server.postmaster = Some(server.launch(&programs, user)?);
+        let mut server = Self { folder, port, programs, user, postmaster: None };
+        server.init()?;
+        server.launch()?;
         server.wait().await?;
         Ok(server)
+    }
+
+    /// The demo's folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The user that servers run as.
+    pub(super) fn user(&self) -> Option<User> {
+        self.user
     }
 
     /// The port on 127.0.0.1.
@@ -60,8 +81,43 @@ impl Server {
         config
     }
 
-    fn init(&self, programs: &Path, user: Option<User>) -> Result<()> {
-        let mut initdb = command(&programs.join("initdb"), user, &self.folder);
+    /// Reports whether the server comes with pg_stat_statements, which must be loaded at its start.
+    pub(super) fn counts_statements(&self) -> bool {
+        self.programs.parent().is_some_and(|parent| {
+            let libraries = ["lib", "lib/postgresql"].map(|folder| parent.join(folder));
+            libraries.iter().any(|folder| folder.join("pg_stat_statements.so").exists())
+        })
+    }
+
+    /// Stops the server as a restart does: its sessions are ended.
+    ///
+    /// # Errors
+    /// It does not stop.
+    pub(super) async fn stop(&mut self) -> Result<()> {
+        let Some(mut postmaster) = self.postmaster.take() else { return Ok(()) };
+        signal(&postmaster, Signal::INT);
+        let end = Instant::now() + PATIENCE;
+        while ended(&mut postmaster).is_none() {
+            if Instant::now() > end {
+                self.postmaster = Some(postmaster);
+                bail!("PostgreSQL did not stop within {} s", PATIENCE.as_secs());
+            }
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Starts the server again after [`Self::stop`].
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(super) async fn start_again(&mut self) -> Result<()> {
+        self.launch()?;
+        self.wait().await
+    }
+
+    fn init(&self) -> Result<()> {
+        let mut initdb = command(&self.programs.join("initdb"), self.user, &self.folder);
         initdb.args([
             "-U",
             "postgres",
@@ -79,43 +135,37 @@ impl Server {
         Ok(())
     }
 
-    fn launch(&self, programs: &Path, user: Option<User>) -> Result<Child> {
-        let log = fs::File::create(self.folder.join("log"))?;
-        let mut postgres = command(&programs.join("postgres"), user, &self.folder);
+    fn launch(&mut self) -> Result<()> {
+        let log = File::create(self.folder.join("log"))?;
+        let mut postgres = command(&self.programs.join("postgres"), self.user, &self.folder);
+        postgres.arg("-D").arg(self.folder.join("data"));
+        for setting in SETTINGS {
+            postgres.args(["-c", setting]);
+        }
+        if self.counts_statements() {
+            postgres.args(["-c", "shared_preload_libraries=pg_stat_statements"]);
+        }
         postgres
-            .arg("-D")
-            .arg(self.folder.join("data"))
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "fsync=off",
-                "-c",
-                "max_connections=30",
-            ])
             .args(["-c", &format!("port={}", self.port)])
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .stdout(log.try_clone()?)
-            .stderr(log)
-            // A process group of its own: Ctrl-C in the terminal must reach the demo alone, which stops the
-            // server last.
-            .process_group(0);
-        postgres.spawn().context("starting PostgreSQL")
+            .stderr(log);
+        self.postmaster = Some(postgres.spawn().context("starting PostgreSQL")?);
+        Ok(())
     }
 
     async fn wait(&mut self) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         let config = self.admin();
         while Instant::now() < end {
-            if let Some(status) = self.postmaster.as_mut().and_then(|p| p.try_wait().ok()).flatten()
-            {
+            if let Some(status) = self.postmaster.as_mut().and_then(ended) {
                 let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
                 bail!("PostgreSQL ended with {status}: {}", log.trim());
             }
             if config.connect(tokio_postgres::NoTls).await.is_ok() {
                 return Ok(());
             }
-            sleep(Duration::from_millis(50)).await;
+            sleep(LOOK).await;
         }
         bail!("PostgreSQL did not start within {} s", PATIENCE.as_secs())
     }
@@ -125,9 +175,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut postmaster) = self.postmaster.take() {
             // SIGQUIT is the immediate shutdown: the data is removed anyway.
-            let pid = i32::try_from(postmaster.id()).ok().and_then(Pid::from_raw);
-            let asked = pid.is_some_and(|pid| kill_process(pid, Signal::QUIT).is_ok());
-            if !asked {
+            if !signal(&postmaster, Signal::QUIT) {
                 let _ = postmaster.kill();
             }
             let _ = postmaster.wait();
@@ -136,73 +184,23 @@ impl Drop for Server {
     }
 }
 
-/// The user that the server runs as, if not the present one.
-#[derive(Clone, Copy)]
-struct User {
-    uid: u32,
-    gid: u32,
+fn signal(child: &Child, signal: Signal) -> bool {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
-fn command(program: &Path, user: Option<User>, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).env_remove("PGDATA").env("LC_ALL", "C").stdin(Stdio::null());
-    if let Some(User { uid, gid }) = user {
-        command.gid(gid).uid(uid);
-    }
-    command
+fn ended(child: &mut Child) -> Option<ExitStatus> {
+    child.try_wait().ok().flatten()
 }
 
-/// Returns `postgres` or `nobody` for root, because PostgreSQL refuses to run as root.
-fn server_user() -> Result<Option<User>> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
-    let passwd = fs::read_to_string("/etc/passwd").context("/etc/passwd")?;
-    let user = |name: &str| {
-        passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let found = fields.next()? == name;
-            let numbers = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
-            found.then_some(User { uid: numbers.0, gid: numbers.1 })
-        })
-    };
-    let user = user("postgres").or_else(|| user("nobody"));
-    user.map(Some)
-        .context("PostgreSQL refuses to run as root, and there is no user postgres or nobody")
-}
-
-/// Creates an empty folder to which only the server's user has access.
+/// Creates an empty folder to which only the servers' user has access.
 fn folder(user: Option<User>) -> Result<PathBuf> {
     let name = format!("db_pool_exporter-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
     let folder = std::env::temp_dir().join(name);
     fs::DirBuilder::new().mode(0o700).create(&folder).context("a temporary folder")?;
-    if let Some(User { uid, gid }) = user {
-        std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).context("a temporary folder")?;
+    if let Some(user) = user {
+        user.owns(&folder).context("a temporary folder")?;
     }
     debug_assert!(fs::metadata(&folder).is_ok_and(|m| m.mode() & 0o077 == 0));
     Ok(folder)
-}
-
-fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
-    Ok(listener.local_addr()?.port())
-}
-
-/// Returns the folder with the programs of the newest server, in the usual places of packages.
-fn programs() -> Option<PathBuf> {
-    let parents = ["/usr/lib/postgresql", "/usr/local/lib/postgresql", "/usr"];
-    let versions = parents.iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten());
-    let mut found: Vec<(u32, PathBuf)> = versions
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let version = name.strip_prefix("pgsql-").unwrap_or(&name).parse().ok()?;
-            Some((version, entry.path().join("bin")))
-        })
-        .filter(|(_, folder)| folder.join("initdb").exists())
-        .collect();
-    found.sort();
-    let elsewhere = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from);
-    let elsewhere = elsewhere.into_iter().find(|folder| folder.join("initdb").exists());
-    found.pop().map(|(_, folder)| folder).or(elsewhere)
 }
