@@ -7,7 +7,7 @@ use super::layers::Layers;
 use super::listing::{Origin, Sourced};
 use super::options::{self, BUILT_IN_URL};
 use super::password::{self, Password};
-use crate::dsn::{self, Dsn, Host, Part, SslMode};
+use crate::dsn::{self, Dsn, Host, Part, SessionAttrs, SslMode};
 use crate::pool::{Credentials, PasswordSource};
 use crate::probe::{DEFAULT_TARGET, TargetKind};
 use crate::secret::Secret;
@@ -21,7 +21,7 @@ pub(super) struct Database {
 /// Reads the database of a target; `None` if its URL is missing or wrong, which is reported.
 pub(super) fn read(
     name: &str,
-    kind: TargetKind,
+    configured: Option<TargetKind>,
     layers: &Layers<'_>,
     scope: &Scope<'_>,
 ) -> Option<Database> {
@@ -39,7 +39,8 @@ pub(super) fn read(
         refuse_built_in(&dsn, layers, &origin);
     }
     if dsn.database.is_none() {
-        dsn.database = kind.spec().default_database.map(str::to_owned);
+        let of_kind = configured.and_then(|kind| kind.spec().default_database);
+        dsn.database = of_kind.map(str::to_owned);
     }
     if dsn.password.is_some() {
         layers.report().password_at(&origin);
@@ -47,6 +48,9 @@ pub(super) fn read(
     // Before the variables fill it: a password of theirs is not in the file.
     let in_file = dsn.password.as_ref().and_then(|_| url_file(&origin, scope));
     let source = fill(name, &mut dsn, password, layers, scope, &origin).or(in_file);
+    if configured.unwrap_or(kind_of(&dsn)) == TargetKind::PgBouncer && asks_for_session(&dsn) {
+        layers.refuse(options::URL.key, &origin, NO_SESSION_ATTRS);
+    }
     if dsn.password.as_ref().is_some_and(|password| is_surrounded(password.reveal())) {
         let text = "its password begins or ends with white space or a line break";
         layers.report().warn(format!("target `{name}`: {text}"));
@@ -59,6 +63,26 @@ pub(super) fn read(
     }
     Some(Database { dsn, credentials: Credentials { source, home } })
 }
+
+impl Database {
+    /// Reports whether its name is that of PgBouncer's console.
+    pub(super) fn names_console(&self) -> bool {
+        kind_of(&self.dsn) == TargetKind::PgBouncer
+    }
+}
+
+/// The kind of a target without a configured one.
+fn kind_of(dsn: &Dsn) -> TargetKind {
+    let is_console = dsn.database.is_some()
+        && dsn.database.as_deref() == TargetKind::PgBouncer.spec().default_database;
+    if is_console { TargetKind::PgBouncer } else { TargetKind::Postgres }
+}
+
+fn asks_for_session(dsn: &Dsn) -> bool {
+    dsn.session.is_some_and(|session| session != SessionAttrs::Any)
+}
+
+const NO_SESSION_ATTRS: &str = "a PgBouncer console cannot be asked for target_session_attrs: it answers no SELECT; remove the parameter (or PGTARGETSESSIONATTRS), or name the database behind PgBouncer";
 
 fn url(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<Sourced<Secret>> {
     if layers.has(&options::URL) {

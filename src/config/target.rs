@@ -2,11 +2,11 @@
 //!
 //! One call reads an option. Everything that `common` reads may also stand in `defaults`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::database::{self, Database};
+use super::kind::OptionType as _;
 use super::layers::Layers;
 use super::listing::{Origin, Sourced};
 use super::{Scope, application, label, options, view};
@@ -16,12 +16,13 @@ use crate::pool::{ConnectSettings, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
 use crate::probe::{Schedule, TargetKind, TargetSettings, Thresholds};
 use crate::view::activity::EXPORTER_NAME;
-use crate::view::{ViewName, ViewSettings};
+use crate::view::ViewSettings;
 
 /// Reads a target; `None` if its database is unknown, which is reported.
 pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<TargetSettings> {
-    let kind = layers.own_or(&options::KIND, TargetKind::Postgres);
-    let database = database::read(name, kind, layers, scope);
+    let configured = layers.own_unlisted(&options::KIND);
+    let database = database::read(name, configured.as_ref().map(|kind| kind.value), layers, scope);
+    let kind = kind(configured, database.as_ref(), layers);
     let labels = label::read(&layers.own_section(options::LABELS.key));
     let url = database.as_ref().map(|database| &database.dsn);
     let common = common(kind, layers, url);
@@ -48,11 +49,7 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
         },
         limits: common.limits,
         thresholds: common.thresholds,
-        views: ViewSettings {
-            applications: applications.inferred,
-            enabled: of_kind(kind, common.views.enabled),
-            ..common.views
-        },
+        views: ViewSettings { applications: applications.inferred, ..common.views },
         sources: applications.sources,
         write: common.write,
         app_env: scope.app_env.to_owned(),
@@ -60,10 +57,18 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
     })
 }
 
-/// Keeps the views that a kind of target has. `defaults` are for targets of all kinds.
-fn of_kind(kind: TargetKind, enabled: BTreeSet<ViewName>) -> BTreeSet<ViewName> {
-    let has = |name: &ViewName| kind.spec().views.iter().any(|view| view.name == *name);
-    enabled.into_iter().filter(has).collect()
+/// The kind of a target: the configured one, or that of the database in its URL.
+fn kind(
+    configured: Option<Sourced<TargetKind>>,
+    database: Option<&Database>,
+    layers: &Layers<'_>,
+) -> TargetKind {
+    let is_console = database.is_some_and(|database| database.names_console());
+    let by_url = Sourced { value: TargetKind::PgBouncer, origin: Origin::Url };
+    let found = configured.or(is_console.then_some(by_url));
+    let Sourced { value, origin } = found.unwrap_or(Sourced::default(TargetKind::Postgres));
+    layers.list(options::KIND.key, options::KIND.kind.show(&value), origin);
+    value
 }
 
 /// Checks `defaults` by itself, even if no target uses it.
@@ -100,7 +105,10 @@ fn common(kind: TargetKind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
         ),
         limits: limits(layers, schedule.timeout),
         thresholds: thresholds(layers),
-        views: ViewSettings { sampling: sampling(layers, schedule.interval), ..view::read(layers) },
+        views: ViewSettings {
+            sampling: sampling(layers, schedule.interval),
+            ..view::read(kind, layers)
+        },
         write: view::write_probe(layers),
         detail: layers.get_or(&options::METRICS, Detail::Standard),
         schedule,

@@ -5,20 +5,27 @@ use std::collections::BTreeSet;
 use super::layers::Layers;
 use super::listing::Origin;
 use super::options;
+use crate::probe::TargetKind;
 use crate::probe::write::{DEFAULT_TABLE, Table, WriteProbeSettings};
 use crate::view::statements::StatementsSettings;
-use crate::view::{VIEWS, ViewSettings, statements};
+use crate::view::{ViewSettings, all_views, statements};
 
-/// Reads which views are on, and the settings that all of them share.
-pub(super) fn read(layers: &Layers<'_>) -> ViewSettings {
+/// Reads which views are on, and the settings that all of them share. Views that targets of this kind do not have are
+/// checked only: `defaults` may set them for others.
+pub(super) fn read(kind: TargetKind, layers: &Layers<'_>) -> ViewSettings {
     let default = ViewSettings::default();
     let mut enabled = BTreeSet::new();
-    for view in VIEWS.iter().filter(|view| view.name != statements::VIEW.name) {
-        if layers.get_or(&options::view_switch(view), view.on_by_default) {
+    let unlisted = layers.unlisted();
+    for view in all_views().filter(|view| view.name != statements::VIEW.name) {
+        let is_own = kind.spec().views.iter().any(|own| own.name == view.name);
+        let layers = if is_own { layers } else { &unlisted };
+        if layers.get_or(&options::view_switch(view), view.on_by_default) && is_own {
             enabled.insert(view.name);
         }
     }
-    let statements = statements(layers);
+    let has_statements = kind.spec().views.iter().any(|own| own.name == statements::VIEW.name);
+    let statements =
+        statements(if has_statements { layers } else { &unlisted }).filter(|_| has_statements);
     if statements.is_some() {
         enabled.insert(statements::VIEW.name);
     }

@@ -4,7 +4,7 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::view::{VIEWS, View};
+use crate::view::{CONSOLE_VIEWS, VIEWS, View};
 
 /// The kind of a target; its label is the word in the configuration and in the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -68,5 +68,5 @@ const PGBOUNCER: KindSpec = KindSpec {
     takes_shared_query: false,
     has_transactions: false,
     shows_applications: false,
-    views: &[],
+    views: CONSOLE_VIEWS,
 };

@@ -6,6 +6,7 @@
 //! never wait. A snapshot holds the [`Window`] of the last minutes. [`Roster`] holds the running targets.
 
 mod baseline;
+mod console;
 mod endpoint;
 #[cfg(any(test, feature = "testing"))]
 pub mod fixture;

@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 
+use super::console;
 use super::instruments::{OwnQuery, RunningStatement};
 use super::snapshot::{Failure, ProbePart};
 use super::target::Target;
 use super::write;
 use crate::pool::{Checkout, NOT_IN_PREREQUISITE_STATE, QueryError, Reason, TransactionMode};
-use crate::view::{Answer, Context, Extension, Query, View, ViewError, ViewSource, Views};
+use crate::view::{Answer, Context, Extension, Memory, Query, View, ViewError, ViewSource, Views};
 
 /// The least time for a statement. With less time before the probe's deadline none is sent: it would only report
 /// that the server gave no answer within 0 s, as if the server were slow.
@@ -221,9 +222,42 @@ impl<'t> Visit<'t> {
                 let rows = rows.map_err(extension_failure)?;
                 self.in_context(|context| read(context, &rows))?
             }
+            ViewSource::Console { ask, read } => {
+                let version = connection.server().version.clone();
+                let commands = self.in_context(|context| ask(context, &version));
+                let shown = self.show(view, &commands, connection, limit).await;
+                // Answers that came before a failure are shown all the same.
+                if !shown.answers.tables.is_empty() {
+                    self.answers.push(self.in_context(|context| read(context, &shown.answers))?);
+                }
+                return shown.failure.map_or(Ok(()), Err);
+            }
         };
         self.answers.push(answer);
         Ok(())
+    }
+
+    /// Sends a view's commands to a console, and counts them as one of the exporter's own statements.
+    async fn show(
+        &self,
+        view: &View,
+        commands: &[&'static str],
+        connection: &mut Checkout,
+        limit: Duration,
+    ) -> console::Shown {
+        let threshold = self.target.settings().slow_threshold;
+        let (instruments, own) = (self.target.instruments(), OwnQuery::View(view.name));
+        let running = RunningStatement::begin(instruments, own, threshold);
+        let memory =
+            |with: &mut dyn FnMut(&mut Memory)| self.target.remember(|memory| with(memory));
+        let shown = console::show(commands, connection, limit, memory).await;
+        if shown.failure.is_none() {
+            let took = running.answered();
+            if view.is_sampled {
+                self.target.remember(|memory| memory.sampling().observe(took));
+            }
+        }
+        shown
     }
 
     /// Sends a view's statement, and counts it with the exporter's own statements.
@@ -279,7 +313,7 @@ impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Self {
         let reason = match error {
             ViewError::NoExtension(_) => Reason::NoExtension,
-            ViewError::NoRow | ViewError::Column { .. } => Reason::Other,
+            ViewError::NoRow | ViewError::Column { .. } | ViewError::NoColumn(_) => Reason::Other,
         };
         Self::new(reason, error.to_string())
     }

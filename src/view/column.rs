@@ -20,6 +20,9 @@ pub enum ViewError {
         /// The client library's reason.
         source: tokio_postgres::Error,
     },
+    /// A column is missing in the answer of a pooler's console.
+    #[error("the console's answer has no column {0}")]
+    NoColumn(&'static str),
     /// The view reads an extension that this database does not have.
     #[error("the extension {0} is not installed in this database")]
     NoExtension(&'static str),

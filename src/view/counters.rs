@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::application::{ApplicationCounters, LABELS};
+use super::pgbouncer::{WAITING_CLIENT_SECONDS, WaitingSeconds};
 use crate::metrics::{Kind, Reading, Samples};
 
 /// The sums of a target's samples at one moment.
@@ -15,6 +16,8 @@ pub struct Counters {
     pub sampled: Duration,
     /// Of that, the time without headroom; `None` while the limits are not known.
     pub headroom_gone: Option<Duration>,
+    /// The time that clients of a pooler's pools have waited, by process.
+    pub waiting: Vec<(Option<String>, WaitingSeconds)>,
     /// Those of each application.
     pub applications: Vec<ApplicationCounters>,
 }
@@ -31,14 +34,14 @@ const fn counter(
 pub const COUNTER_READINGS: &[Reading<Counters>] = &[
     Reading {
         name: "db_pool_sampling_interval_seconds",
-        help: "Mean time between two samples of activity that is in use: slow_query_sampling, or longer where a scan takes long.",
+        help: "Mean time between two samples of activity, or of a pooler's pools, that is in use: slow_query_sampling, or longer where a sample takes long.",
         kind: Kind::Gauge,
         labels: &[],
         read: |counters, out| out.push([], counters.interval),
     },
     Reading {
         name: "db_pool_sampled_seconds_total",
-        help: "Time that the samples of activity stand for. Time in which activity could not be read is not in it: divide the rate of another sampled counter by the rate of this one.",
+        help: "Time that the samples of activity, or of a pooler's pools, stand for. Time in which they could not be read is not in it: divide the rate of another sampled counter by the rate of this one.",
         kind: Kind::Counter,
         labels: &[],
         read: |counters, out| out.push([], counters.sampled),
@@ -77,6 +80,7 @@ pub const COUNTER_READINGS: &[Reading<Counters>] = &[
         labels: LABELS,
         read: |counters, out| each(counters, out, |app| Some(app.peak as f64)),
     },
+    WAITING_CLIENT_SECONDS,
 ];
 
 fn each(

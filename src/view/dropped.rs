@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strum::{IntoStaticStr, VariantArray};
 
-use super::{ViewName, Views, activity, databases, limits};
+use super::{ViewName, Views, activity, databases, limits, pgbouncer};
 use crate::metrics::{Kind, Label, Reading};
 
 /// A family with a limited number of label sets; the label `family`.
@@ -22,6 +22,15 @@ pub enum CappedFamily {
     /// `db_pool_server_role_connection_limit`, and all that have its label sets.
     #[strum(serialize = "db_pool_server_role_connection_limit")]
     Roles,
+    /// `db_pool_pgbouncer_client_connections`, and all that have its label sets.
+    #[strum(serialize = "db_pool_pgbouncer_client_connections")]
+    PoolerPools,
+    /// `db_pool_pgbouncer_transactions_total`, and all that have its label sets.
+    #[strum(serialize = "db_pool_pgbouncer_transactions_total")]
+    PoolerDatabases,
+    /// `db_pool_pgbouncer_user_connections`, and all that have its label sets.
+    #[strum(serialize = "db_pool_pgbouncer_user_connections")]
+    PoolerUsers,
 }
 
 /// The number of label sets that found no room, by family, since the target was started.
@@ -35,6 +44,9 @@ impl CappedFamily {
             Self::Server | Self::Applications => activity::VIEW.name,
             Self::Databases => databases::VIEW.name,
             Self::Roles => limits::VIEW.name,
+            Self::PoolerPools => pgbouncer::pools::VIEW.name,
+            Self::PoolerDatabases => pgbouncer::stats::VIEW.name,
+            Self::PoolerUsers => pgbouncer::limits::VIEW.name,
         }
     }
 }
@@ -67,7 +79,7 @@ impl Dropped {
 /// The family of the counter.
 pub(super) const READINGS: &[Reading<Views>] = &[Reading {
     name: "db_pool_exporter_series_dropped_total",
-    help: "Label sets beyond series_limit: those of db_pool_server_connections once while they stay, others at each reading. The former are summed up under application=\"other\"; the others are left out.",
+    help: "Label sets beyond series_limit: those of db_pool_server_connections and db_pool_pgbouncer_client_connections once while they stay, others at each reading. The former are summed up under application=\"other\" or user=\"other\"; the others are left out.",
     kind: Kind::Counter,
     labels: &["family"],
     read: |views, out| {

@@ -64,7 +64,10 @@ pub fn views() -> Views {
     let mut memory = Memory::new(&settings);
     // The first snapshot shows a counter with 0.
     memory.digest(&settings, answers());
-    memory.digest(&settings, answers())
+    Views {
+        consoles: vec![super::pgbouncer::fixture::console()],
+        ..memory.digest(&settings, answers())
+    }
 }
 
 fn answers() -> Vec<Box<dyn Answer>> {

@@ -16,6 +16,7 @@ use super::dropped::{CappedFamily, Dropped};
 use super::headroom::Headroom;
 use super::key::SessionKey;
 use super::limits::ServerLimits;
+use super::pgbouncer::{ConsoleMemory, ConsoleReadings};
 use super::row::{Answer, ViewName};
 use super::sampling::Sampling;
 use super::series::{Labels, Series, label};
@@ -33,6 +34,7 @@ pub struct Memory {
     pub(super) statements: StatementMembers,
     pub(super) dropped: Dropped,
     pub(super) sampling: Sampling,
+    pub(super) console: ConsoleMemory,
     /// The limits that the last probe read, for the headroom at each scan.
     limits: Option<ServerLimits>,
 }
@@ -45,6 +47,8 @@ pub struct Digest<'m> {
     pub(super) views: Views,
     /// The scan of pg_stat_activity, for what follows from several views.
     pub(super) scan: Option<Scan>,
+    /// What a pooler's console has answered.
+    pub(super) console: ConsoleReadings,
 }
 
 impl Memory {
@@ -58,6 +62,7 @@ impl Memory {
             statements: StatementMembers::new(settings.query_cache_size),
             dropped: Dropped::new(&settings.enabled),
             sampling: Sampling::new(settings.sampling),
+            console: ConsoleMemory::new(settings.series_limit),
             limits: None,
         }
     }
@@ -89,14 +94,20 @@ impl Memory {
             sampled: self.sampling.sampled(),
             headroom_gone: self.sampling.headroom_gone(),
             applications: self.applications.show(now),
+            waiting: vec![(None, self.console.show_waiting())],
         }
     }
 
     /// Takes in what the views of one probe have read, and returns what its snapshot shows.
     pub fn digest(&mut self, settings: &ViewSettings, answers: Vec<Box<dyn Answer>>) -> Views {
-        let mut digest = Digest { settings, memory: self, views: Views::default(), scan: None };
+        let console = ConsoleReadings::default();
+        let mut digest =
+            Digest { settings, memory: self, views: Views::default(), scan: None, console };
         answers.into_iter().for_each(|answer| answer.digest(&mut digest));
-        let Digest { mut views, scan, .. } = digest;
+        let Digest { mut views, scan, console, .. } = digest;
+        if settings.is_console() {
+            views.consoles = vec![self.assemble_console(settings, console)];
+        }
         self.limits = views.limits.clone().or(self.limits.take());
         views.applications_were_seen = self.applications.were_seen();
         if let (Some(limits), Some(scan)) = (&views.limits, &scan) {

@@ -9,6 +9,7 @@ pub mod activity;
 pub mod application;
 pub mod databases;
 pub mod limits;
+pub mod pgbouncer;
 pub mod statements;
 
 mod column;
@@ -40,15 +41,23 @@ pub use key::SessionKey;
 pub use limits::ServerLimits;
 pub use memory::{Digest, Memory};
 pub use pattern::Pattern;
-pub use row::{Answer, Context, Query, ReadRows, View, ViewName, ViewSource};
+pub use pgbouncer::Console;
+pub use row::{Answer, Context, Query, ReadConsole, ReadRows, View, ViewName, ViewSource};
 pub use sampling::Sampling;
 pub use settings::ViewSettings;
 
 use crate::metrics::Reading;
 
-/// The views, in the order in which they are read and shown.
+/// The views of a PostgreSQL server, in the order in which they are read and shown.
 pub(crate) const VIEWS: &[&View] =
     &[&activity::VIEW, &limits::VIEW, &databases::VIEW, &statements::VIEW];
+
+pub(crate) use pgbouncer::CONSOLE_VIEWS;
+
+/// The views of all kinds of targets.
+pub(crate) fn all_views() -> impl Iterator<Item = &'static View> {
+    VIEWS.iter().chain(CONSOLE_VIEWS).copied()
+}
 
 /// The views of one probe, a field for each. A view that was not read, or failed, is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,6 +76,8 @@ pub struct Views {
     pub applications: Vec<Application>,
     /// True if this probe or an earlier scan has seen a session of an application with settings.
     pub applications_were_seen: bool,
+    /// The processes of a pooler; empty for a server.
+    pub consoles: Vec<Console>,
     /// Slow queries counted since the target was started, by label set.
     pub slow: Vec<(SessionKey, u64)>,
     /// Label sets that found no room, counted since the target was started.
@@ -91,8 +102,7 @@ impl Views {
 
 /// The families of [`Views`], view by view; rendered once a snapshot.
 pub fn readings() -> impl Iterator<Item = &'static Reading<Views>> {
-    let views = VIEWS.iter().flat_map(|view| view.readings);
-    views.chain(DERIVED).copied().flatten()
+    all_views().flat_map(|view| view.readings).chain(DERIVED).copied().flatten()
 }
 
 /// The families that follow from several views.

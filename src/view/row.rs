@@ -1,7 +1,7 @@
 //! A view is one row: its name, where it exists, how it is read, and its metrics.
 //!
 //! The labels `view`, `query` and `probe`, the keys under `views:`, and the reference pages follow
-//! from the rows in [`VIEWS`](super::VIEWS). This room sends nothing: the probe asks the server and
+//! from the rows in [`VIEWS`](super::VIEWS) and [`CONSOLE_VIEWS`](super::CONSOLE_VIEWS). This room sends nothing: the probe asks the server and
 //! hands the rows over.
 
 use std::borrow::Cow;
@@ -12,8 +12,9 @@ use tokio_postgres::types::{ToSql, Type};
 use super::column::ViewError;
 use super::extension::Extension;
 use super::memory::{Digest, Memory};
+use super::pgbouncer::ConsoleAnswers;
 use super::settings::ViewSettings;
-use super::{VIEWS, Views};
+use super::{Views, all_views};
 use crate::metrics::{Label, Reading};
 
 /// A part of the server that the exporter reads at every probe.
@@ -60,7 +61,7 @@ pub(super) use view_name;
 
 impl Label for ViewName {
     fn all() -> impl Iterator<Item = Self> {
-        VIEWS.iter().map(|view| view.name)
+        all_views().map(|view| view.name)
     }
 
     fn label(self) -> &'static str {
@@ -86,7 +87,18 @@ pub enum ViewSource {
         /// Reads its rows.
         read: ReadRows,
     },
+    /// Commands of a pooler's console, each sent by itself in the simple protocol.
+    Console {
+        /// Chooses the commands for a console with this `server_version`. The first one is essential; others that
+        /// the console does not have are left out.
+        ask: fn(&Context<'_>, &str) -> Vec<&'static str>,
+        /// Reads the answers.
+        read: ReadConsole,
+    },
 }
+
+/// Reads the answers to a view's console commands.
+pub type ReadConsole = fn(&Context<'_>, &ConsoleAnswers) -> Result<Box<dyn Answer>, ViewError>;
 
 /// Reads the rows of a view's statement.
 pub type ReadRows = fn(&Context<'_>, &[Row]) -> Result<Box<dyn Answer>, ViewError>;

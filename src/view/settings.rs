@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::VIEWS;
 use super::application::ApplicationSettings;
-use super::row::ViewName;
+use super::row::{View, ViewName};
 use super::statements::StatementsSettings;
+use super::{CONSOLE_VIEWS, VIEWS};
 
 /// The views that are read, and their options.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,17 @@ impl ViewSettings {
     pub fn with(mut self, view: ViewName) -> Self {
         self.enabled.insert(view);
         self
+    }
+
+    /// Reports whether these are the views of a pooler's console.
+    pub(super) fn is_console(&self) -> bool {
+        CONSOLE_VIEWS.iter().any(|view| self.enabled.contains(&view.name))
+    }
+
+    /// The defaults for a target with these views, as far as they are on by default.
+    pub fn of(views: &[&View]) -> Self {
+        let enabled = views.iter().filter(|view| view.on_by_default);
+        Self { enabled: enabled.map(|view| view.name).collect(), ..Self::default() }
     }
 
     /// [`Self::series_limit`] as the parameter of a LIMIT.

@@ -17,7 +17,7 @@ pub(super) use target::*;
 pub(super) use view::switch as view_switch;
 
 use super::kind::{Checked, Grammar, OptionType, Switch};
-use crate::view::{VIEWS, View};
+use crate::view::{CONSOLE_VIEWS, VIEWS, View};
 
 /// One option.
 #[derive(Clone, Copy)]
@@ -226,6 +226,12 @@ pub(super) const GROUPS: &[Group] = &[
         sections: &["defaults", "targets.*"],
         variables: "targets.default",
         rows: Rows::Options(COMMON),
+    },
+    Group {
+        place: Place::DefaultsAndTargets,
+        sections: &["defaults", "targets.*"],
+        variables: "targets.default",
+        rows: Rows::Views(CONSOLE_VIEWS),
     },
     Group {
         place: Place::DefaultsAndTargets,

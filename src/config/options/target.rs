@@ -172,7 +172,7 @@ options! {
     KIND: Choice<TargetKind> = row(
         "kind",
         Choice::new(),
-        "a database, or the console of a [PgBouncer](pgbouncer.md)",
+        "a database, or the console of a [PgBouncer](pgbouncer.md); without it, a URL with the database `pgbouncer` is a console",
     );
     URL: Hidden = row(
         "url",

@@ -1,4 +1,4 @@
-//! The switches of the views: one option for each row of [`VIEWS`](crate::view::VIEWS).
+//! The switches of the views: one option for each view of any kind of target.
 
 use super::{OptionRow, Row, Variable, row};
 use crate::config::kind::{Grammar, OptionType, Switch};
@@ -19,7 +19,7 @@ impl Row for View {
     }
 
     fn default(&self) -> Option<&'static str> {
-        None
+        Some(if self.on_by_default { "true" } else { "false" })
     }
 
     fn example(&self) -> Option<&'static str> {

@@ -112,7 +112,7 @@ impl Scan {
 
 impl Answer for Scan {
     fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
-        let Digest { settings, memory, views, scan } = digest;
+        let Digest { settings, memory, views, scan, .. } = digest;
         let (labels, applications) = memory.take(settings, &self);
         views.activity = Some(Activity::new(&self, &labels, memory));
         views.applications = applications;
