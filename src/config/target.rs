@@ -15,8 +15,8 @@ use crate::metrics::Detail;
 use crate::pool::{ConnectSettings, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
 use crate::probe::{Schedule, TargetKind, TargetSettings, Thresholds};
-use crate::view::activity::EXPORTER_NAME;
 use crate::view::ViewSettings;
+use crate::view::activity::EXPORTER_NAME;
 
 /// Reads a target; `None` if its database is unknown, which is reported.
 pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<TargetSettings> {
