@@ -33,6 +33,8 @@ pub mod health;
 
 mod report;
 
+mod sizing;
+
 pub mod web;
 
 pub mod api;

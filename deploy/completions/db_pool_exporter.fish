@@ -45,6 +45,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -s V -l 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "config" -d 'Show the effective configuration and the source of each value'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "size" -d 'Advise on the size of the pool and exit with 0 if it fits, 1 if it does not, 3 if unknown'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -103,6 +104,40 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l prometheus.url -d 'The Prometheus that scrapes the exporter' -r -f
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l window -d 'The time to look at, up to now' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l prometheus.username -d 'The name of a login to Prometheus; needs --prometheus.password-file' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l prometheus.password-file -d 'A file with the password of --prometheus.username' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l prometheus.bearer-token-file -d 'A file with a token for Prometheus' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l prometheus.ca-file -d 'A file with the certificates to trust for https [default: those of the system]' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l for -d 'Without Prometheus: the time for which the server is sampled once a second' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l workers -d 'The rule of thumb instead of measurements: workers that share one pool' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l connections-per-worker -d 'With --workers: connections that one worker uses on average' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l processes -d 'With --workers: processes, each with a pool of its own' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l max-connections -d 'With --workers: connections that the server gives to all of them [default: asked of the target, if there is one]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l overlap -d 'The most processes at once as a multiple of the usual number, such as 2 while a deploy overlaps [default: as seen]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l cores -d 'The processors of the database server: then it is judged whether more connections would make it slower' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l target -d 'Only this target' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l application -d 'Only this application' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l format -d 'The format of the report' -r -f -a "table\t'A table, for people'
+json\t'JSON, for programs'"
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.external-url -d 'The URL under which clients reach the daemon' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
@@ -146,9 +181,10 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "config" -d 'Show the effective configuration and the source of each value'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check healthcheck demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "config" -d 'Show the effective configuration and the source of each value'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "size" -d 'Advise on the size of the pool and exit with 0 if it fits, 1 if it does not, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

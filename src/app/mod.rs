@@ -15,6 +15,7 @@ mod otel;
 mod process;
 mod reload;
 mod settings;
+mod size;
 pub(crate) mod version;
 
 pub(crate) use check::{Finding, check};
@@ -23,3 +24,4 @@ pub use exposition::{Section, catalogue, metrics_md};
 pub(crate) use log_queue::LogQueue;
 pub(crate) use notify::Notifier;
 pub(crate) use settings::DaemonSettings;
+pub(crate) use size::{LiveRequest, LiveTarget, look};

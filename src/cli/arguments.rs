@@ -5,14 +5,16 @@ use clap::{CommandFactory, Parser, ValueHint};
 use super::check::CheckArguments;
 use super::demo::DemoArguments;
 use super::extra::extra;
+use super::size::SizeArguments;
 use crate::app::version;
 
 /// The flags of the daemon that a subcommand has as well, by their beginnings. All are accepted everywhere, so
 /// that one environment serves all subcommands, but the help of a subcommand shows only those with an effect.
-const SHOWN: [(&str, &[&str]); 5] = [
+const SHOWN: [(&str, &[&str]); 6] = [
     ("serve", &["config", "web", "log", "timeout"]),
     ("config", &["config.file", "web", "log", "timeout"]),
     ("check", &["config.file", "color"]),
+    ("size", &["config.file", "color"]),
     ("healthcheck", &["web.listen", "web.external", "web.route"]),
     ("demo", &["web", "log"]),
 ];
@@ -144,6 +146,8 @@ pub(crate) enum Subcommand {
     Config,
     /// Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown.
     Check(CheckArguments),
+    /// Advise on the size of the pool and exit with 0 if it fits, 1 if it does not, 3 if unknown.
+    Size(Box<SizeArguments>),
     /// Ask a running daemon whether it is alive and exit with 0 or 1.
     Healthcheck,
     /// Start a temporary PostgreSQL and sample applications, and watch them through a scripted day.

@@ -69,6 +69,27 @@ pub const EXTRAS: &[Extra] = &[
         ],
     },
     Extra {
+        name: "size",
+        environment: TARGET,
+        exit: &[
+            ("0", "the pools fit the server and the load"),
+            ("1", "they do not"),
+            ("3", "it cannot be judged: too little data, no server, or no application"),
+            ("64", "flags are wrong"),
+        ],
+        examples: &[
+            (
+                "db_pool_exporter size --prometheus.url http://prometheus:9090 --window 7d",
+                "from a week of measurements",
+            ),
+            ("db_pool_exporter size --for 60s", "from a short look at the server"),
+            (
+                "db_pool_exporter size --workers 4 --connections-per-worker 5 --processes 8",
+                "by the rule of thumb",
+            ),
+        ],
+    },
+    Extra {
         name: "healthcheck",
         environment: &[(
             "DB_POOL_EXPORTER_WEB_LISTEN_ADDRESS",

@@ -9,8 +9,10 @@ mod demo;
 mod extra;
 mod flags;
 mod healthcheck;
+mod progress;
 mod refusal;
 mod serve;
+mod size;
 mod values;
 
 use std::collections::BTreeMap;
@@ -73,6 +75,7 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
         Subcommand::Config => config::run(command, &environment),
         Subcommand::Check(arguments) => check::run(&command, &environment, &arguments),
         Subcommand::Demo(arguments) => demo::run(command, arguments, &environment),
+        Subcommand::Size(arguments) => size::run(&command, &environment, &arguments),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),
     }
 }

@@ -88,10 +88,19 @@ pub(super) async fn fetch(
     endpoint: &Endpoint,
     material: &Material,
 ) -> Result<PoolStatus, FetchError> {
-    let body = match endpoint {
+    Ok(PoolStatus::parse(&get(endpoint, material, LARGEST).await?)?)
+}
+
+/// Reads one answer of at most `largest` bytes. The caller limits the time.
+pub(super) async fn get(
+    endpoint: &Endpoint,
+    material: &Material,
+    largest: usize,
+) -> Result<Bytes, FetchError> {
+    match endpoint {
         Endpoint::Socket(path) => {
             let stream = UnixStream::connect(path).await.map_err(|e| FetchError::connect(&e))?;
-            ask(stream, request(endpoint, None)?).await?
+            ask(stream, request(endpoint, None)?, largest).await
         }
         Endpoint::Web(web) => {
             let login = match &web.login {
@@ -105,13 +114,12 @@ pub(super) async fn fetch(
             let address = (web.host.as_str(), web.port);
             let stream = TcpStream::connect(address).await.map_err(|e| FetchError::connect(&e))?;
             if web.is_tls {
-                ask(encrypt(stream, web, material).await?, request).await?
+                ask(encrypt(stream, web, material).await?, request, largest).await
             } else {
-                ask(stream, request).await?
+                ask(stream, request, largest).await
             }
         }
-    };
-    Ok(PoolStatus::parse(&body)?)
+    }
 }
 
 async fn encrypt(
@@ -150,12 +158,13 @@ fn request(
 async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Empty<Bytes>>,
+    largest: usize,
 ) -> Result<Bytes, FetchError> {
     let handshake = http1::Builder::new().max_buf_size(HEAD).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
     let mut answer = pin!(async move {
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-        body(response).await
+        body(response, largest).await
     });
     // The connection does nothing unless it is polled. It can end before the answer is taken from it.
     tokio::select! {
@@ -165,7 +174,7 @@ async fn ask(
     }
 }
 
-async fn body(response: Response<Incoming>) -> Result<Bytes, FetchError> {
+async fn body(response: Response<Incoming>, largest: usize) -> Result<Bytes, FetchError> {
     let status = response.status();
     if status.is_redirection() {
         let message = format!("redirected ({}); redirects are not followed", status.as_u16());
@@ -179,10 +188,11 @@ async fn body(response: Response<Incoming>) -> Result<Bytes, FetchError> {
         let message = format!("answered {}", status.as_u16());
         return Err(FetchError::new(FetchReason::Http, message));
     }
-    match Limited::new(response.into_body(), LARGEST).collect().await {
+    match Limited::new(response.into_body(), largest).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            Err(FetchError::new(FetchReason::TooLarge, "the answer is larger than 1 MiB"))
+            let message = format!("the answer is larger than {} MiB", largest / (1024 * 1024));
+            Err(FetchError::new(FetchReason::TooLarge, message))
         }
         Err(_) => Err(FetchError::new(FetchReason::Connect, "the answer ended early")),
     }

@@ -87,6 +87,18 @@ impl Endpoint {
         }
     }
 
+    /// Returns the same address with this path and query below its own path, as of an HTTP API with a prefix.
+    pub(super) fn below(&self, path: &str) -> Self {
+        match self {
+            Self::Socket(socket) => Self::Socket(socket.clone()),
+            Self::Web(web) => {
+                let base = web.path.reveal();
+                let base = base.split('?').next().unwrap_or_default().trim_end_matches('/');
+                Self::Web(WebEndpoint { path: Secret::new(format!("{base}{path}")), ..web.clone() })
+            }
+        }
+    }
+
     /// The target of the request's first line.
     pub(super) fn path(&self) -> &str {
         match self {

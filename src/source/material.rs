@@ -1,6 +1,7 @@
 //! The certificates and logins that requests need from files. They are read on a separate thread, and again
 //! every few seconds, because tokens and certificates are replaced while the daemon runs.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::settings::{Login, SourceSettings};
+use crate::files::FileReader;
 use crate::secret::Secret;
 
 /// The time after which the files are read again.
@@ -30,6 +32,27 @@ pub(super) struct Material {
     pub(super) authorization: Result<Option<Secret>, String>,
 }
 
+/// The files of a [`Material`], and the names of their options.
+pub(super) struct MaterialFiles<'a> {
+    pub(super) login: Option<&'a Login>,
+    pub(super) ca: Option<&'a Path>,
+    pub(super) files: &'a FileReader,
+    /// Stands before `ca`, `bearer_token_file` and `password_file` in messages.
+    pub(super) prefix: &'static str,
+}
+
+impl Material {
+    /// Reads what requests need. `needs_tls`: at least one of them goes over https.
+    pub(super) async fn read(wanted: &MaterialFiles<'_>, needs_tls: bool) -> Self {
+        let tls = match wanted.ca {
+            _ if !needs_tls => Err("https is not configured".to_owned()),
+            None => system().await,
+            Some(path) => own(wanted, path).await,
+        };
+        Self { tls, authorization: authorization(wanted).await }
+    }
+}
+
 /// The last [`Material`], and when it was read.
 #[derive(Default)]
 pub(super) struct Materials {
@@ -45,15 +68,20 @@ impl Materials {
         {
             return material.clone();
         }
-        let kept = self.last.take().and_then(|(_, material)| material.tls.ok());
-        let tls = match (&settings.ca, kept) {
-            _ if !needs_tls => Err("https is not configured".to_owned()),
-            // The system's certificates are read once.
-            (None, Some(kept)) => Ok(kept),
-            (None, None) => system().await,
-            (Some(_), _) => own(settings).await,
+        let wanted = MaterialFiles {
+            login: settings.login.as_ref(),
+            ca: settings.ca.as_deref(),
+            files: &settings.files,
+            prefix: "status_",
         };
-        let material = Material { tls, authorization: authorization(settings).await };
+        let kept = self.last.take().and_then(|(_, material)| material.tls.ok());
+        let material = match kept {
+            // The system's certificates are read once.
+            Some(kept) if settings.ca.is_none() && needs_tls => {
+                Material { tls: Ok(kept), authorization: authorization(&wanted).await }
+            }
+            Some(_) | None => Material::read(&wanted, needs_tls).await,
+        };
         // What could not be read is tried again at the next poll.
         let is_whole = material.authorization.is_ok() && (material.tls.is_ok() || !needs_tls);
         self.last = is_whole.then(|| (now, material.clone()));
@@ -68,17 +96,17 @@ impl Materials {
     }
 }
 
-async fn own(settings: &SourceSettings) -> Result<TlsConnector, String> {
-    let path = settings.ca.as_deref().unwrap_or_else(|| "".as_ref());
-    let pem = settings.files.read_async(path, LARGEST).await;
-    let pem = pem.map_err(|error| format!("status_ca {error}"))?;
+async fn own(wanted: &MaterialFiles<'_>, path: &Path) -> Result<TlsConnector, String> {
+    let prefix = wanted.prefix;
+    let pem = wanted.files.read_async(path, LARGEST).await;
+    let pem = pem.map_err(|error| format!("{prefix}ca {error}"))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|_| "status_ca is not a PEM file".to_owned())?;
-        roots.add(certificate).map_err(|_| "status_ca holds what is no certificate".to_owned())?;
+        let certificate = certificate.map_err(|_| format!("{prefix}ca is not a PEM file"))?;
+        roots.add(certificate).map_err(|_| format!("{prefix}ca holds what is no certificate"))?;
     }
     if roots.is_empty() {
-        Err("status_ca holds no certificate".to_owned())
+        Err(format!("{prefix}ca holds no certificate"))
     } else {
         connector(roots)
     }
@@ -104,17 +132,18 @@ fn connector(roots: RootCertStore) -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-async fn authorization(settings: &SourceSettings) -> Result<Option<Secret>, String> {
-    match &settings.login {
+async fn authorization(wanted: &MaterialFiles<'_>) -> Result<Option<Secret>, String> {
+    let MaterialFiles { files, prefix, .. } = wanted;
+    match wanted.login {
         None => Ok(None),
         Some(Login::Bearer(path)) => {
-            let token = settings.files.read_secret_async(path).await;
-            let token = token.map_err(|error| format!("status_bearer_token_file {error}"))?;
+            let token = files.read_secret_async(path).await;
+            let token = token.map_err(|error| format!("{prefix}bearer_token_file {error}"))?;
             Ok(Some(Secret::new(format!("Bearer {}", token.reveal().trim()))))
         }
         Some(Login::Basic { username, password }) => {
-            let password = settings.files.read_secret_async(password).await;
-            let password = password.map_err(|error| format!("status_password_file {error}"))?;
+            let password = files.read_secret_async(password).await;
+            let password = password.map_err(|error| format!("{prefix}password_file {error}"))?;
             let login = Secret::new(format!("{username}:{}", password.reveal()));
             Ok(Some(basic(&login)))
         }

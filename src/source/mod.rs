@@ -13,6 +13,7 @@ mod endpoint;
 mod histogram;
 mod material;
 mod poll;
+mod prometheus;
 mod readings;
 mod report;
 mod settings;
@@ -23,6 +24,7 @@ mod totals;
 
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use poll::Source;
+pub(crate) use prometheus::{Prometheus, PrometheusError, PrometheusSettings, Selector, Series};
 pub(crate) use readings::READINGS;
 pub use report::{ProcessReport, SourceEvents, SourceReport};
 pub use settings::{Login, SourceKey, SourceSettings};

@@ -34,6 +34,7 @@ mod scrape;
 mod secrets;
 mod series;
 mod sessions;
+mod size;
 mod sqlalchemy;
 mod support;
 mod tls;
