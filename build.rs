@@ -1,4 +1,4 @@
-//! Records the revision, the branch and the compiler in the binary.
+//! Records the revision, the branch and the compiler in the binary, and lists the runbooks that it holds.
 //!
 //! Who builds a release names revision and branch by variables, because releases are also built from
 //! archives. Without them a release build in a Git clone asks Git. Other builds do not: every commit would
@@ -22,6 +22,26 @@ fn main() {
     println!("cargo::rustc-env={REVISION}={revision}");
     println!("cargo::rustc-env={BRANCH}={branch}");
     println!("cargo::rustc-env=DB_POOL_EXPORTER_RUSTC={}", compiler());
+    list_runbooks();
+}
+
+/// Writes a table of name and text of every page of docs/runbooks, for `src/api/runbook.rs`.
+fn list_runbooks() {
+    let folder =
+        Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("docs/runbooks");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let files = std::fs::read_dir(&folder).expect("docs/runbooks can be read");
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let names = names.filter_map(|name| name.strip_suffix(".md").map(str::to_owned));
+    let mut names: Vec<String> = names.filter(|name| name != "README").collect();
+    names.sort();
+    let rows = names.iter().map(|name| {
+        let path = folder.join(format!("{name}.md"));
+        format!("    ({name:?}, include_str!({path:?})),\n")
+    });
+    let table = format!("&[\n{}]\n", rows.collect::<String>());
+    let out = Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join("runbooks.rs");
+    std::fs::write(out, table).expect("the build folder can be written");
 }
 
 /// Returns the value of a build-time variable.

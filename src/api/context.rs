@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Setting;
 use crate::metrics::Page;
 use crate::probe::Roster;
 use crate::web::ServerSettings;
@@ -21,6 +23,8 @@ pub struct Context {
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The targets.
     pub targets: Arc<Roster>,
+    /// The effective configuration, which the status page shows.
+    pub configuration: Arc<ArcSwap<Vec<Setting>>>,
     /// Asks for a reload; `None` if nothing can be reloaded.
     pub reload: Option<Reload>,
 }

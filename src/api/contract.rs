@@ -190,6 +190,25 @@ async fn limits_that_are_not_there_read_as_in_the_variables() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_check_that_did_not_pass_has_a_hint_and_no_other_has_one() {
+    let roster = roster(&["default", "orders"]);
+    publish(&roster, "default", fixture::snapshot());
+    publish(&roster, "orders", failed());
+    let (_, answer) = ask(&roster, None, health);
+    let hint = |answer: &Value, check: &str| answer[check].get("hint").cloned();
+    let checks = &answer["targets"]["orders"]["metadata"]["pool_health"]["checks"];
+    let given = hint(checks, "connection").expect("a hint");
+    assert!(given.as_str().expect("a text").contains("pg_stat_activity"), "{given}");
+    assert_eq!(hint(checks, "slow_queries"), None);
+    let checks = &answer["targets"]["default"]["metadata"]["pool_health"]["checks"];
+    assert_eq!(hint(checks, "connection"), None);
+    let (_, answer) = ask(&roster, None, targets);
+    assert_eq!(hint(&answer["targets"][1]["checks"], "connection"), Some(given.clone()));
+    let (_, answer) = ask(&roster, Some("orders"), pool_health);
+    assert_eq!(hint(&answer["checks"], "connection"), Some(given));
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_queries_are_those_that_the_last_probe_saw() {
     use crate::view::activity::{Activity, RunningQuery, SessionState, SlowQuery};
     use crate::view::{SessionKey, Views};

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::request::{ApiRequest, Reply, code, last_snapshot};
 use super::units::{moment, ms, rounded, seconds};
-use crate::health::{Check, HealthStatus, Measured, Verdict};
+use crate::health::{Check, HealthStatus, Measured, Verdict, advice};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
 
@@ -63,9 +63,9 @@ struct PoolHealth {
     checks: Checks,
 }
 
-/// The checks of a verdict under their names.
+/// The checks of a verdict under their names, each with its hint if it did not pass.
 #[derive(Clone)]
-pub(super) struct Checks(Vec<Check>);
+pub(super) struct Checks(Vec<(Check, Option<String>)>);
 
 /// A check in the JSON: its status, and the number of its kind.
 #[derive(Default, Serialize)]
@@ -81,17 +81,25 @@ struct CheckJson<'a> {
     available: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
 }
 
 impl Checks {
-    pub(super) fn new(verdict: &Verdict) -> Self {
-        Self(verdict.checks.to_vec())
+    /// `target`: the name of the target, on which the names of options in hints depend.
+    pub(super) fn new(target: &str, verdict: &Verdict, snapshot: Option<&Snapshot>) -> Self {
+        let hint = |check: &Check| advice(target, verdict, check, snapshot);
+        Self(verdict.checks.iter().map(|check| (check.clone(), hint(check))).collect())
     }
 }
 
 impl Serialize for Checks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|check| (check.kind.label(), check_json(check))))
+        serializer.collect_map(
+            self.0
+                .iter()
+                .map(|(check, hint)| (check.kind.label(), check_json(check, hint.as_deref()))),
+        )
     }
 }
 
@@ -184,16 +192,20 @@ fn component(
             timestamp: snapshot.map(|s| moment(s.taken_at)),
             age_seconds: verdict.age.map(seconds),
             query_time_ms: snapshot.and_then(query_time).map(ms),
-            pool_health: VerdictJson { status, checks: Checks::new(&verdict) },
+            pool_health: VerdictJson {
+                status,
+                checks: Checks::new(target.name(), &verdict, snapshot),
+            },
         },
     };
     (verdict.status, component)
 }
 
-fn check_json(check: &Check) -> CheckJson<'_> {
+fn check_json<'a>(check: &'a Check, hint: Option<&'a str>) -> CheckJson<'a> {
     let head = CheckJson {
         status: check.outcome.label(),
         message: check.message.as_deref(),
+        hint,
         ..CheckJson::default()
     };
     match check.measured {

@@ -2,7 +2,7 @@
 //!
 //! To add an endpoint: a file with its answer, and a row here.
 
-use super::{Context, exposition, landing, lifecycle, request};
+use super::{Context, exposition, lifecycle, page, request, runbook};
 use crate::web::{Access, Admission, Route, TELEMETRY, Verb};
 
 /// All endpoints.
@@ -19,7 +19,14 @@ pub const ROUTES: &[Route<Context>] = &[
         path: "/",
         access: Access::Sensitive,
         admission: Admission::Limited,
-        answer: |context, _| Box::pin(landing::answer(context)),
+        answer: |context, request| Box::pin(page::answer(context, request)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/runbook",
+        access: Access::Sensitive,
+        admission: Admission::Limited,
+        answer: |context, request| Box::pin(runbook::answer(context, request)),
     },
     Route {
         verb: Verb::Get,

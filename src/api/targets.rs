@@ -1,11 +1,11 @@
-//! `GET /api/v1/targets`: every target with its last snapshot. The status page shows the same.
+//! `GET /api/v1/targets`: every target with its last snapshot.
 
 use serde::{Serialize, Serializer};
 
 use super::health::Checks;
 use super::request::{ApiRequest, DISABLED, Reply, last_snapshot};
 use super::units::{moment, ms, rounded, seconds};
-use crate::health::{CheckOutcome, JudgedPool, Verdict};
+use crate::health::JudgedPool;
 use crate::metrics::Label;
 use crate::pool::Timings;
 use crate::probe::{Connected, Failure, Queried, SPAN, Snapshot, Target, TargetKind};
@@ -15,32 +15,28 @@ struct Targets {
     targets: Vec<TargetJson>,
 }
 
-/// A target in the JSON. The status page reads the fields that are open to it.
 #[derive(Serialize)]
-pub(super) struct TargetJson {
-    pub(super) name: String,
+struct TargetJson {
+    name: String,
     #[serde(serialize_with = "as_label")]
-    pub(super) kind: TargetKind,
-    pub(super) host: String,
-    pub(super) database: String,
+    kind: TargetKind,
+    host: String,
+    database: String,
     #[serde(serialize_with = "as_object")]
     labels: Vec<(String, String)>,
     interval_seconds: f64,
-    pub(super) status: &'static str,
-    pub(super) message: String,
-    /// For the status page; in the JSON they stand with their checks.
-    #[serde(skip)]
-    pub(super) notes: Vec<String>,
+    status: &'static str,
+    message: String,
     checks: Checks,
     /// Null before the first probe, like all fields below.
-    pub(super) up: Option<bool>,
+    up: Option<bool>,
     stale: bool,
     timestamp: Option<String>,
-    pub(super) age_seconds: Option<f64>,
+    age_seconds: Option<f64>,
     last_success: Option<String>,
-    pub(super) server_version: Option<String>,
+    server_version: Option<String>,
     probe: Option<Probe>,
-    pub(super) usage: Option<UsageJson>,
+    usage: Option<UsageJson>,
     window: Option<Window>,
 }
 
@@ -72,23 +68,20 @@ struct Query {
 
 /// The usage of the judged pool; null for what is not known.
 #[derive(Serialize)]
-pub(super) struct UsageJson {
-    pub(super) source: &'static str,
-    pub(super) application: Option<String>,
-    pub(super) active: Option<u64>,
-    pub(super) idle: Option<u64>,
+struct UsageJson {
+    source: &'static str,
+    application: Option<String>,
+    active: Option<u64>,
+    idle: Option<u64>,
     total: Option<u64>,
     overflow: Option<u64>,
     size: Option<u32>,
     max_overflow: Option<u32>,
-    pub(super) max: Option<u32>,
-    pub(super) instances: Option<u32>,
-    pub(super) instances_known: Option<bool>,
+    max: Option<u32>,
+    instances: Option<u32>,
+    instances_known: Option<bool>,
     utilization: Option<f64>,
     saturation: Option<f64>,
-    /// True if a `max` of null means that there is no limit.
-    #[serde(skip)]
-    pub(super) limits_known: bool,
 }
 
 #[derive(Serialize)]
@@ -105,12 +98,9 @@ struct Window {
 
 /// Every target, in the order of the roster, also when monitoring is disabled.
 pub(crate) fn targets(request: &ApiRequest<'_>) -> Reply {
-    Reply::new(hyper::StatusCode::OK, &Targets { targets: all(request) })
-}
-
-/// Every target, in the order of the roster.
-pub(super) fn all(request: &ApiRequest<'_>) -> Vec<TargetJson> {
-    request.roster.targets().iter().map(|target| target_json(request, target)).collect()
+    let targets = request.roster.targets();
+    let targets = targets.iter().map(|target| target_json(request, target)).collect();
+    Reply::new(hyper::StatusCode::OK, &Targets { targets })
 }
 
 fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
@@ -127,8 +117,7 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
         labels: settings.labels.clone(),
         interval_seconds: seconds(settings.schedule.interval),
         status: verdict.status.label(),
-        checks: Checks::new(&verdict),
-        notes: notes(&verdict),
+        checks: Checks::new(&settings.name, &verdict, snapshot),
         message: if request.roster.is_probing() { verdict.message } else { DISABLED.to_owned() },
         up: snapshot.map(|s| s.is_up() && !stale),
         stale,
@@ -140,12 +129,6 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
         usage: snapshot.map(|_| usage_json(&verdict.pool)),
         window: snapshot.map(window),
     }
-}
-
-/// The messages of the checks that passed.
-fn notes(verdict: &Verdict) -> Vec<String> {
-    let passed = verdict.checks.iter().filter(|check| check.outcome == CheckOutcome::Pass);
-    passed.filter_map(|check| check.message.clone()).collect()
 }
 
 fn as_label<S: Serializer>(kind: &TargetKind, serializer: S) -> Result<S::Ok, S::Error> {
@@ -211,7 +194,6 @@ fn usage_json(pool: &JudgedPool) -> UsageJson {
         instances_known: pool.instances.map(|(_, is_known)| is_known),
         utilization: pool.utilization_percent.map(rounded),
         saturation: pool.saturation_ratio.map(rounded),
-        limits_known: pool.limits.is_some(),
     }
 }
 

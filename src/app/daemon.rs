@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -15,12 +16,13 @@ use tracing::{debug, info, warn};
 use super::exposition::Exporter;
 use super::log_queue::LogQueue;
 use super::notify::Notifier;
-use super::reload::{AutoReload, ConfigSource, ReloadStatus, Reloader};
+use super::reload::{AutoReload, ConfigSource, ReloadStatus, Reloader, shown_settings};
 use super::settings::DaemonSettings;
 use super::version::VERSION;
 use crate::api;
 use crate::config::Config;
 use crate::files::FileReader;
+use crate::health;
 use crate::probe::Roster;
 use crate::web::{self, HttpInstruments, Listener, ServerSettings, Service};
 
@@ -91,7 +93,9 @@ pub(crate) async fn run(
     let roster = Arc::new(Roster::new(tasks.clone(), kill.clone(), config.enabled.into()));
     let status = ReloadStatus::new();
     let (reload, requests) = mpsc::channel(1);
-    let service = service(&settings, &roster, Arc::clone(&status), log, reload)?;
+    let shown = Arc::new(ArcSwap::from_pointee(shown_settings(&config.entries)));
+    let service =
+        service(&settings, &roster, Arc::clone(&shown), Arc::clone(&status), log, reload)?;
     log_start(&listeners, &settings.web, &config);
     roster.apply(config.targets);
     let file = settings.config_file;
@@ -101,11 +105,13 @@ pub(crate) async fn run(
         status,
         auto_reload: if settings.auto_reload { AutoReload::On } else { AutoReload::Off },
         production: settings.web.production,
+        shown,
         notifier: Arc::clone(&notifier),
     };
     tasks.spawn(stop.clone().run_until_cancelled_owned(reloader.run(requests)));
     let report = report_to_manager(Arc::clone(&notifier), Arc::clone(&roster));
     tasks.spawn(stop.clone().run_until_cancelled_owned(report));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(health::watch(Arc::clone(&roster))));
     web::serve(listeners, service, stop, tasks.clone()).await;
     notifier.stopping();
     end_targets(roster, &tasks, &kill).await;
@@ -128,6 +134,7 @@ async fn end_targets(roster: Arc<Roster>, tasks: &TaskTracker, kill: &Cancellati
 fn service(
     settings: &DaemonSettings,
     roster: &Arc<Roster>,
+    shown: Arc<ArcSwap<Vec<api::Setting>>>,
     status: Arc<ReloadStatus>,
     log: LogQueue,
     reload: api::Reload,
@@ -141,6 +148,7 @@ fn service(
         exposition: Arc::new(move |page| exporter.write(&for_page, page)),
         targets: Arc::clone(roster),
         ready: Arc::new(move || for_ready.is_ready()),
+        configuration: shown,
         reload: Some(reload),
     };
     Ok(Service::new(settings.web.clone(), api::ROUTES, context, instruments)?)

@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tracing::{debug, error, info, warn};
 
 use super::notify::Notifier;
-use crate::config::{self, Config, Problems};
+use crate::api::Setting;
+use crate::config::{self, Config, Entry, Problems};
 use crate::files::FileReader;
 use crate::metrics::{Kind, Reading};
 use crate::probe::Roster;
@@ -103,6 +105,18 @@ pub(super) struct Reloader {
     /// The daemon was started with the rules of production.
     pub(super) production: bool,
     pub(super) notifier: Arc<Notifier>,
+    /// The effective values, which the status page shows.
+    pub(super) shown: Arc<ArcSwap<Vec<Setting>>>,
+}
+
+/// Returns the effective values as the status page shows them.
+pub(super) fn shown_settings(entries: &[Entry]) -> Vec<Setting> {
+    let shown = entries.iter().map(|entry| Setting {
+        path: entry.path.clone(),
+        value: entry.shown.clone(),
+        source: entry.origin.to_string(),
+    });
+    shown.collect()
 }
 
 impl Reloader {
@@ -152,6 +166,7 @@ impl Reloader {
         if config.production != self.production {
             warn!("app_env: the rules of production change only at a restart");
         }
+        self.shown.store(Arc::new(shown_settings(&config.entries)));
         self.roster.set_probing(config.enabled.into());
         self.roster.apply(config.targets);
         self.status.succeeded();

@@ -3,10 +3,12 @@
 //! Each [`Check`] judges one thing; the worst decides the [`HealthStatus`]. The specification gives the
 //! names and the thresholds. A snapshot that is too old fails the connection check, whatever it holds.
 
+mod advice;
 mod check;
 mod endpoints;
 mod hint;
 mod judged;
+mod mark;
 mod readings;
 mod saturation;
 mod server;
@@ -14,9 +16,11 @@ mod verdict;
 mod words;
 
 pub use crate::probe::Thresholds;
+pub(crate) use advice::{advice, runbook};
 pub use check::{Check, CheckName, CheckOutcome, Measured};
 pub(crate) use hint::hint;
 pub(crate) use judged::JudgedPool;
+pub(crate) use mark::{mark, watch};
 pub(crate) use readings::READINGS;
 pub use verdict::{HealthStatus, Verdict};
 pub(crate) use verdict::{judge, of};

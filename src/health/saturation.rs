@@ -76,10 +76,23 @@ fn own_pool(
     }
     match utilization {
         Some(percent) if percent >= limit => {
-            let message = format!("{percent:.1} % of the pool size in use, {limit} % is the limit");
-            (CheckOutcome::Warn, Some(message), utilization)
+            (CheckOutcome::Warn, Some(own_is_near(snapshot, percent, limit)), utilization)
         }
         Some(_) | None => (CheckOutcome::Pass, None, utilization),
+    }
+}
+
+/// Beyond the size a percentage of it would be above 100, beside a limit of 90.
+fn own_is_near(snapshot: Option<&Snapshot>, percent: f64, limit: f64) -> String {
+    let usage = snapshot.map(|snapshot| &snapshot.usage);
+    match usage.and_then(|usage| Some((usage.active, u64::from(usage.max?)))) {
+        Some((active, max)) if percent > 100.0 => {
+            let left = max.saturating_sub(active);
+            format!(
+                "{active} of {max} connections of the exporter's own pool checked out, {left} left"
+            )
+        }
+        Some(_) | None => format!("{percent:.1} % of the pool size in use, {limit} % is the limit"),
     }
 }
 
@@ -251,7 +264,7 @@ fn near(
     thresholds: &Thresholds,
 ) -> (CheckOutcome, String) {
     let limit = thresholds.saturation_percent;
-    let Fullest { active, size, processes, .. } = fullest;
+    let Fullest { active, size, max, processes, .. } = fullest;
     let number = app.allowed.map_or(1, |allowed| allowed.instances.number);
     let user = if number > processes {
         format!(" by the fullest of {number} processes")
@@ -259,9 +272,21 @@ fn near(
         String::new()
     };
     let size = size.unwrap_or_default();
-    let message = format!(
-        "{active} of {size} connections of the pool size in use{user} ({percent:.1} %), {limit} % is the limit"
-    );
+    // Beyond the size a percentage of it would be above 100, beside a limit of 90.
+    let message = match max {
+        Some(max) if active >= max => {
+            format!("{active} of {max} connections checked out{user}, nothing left")
+        }
+        Some(max) if active > size => {
+            let (over, left) = (active - size, max - active);
+            format!(
+                "{active} of {max} connections checked out{user}, {over} beyond the pool size of {size}, {left} left"
+            )
+        }
+        Some(_) | None => format!(
+            "{active} of {size} connections of the pool size in use{user} ({percent:.1} %), {limit} % is the limit"
+        ),
+    };
     (CheckOutcome::Warn, message)
 }
 
@@ -385,7 +410,9 @@ mod tests {
         check(&of(5, 4, 0), CheckOutcome::Pass, "");
         let near = "shop: 5 of 5 connections of the pool size in use (100.0 %), 90 % is the limit";
         check(&of(5, 5, 0), CheckOutcome::Warn, near);
-        let full = "shop: 8 of 5 connections of the pool size in use (160.0 %), 90 % is the limit";
+        let over = "shop: 6 of 8 connections checked out, 1 beyond the pool size of 5, 2 left";
+        check(&of(6, 6, 0), CheckOutcome::Warn, over);
+        let full = "shop: 8 of 8 connections checked out, nothing left";
         check(&of(8, 8, 2), CheckOutcome::Warn, full);
         let exhausted = "shop: no connection left: 8 of 8 in use at the last 3 probes";
         check(&of(8, 8, 3), CheckOutcome::Fail, exhausted);

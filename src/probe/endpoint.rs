@@ -10,7 +10,7 @@ use crate::metrics::UsageSource;
 use crate::source::{ProcessReport, Source, SourceReport, SourceSettings};
 use crate::view::application::{
     AllowedConnections, ApplicationCounters, ApplicationTotals, Evidence, Fullest, Instances,
-    ProcessPool, Recent, Sums,
+    MOST_PROCESSES, ProcessPool, ProcessUsage, Recent, Sums,
 };
 use crate::view::{Application, Counters, SessionKey, Views};
 
@@ -75,7 +75,11 @@ impl EndpointPools {
                 views.applications_were_seen = true;
                 let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
                 let recent = samples.sums.recent(now);
-                [Application { recent, ..row }].into_iter().chain(others).collect()
+                let since_probe = samples.sums.since_probe();
+                let saturated_for = samples.sums.saturated_for(now);
+                samples.sums.begin_anew();
+                let row = Application { recent, since_probe, saturated_for, ..row };
+                [row].into_iter().chain(others).collect()
             }
             None => replaced.into_iter().chain(others).collect(),
         };
@@ -136,6 +140,9 @@ fn row(report: &SourceReport, replaced: &[Application]) -> Option<Application> {
         saturated_instances: is_limited.then_some(full),
         are_told_apart: true,
         recent: Recent::default(),
+        since_probe: Recent::default(),
+        saturated_for: None,
+        processes: processes(report),
         whole_limit_open_for: None,
         vanished: None,
     })
@@ -167,6 +174,23 @@ fn allowed(report: &SourceReport) -> AllowedConnections {
         overflow: report.sum(ProcessReport::overflow),
         exceeded: None,
     }
+}
+
+/// Lists several processes, the fullest first.
+fn processes(report: &SourceReport) -> Vec<ProcessUsage> {
+    let known = report.processes.iter().filter_map(|process| Some((process, one(process)?)));
+    let mut known: Vec<_> = known.collect();
+    if known.len() < 2 {
+        return Vec::new();
+    }
+    known.sort_by(|(_, one), (_, other)| fuller(other, one));
+    let listed = known.into_iter().take(MOST_PROCESSES);
+    let listed = listed.map(|(process, usage)| ProcessUsage {
+        name: process.instance.clone(),
+        address: None,
+        usage,
+    });
+    listed.collect()
 }
 
 fn one(process: &ProcessReport) -> Option<Fullest> {

@@ -161,6 +161,19 @@ pub fn rich_snapshot() -> Snapshot {
     }
 }
 
+/// Publishes snapshots of the last time, one every ten seconds, as the target's probe would have. The last
+/// one is of now.
+pub fn publish_past(target: &Target, snapshots: Vec<Snapshot>) {
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let number = u32::try_from(snapshots.len()).unwrap_or(u32::MAX);
+    let before = |n: u32| super::STEP * (number - n - 1);
+    target.restart_hour(now.checked_sub(before(0)).unwrap_or(now));
+    for (n, snapshot) in (0..number).zip(snapshots) {
+        let taken = now.checked_sub(before(n)).unwrap_or(now);
+        publish(target, Snapshot { taken, taken_at: wall - before(n), ..snapshot });
+    }
+}
+
 /// Publishes a snapshot, as the target's probe would.
 pub fn publish(target: &Target, snapshot: Snapshot) {
     target.publish(Published::new(snapshot, target.base()));

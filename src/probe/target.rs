@@ -9,8 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use super::baseline::Baseline;
 use super::endpoint::EndpointPools;
+use super::hour::{Hour, HourView};
 use super::instruments::{OwnQuery, ProbeInstruments};
 use super::pooling::StatementPooling;
+use super::marks::{Mark, Marks};
 use super::read::enabled;
 use super::settings::TargetSettings;
 use super::sight::ServerPath;
@@ -33,6 +35,8 @@ pub struct Target {
     published: watch::Sender<Option<Arc<Published>>>,
     baseline: Mutex<Baseline>,
     pooling: StatementPooling,
+    hour: Mutex<Hour>,
+    marks: Mutex<Marks>,
 }
 
 impl Target {
@@ -63,6 +67,8 @@ impl Target {
             published: watch::Sender::new(None),
             baseline: Mutex::default(),
             pooling: StatementPooling::default(),
+            hour: Mutex::new(Hour::new(Instant::now())),
+            marks: Mutex::default(),
         })
     }
 
@@ -133,6 +139,7 @@ impl Target {
     }
 
     pub(super) fn publish(&self, published: Published) {
+        self.hour.lock().unwrap_or_else(PoisonError::into_inner).add(&published.snapshot);
         self.published.send_replace(Some(Arc::new(published)));
     }
 
@@ -146,6 +153,22 @@ impl Target {
     pub fn is_up(&self, now: Instant) -> Option<bool> {
         let published = self.published()?;
         Some(published.snapshot.is_up() && !self.is_stale(now))
+    }
+
+    /// Copies the record of the last hour.
+    pub(crate) fn hour(&self, now: Instant) -> HourView {
+        self.hour.lock().unwrap_or_else(PoisonError::into_inner).view(now)
+    }
+
+    /// Forgets the record and starts it anew, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn restart_hour(&self, start: Instant) {
+        *self.hour.lock().unwrap_or_else(PoisonError::into_inner) = Hour::new(start);
+    }
+
+    /// Remembers the results of its checks, and returns since when each of them stands.
+    pub(crate) fn mark(&self, results: &[(&'static str, &'static str)], now: Instant) -> Vec<Mark> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).update(results, now)
     }
 
     /// The reset point of the counters in the JSON.

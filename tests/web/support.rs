@@ -108,6 +108,7 @@ fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server
         }),
         ready: Arc::new(move || is_ready.load(Ordering::Relaxed)),
         targets: Arc::clone(&targets),
+        configuration: Arc::default(),
         reload: Some(send),
     };
     let address = match listeners[0].address() {

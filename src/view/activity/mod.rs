@@ -114,6 +114,7 @@ impl Answer for Scan {
     fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
         let Digest { settings, memory, views, scan, .. } = digest;
         let (labels, applications) = memory.take(settings, &self);
+        memory.applications.begin_anew();
         views.activity = Some(Activity::new(&self, &labels, memory));
         views.applications = applications;
         *scan = Some(*self);

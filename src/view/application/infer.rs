@@ -10,7 +10,9 @@
 use super::cell::{Cell, SessionCounts};
 use super::instances::{Evidence, Instances, conclude};
 use super::settings::ApplicationSettings;
-use super::{AllowedConnections, Application, Exceeded, Fullest, Recent};
+use super::{
+    AllowedConnections, Application, Exceeded, Fullest, MOST_PROCESSES, ProcessUsage, Recent,
+};
 use crate::metrics::UsageSource;
 use crate::view::key::SessionKey;
 
@@ -23,7 +25,7 @@ pub(super) fn infer(
     let pool = &settings.pool;
     let instances = conclude(settings, cells);
     let all = cells.iter().fold(SessionCounts::default(), |sum, cell| sum.plus(&cell.now));
-    let parts: Vec<Part> = parts(settings, instances, cells);
+    let parts: Vec<Part<'_>> = parts(settings, instances, cells);
     let active: u64 = parts.iter().map(|part| part.active).sum();
     let active = all.if_visible(active);
     let mean = active.and_then(|active| mean(settings, instances, cells, active));
@@ -55,13 +57,18 @@ pub(super) fn infer(
         saturated_instances: active.and_then(|_| saturated(settings, &parts)),
         are_told_apart: parts.len() > 1 || number == 1,
         recent: Recent::default(),
+        since_probe: Recent::default(),
+        saturated_for: None,
+        processes: active.map(|_| processes(&parts)).unwrap_or_default(),
         whole_limit_open_for: None,
         vanished: None,
     }
 }
 
 /// A cell with the number of processes that share its limits.
-struct Part {
+struct Part<'c> {
+    name: &'c str,
+    address: Option<&'c str>,
     open: u64,
     /// Certainly checked out.
     active: u64,
@@ -70,13 +77,22 @@ struct Part {
     max: Option<u64>,
 }
 
-impl Part {
+impl Part<'_> {
     fn is_full(&self) -> bool {
         self.max.is_some_and(|max| max > 0 && self.active >= max)
     }
+
+    fn usage(&self) -> Fullest {
+        let Self { active, open, processes, size, max, .. } = *self;
+        Fullest { active, open, processes, size, max }
+    }
 }
 
-fn parts(settings: &ApplicationSettings, instances: Instances, cells: &[Cell<'_>]) -> Vec<Part> {
+fn parts<'c>(
+    settings: &ApplicationSettings,
+    instances: Instances,
+    cells: &[Cell<'c>],
+) -> Vec<Part<'c>> {
     let cells: Vec<&Cell<'_>> = cells.iter().filter(|cell| cell.now.open > 0).collect();
     let pools = cells.iter().filter(|cell| !cell.is_tool()).count();
     cells
@@ -86,6 +102,8 @@ fn parts(settings: &ApplicationSettings, instances: Instances, cells: &[Cell<'_>
                 if cell.is_tool() { 1 } else { sharing(settings, instances, cell, pools) };
             let times = |limit: Option<u32>| Some(u64::from(limit?) * u64::from(processes));
             Part {
+                name: cell.name,
+                address: cell.address,
                 open: cell.now.open,
                 active: cell.now.busy.max(beyond(settings, cell, pools)),
                 processes,
@@ -164,19 +182,31 @@ fn exceeded(
     Some(Exceeded { open, allowed, processes, fits })
 }
 
-fn fullest(parts: &[Part]) -> Option<Fullest> {
-    // Compared by cross-multiplication, exactly; a pool without a limit is the least full.
-    let fuller = |one: &&Part, other: &&Part| match (one.max, other.max) {
+fn fullest(parts: &[Part<'_>]) -> Option<Fullest> {
+    parts.iter().max_by(|one, other| fuller(one, other)).map(Part::usage)
+}
+
+/// Compares by cross-multiplication, exactly; a pool without a limit is the least full.
+fn fuller(one: &Part<'_>, other: &Part<'_>) -> std::cmp::Ordering {
+    match (one.max, other.max) {
         (Some(of_one), Some(of_other)) => (one.active * of_other).cmp(&(other.active * of_one)),
         (one, other) => one.is_some().cmp(&other.is_some()),
+    }
+}
+
+/// Lists processes that can be told apart, the fullest first.
+fn processes(parts: &[Part<'_>]) -> Vec<ProcessUsage> {
+    if parts.len() < 2 {
+        return Vec::new();
+    }
+    let mut sorted: Vec<&Part<'_>> = parts.iter().collect();
+    sorted.sort_by(|one, other| fuller(other, one));
+    let one = |part: &&Part<'_>| ProcessUsage {
+        name: part.name.to_owned(),
+        address: part.address.map(str::to_owned),
+        usage: part.usage(),
     };
-    parts.iter().max_by(fuller).map(|part| Fullest {
-        active: part.active,
-        open: part.open,
-        processes: part.processes,
-        size: part.size,
-        max: part.max,
-    })
+    sorted.iter().take(MOST_PROCESSES).map(one).collect()
 }
 
 fn mean(
@@ -198,7 +228,7 @@ fn mean(
     Some(Fullest { active, open, processes, size, max })
 }
 
-fn saturated(settings: &ApplicationSettings, parts: &[Part]) -> Option<u32> {
+fn saturated(settings: &ApplicationSettings, parts: &[Part<'_>]) -> Option<u32> {
     settings.pool.max()?;
     Some(parts.iter().filter(|part| part.is_full()).map(|part| part.processes).sum())
 }

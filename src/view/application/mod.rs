@@ -68,6 +68,12 @@ pub struct Application {
     pub are_told_apart: bool,
     /// The samples of the last minute.
     pub recent: Recent,
+    /// The samples since the probe before this one.
+    pub since_probe: Recent,
+    /// For how long a process has had nothing left; `None` while none is full.
+    pub saturated_for: Option<Duration>,
+    /// Its processes one by one, the fullest first; empty where they cannot be told apart.
+    pub processes: Vec<ProcessUsage>,
     /// For how long the whole limit of a known number of processes has been open, although less is
     /// certainly checked out.
     pub whole_limit_open_for: Option<Duration>,
@@ -167,9 +173,25 @@ impl Fullest {
     }
 }
 
-/// An application in the last minute, as it was sampled.
+/// One process of an application, or some that share a name and a client address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessUsage {
+    /// Its application_name, or the name that its own status gives it.
+    pub name: String,
+    /// Its client address; `None` for a Unix socket, and where it is not known.
+    pub address: Option<String>,
+    /// What it has of its limits.
+    pub usage: Fullest,
+}
+
+/// The most processes that are listed one by one.
+pub const MOST_PROCESSES: usize = 32;
+
+/// An application over some time, as it was sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
+    /// The time of connections that were certainly checked out, added up.
+    pub active: Duration,
     /// The most connections that were certainly checked out at once.
     pub peak: u64,
     /// The time in which a process, or all of them, had nothing left.

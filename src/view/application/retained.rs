@@ -87,6 +87,12 @@ impl Applications {
         self.seen
     }
 
+    /// A probe has shown the samples since the one before.
+    pub(in crate::view) fn begin_anew(&mut self) {
+        self.selected.values_mut().for_each(|(_, app)| app.tracked.sums.begin_anew());
+        self.unselected.values_mut().for_each(|tracked| tracked.sums.begin_anew());
+    }
+
     /// Returns the sums of every application for a scrape.
     pub(in crate::view) fn show(&mut self, now: Instant) -> Vec<ApplicationCounters> {
         let selected = self.selected.iter_mut();
@@ -228,6 +234,8 @@ impl Tracked {
         let vanished = self.vanished.map(|(sessions, when)| (sessions, at.duration_since(when)));
         Application {
             recent: self.sums.recent(at),
+            since_probe: self.sums.since_probe(),
+            saturated_for: self.sums.saturated_for(at),
             vanished: vanished
                 .filter(|(_, ago)| *ago <= VANISHED)
                 .map(|(sessions, ago)| Vanished { sessions, ago }),
@@ -258,6 +266,9 @@ impl Application {
             saturated_instances: None,
             are_told_apart: false,
             recent: Recent::default(),
+            since_probe: Recent::default(),
+            saturated_for: None,
+            processes: Vec::new(),
             whole_limit_open_for: None,
             vanished: None,
         }

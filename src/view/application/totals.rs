@@ -49,6 +49,8 @@ pub(crate) struct Sums {
     /// a rise before a series' first sample.
     shown: bool,
     minute: VecDeque<(Instant, Recent)>,
+    since_probe: Recent,
+    saturated_since: Option<Instant>,
 }
 
 impl Sums {
@@ -64,7 +66,13 @@ impl Sums {
         if is_limited || totals.saturated.is_some() {
             *totals.saturated.get_or_insert(0.0) += saturated.as_secs_f64();
         }
-        self.add_recent(at, Recent { peak: app.active.unwrap_or(0), saturated, sampled: span });
+        let since = self.saturated_since.unwrap_or(at);
+        self.saturated_since = app.is_saturated().then_some(since);
+        let peak = app.active.unwrap_or(0);
+        let active = span.saturating_mul(u32::try_from(peak).unwrap_or(u32::MAX));
+        let sample = Recent { active, peak, saturated, sampled: span };
+        self.since_probe = plus(&self.since_probe, &sample);
+        self.add_recent(at, sample);
     }
 
     fn add_recent(&mut self, at: Instant, sample: Recent) {
@@ -87,6 +95,21 @@ impl Sums {
         self.minute.iter().fold(Recent::default(), |sum, (_, part)| plus(&sum, part))
     }
 
+    /// Returns the samples since the last probe.
+    pub(crate) fn since_probe(&self) -> Recent {
+        self.since_probe
+    }
+
+    /// A probe has shown them: from now on they add up anew.
+    pub(crate) fn begin_anew(&mut self) {
+        self.since_probe = Recent::default();
+    }
+
+    /// Returns for how long a process has had nothing left; `None` while none is full.
+    pub(crate) fn saturated_for(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.saturated_since?))
+    }
+
     /// Returns the sums for a scrape: 0 for the first one.
     pub(crate) fn show(&mut self, key: &SessionKey, now: Instant) -> ApplicationCounters {
         let peak = self.recent(now).peak;
@@ -103,6 +126,7 @@ impl Sums {
 
 fn plus(one: &Recent, other: &Recent) -> Recent {
     Recent {
+        active: one.active + other.active,
         peak: one.peak.max(other.peak),
         saturated: one.saturated + other.saturated,
         sampled: one.sampled + other.sampled,

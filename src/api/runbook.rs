@@ -1,0 +1,57 @@
+//! `GET /runbook?name=...`: the runbooks, which are built in, so that they can be read where an alert is seen.
+
+use hyper::StatusCode;
+
+use super::Context;
+use super::html::{Html, html};
+use super::page::{plain, secured};
+use crate::web::{Answer, Request};
+
+mod markdown;
+
+/// Answers with a runbook, or with the list of all.
+pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
+    let Some(name) = request.parameter("name") else {
+        return secured(StatusCode::OK, plain(context, "Runbooks", &list()));
+    };
+    // The pages link to each other as files.
+    let name = name.trim_end_matches(".md");
+    match RUNBOOKS.iter().find(|(known, _)| *known == name) {
+        Some((name, text)) => {
+            secured(StatusCode::OK, plain(context, name, &markdown::html_of(text)))
+        }
+        None => {
+            let body = html("<h1>There is no such runbook.</h1>{}", &[&list()]);
+            secured(StatusCode::NOT_FOUND, plain(context, "No such runbook", &body))
+        }
+    }
+}
+
+fn list() -> Html {
+    let items: Html = RUNBOOKS
+        .iter()
+        .map(|(name, _)| html("<li><a href=\"?name={}\">{}</a></li>", &[name, name]))
+        .collect();
+    html("<h1>Runbooks</h1><ul>{}</ul>", &[&items])
+}
+
+/// Name and text of every page of docs/runbooks, by name.
+const RUNBOOKS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runbooks.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_runbook_becomes_html_without_markup_left() {
+        assert!(RUNBOOKS.iter().any(|(name, _)| *name == "DbPoolTargetDown"));
+        for (name, text) in RUNBOOKS {
+            let page = markdown::html_of(text).into_string();
+            assert!(page.starts_with(&format!("<h1>{name}</h1>")), "{name}");
+            assert!(
+                !page.contains("```") && !page.contains("](") && !page.contains("**"),
+                "{page}"
+            );
+        }
+    }
+}
