@@ -1,7 +1,7 @@
 # Commands for developers and CI. Every target also works on a fresh machine: it installs what it needs.
 
 # Parts of scripts/setup.sh that the test suite needs.
-TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy
+TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node page deploy
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo demo-day test test-quick test-python test-all soak-truth cost-sampling metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check

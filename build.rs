@@ -27,6 +27,7 @@ fn main() {
 
 /// Writes a table of name and text of every page of docs/runbooks, for `src/api/runbook.rs`.
 fn list_runbooks() {
+    let Some(out) = env::var_os("OUT_DIR") else { return };
     let folder =
         Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("docs/runbooks");
     println!("cargo::rerun-if-changed={}", folder.display());
@@ -40,8 +41,8 @@ fn list_runbooks() {
         format!("    ({name:?}, include_str!({path:?})),\n")
     });
     let table = format!("&[\n{}]\n", rows.collect::<String>());
-    let out = Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join("runbooks.rs");
-    std::fs::write(out, table).expect("the build folder can be written");
+    std::fs::write(Path::new(&out).join("runbooks.rs"), table)
+        .expect("the build folder can be written");
 }
 
 /// Returns the value of a build-time variable.

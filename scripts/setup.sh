@@ -24,13 +24,14 @@ Parts:
   pool-status one for each version of SQLAlchemy, integrations/python/tests/requirements-*.txt
   grafana     Grafana's types for dashboards, tests/dashboards/package.json
   node        a connection pool of another language (Node.js), tests/node/package.json
+  page        a driver for Chromium and accessibility checks, for the status page, tests/page/package.json
   deploy      checkers for deploy/: systemd-analyze, Helm's library, kubectl, schemas, linters
   site        mdbook
   deny        cargo-deny
   packaging   Rust's musl target, cargo-deb, cargo-generate-rpm, cargo-cyclonedx, rpm, debootstrap, strace
 
 WHAT: postgres [MAJOR] (the folder of its programs), versions (the major versions found), python (of the
-virtual environment), pool-status (Python programs, one a line), grafana (the folder of its types), node (the
+virtual environment), pool-status (Python programs, one a line), grafana (the folder of its types), node, page (the
 folder of its packages), pgbouncer, prometheus, promtool, prometheus-alertmanager, amtool, chromium, deploy (the folder of the checkers for
 deploy/), tools (the folder of mdbook, cargo-deb, cargo-generate-rpm, cargo-cyclonedx, cargo-deny).
 TEXT
@@ -53,7 +54,7 @@ declare -A releases=(
   [18]=18.4.0-beta.17
 )
 majors=(13 14 15 16 17 18)
-all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python pool-status grafana node deploy site deny packaging)
+all_parts=(build lint tools postgres versions pgbouncer prometheus chromium python pool-status grafana node page deploy site deny packaging)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -366,6 +367,10 @@ part_node() {
   node_packages node "$top/tests/node"
 }
 
+part_page() {
+  node_packages page "$top/tests/page"
+}
+
 # node_packages PART FOLDER: installs the packages of FOLDER/package-lock.json, into .cache/PART
 node_packages() {
   local part=$1 lists=$2 folder=$cache/$1
@@ -459,7 +464,7 @@ print_path() {
       say "run scripts/setup.sh site deny packaging"
       return 1
     fi ;;
-    grafana | node)
+    grafana | node | page)
       if [ -e "$cache/$1/package-lock.json" ]; then echo "$cache/$1"; else say "run scripts/setup.sh $1"; return 1; fi
       ;;
     chromium) chromium_program || { say "run scripts/setup.sh chromium"; return 1; } ;;

@@ -9,6 +9,8 @@ mod access;
 mod api;
 #[path = "web/auth.rs"]
 mod auth;
+#[path = "shared/browser.rs"]
+mod browser;
 #[path = "shared/http.rs"]
 #[allow(
     clippy::disallowed_types,
@@ -19,6 +21,8 @@ mod http;
 mod limits;
 #[path = "web/metrics.rs"]
 mod metrics;
+#[path = "web/page.rs"]
+mod page;
 #[path = "web/prometheus.rs"]
 mod prometheus;
 #[path = "web/routes.rs"]

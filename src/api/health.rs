@@ -88,7 +88,7 @@ struct CheckJson<'a> {
 impl Checks {
     /// `target`: the name of the target, on which the names of options in hints depend.
     pub(super) fn new(target: &str, verdict: &Verdict, snapshot: Option<&Snapshot>) -> Self {
-        let hint = |check: &Check| advice(target, verdict, check, snapshot);
+        let hint = |check: &Check| advice(target, check, snapshot);
         Self(verdict.checks.iter().map(|check| (check.clone(), hint(check))).collect())
     }
 }

@@ -20,6 +20,7 @@ fn recorded(script: &Path, folder: &Path, variables: &[(&str, &str)]) -> (String
     let mut command = Command::new(script);
     command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).env("PROFILE", "release");
     command.env_remove("DB_POOL_EXPORTER_REVISION").env_remove("DB_POOL_EXPORTER_BRANCH");
+    command.env_remove("OUT_DIR");
     let text = passed(&run(command.envs(variables.iter().copied())));
     let value = |name: &str| {
         let start = format!("cargo::rustc-env=DB_POOL_EXPORTER_{name}=");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use db_pool_exporter::api::{Context, ROUTES};
+use arc_swap::ArcSwap;
+use db_pool_exporter::api::{Context, ROUTES, Setting};
 use db_pool_exporter::metrics::{Kind, Page, Reading};
 use db_pool_exporter::probe::{Probing, Roster};
 use db_pool_exporter::web::{
@@ -67,6 +68,7 @@ pub(crate) struct Server {
         tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<Result<(), String>>>,
     pub(crate) ready: Arc<std::sync::atomic::AtomicBool>,
     pub(crate) targets: Arc<Roster>,
+    pub(crate) configuration: Arc<ArcSwap<Vec<Setting>>>,
 }
 
 impl Drop for Server {
@@ -88,18 +90,29 @@ pub(crate) fn start(settings: ServerSettings) -> Server {
     try_start(settings).unwrap()
 }
 
-pub(crate) fn try_start(settings: ServerSettings) -> Result<Server, StartError> {
+/// A server whose targets have the snapshots that a test publishes, and no others.
+pub(crate) fn start_unprobed(settings: ServerSettings) -> Server {
     let listeners = bind(&settings, Inherited::empty()).unwrap();
-    start_on(settings, listeners)
+    start_on(settings, listeners, Probing::ByCaller).unwrap()
 }
 
-fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server, StartError> {
+pub(crate) fn try_start(settings: ServerSettings) -> Result<Server, StartError> {
+    let listeners = bind(&settings, Inherited::empty()).unwrap();
+    start_on(settings, listeners, Probing::On)
+}
+
+fn start_on(
+    settings: ServerSettings,
+    listeners: Vec<Listener>,
+    probing: Probing,
+) -> Result<Server, StartError> {
     let (send, reload) = tokio::sync::mpsc::channel(1);
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let (instruments, is_ready) = (Arc::new(HttpInstruments::new(ROUTES)), Arc::clone(&ready));
     let shown = Arc::clone(&instruments);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), Probing::On));
+    let targets = Arc::new(Roster::new(tasks.clone(), stop.clone(), probing));
+    let configuration = Arc::new(ArcSwap::default());
     let context = Context {
         settings: settings.clone(),
         exposition: Arc::new(move |page: &mut Page<'_>| {
@@ -108,7 +121,7 @@ fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server
         }),
         ready: Arc::new(move || is_ready.load(Ordering::Relaxed)),
         targets: Arc::clone(&targets),
-        configuration: Arc::default(),
+        configuration: Arc::clone(&configuration),
         reload: Some(send),
     };
     let address = match listeners[0].address() {
@@ -117,7 +130,7 @@ fn start_on(settings: ServerSettings, listeners: Vec<Listener>) -> Result<Server
     };
     let service = Service::new(settings, ROUTES, context, instruments)?;
     tasks.spawn(serve(listeners, service, stop.clone(), tasks.clone()));
-    Ok(Server { address, stop, tasks, reload, ready, targets })
+    Ok(Server { address, stop, tasks, reload, ready, targets, configuration })
 }
 
 impl Server {

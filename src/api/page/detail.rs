@@ -11,7 +11,7 @@ use super::overview::place;
 use super::settings::{Setting, settings};
 use super::shown::{Shown, State};
 use super::tables::{checks, faults, holders, slow_queries};
-use super::words::{Words, age, millis, words};
+use super::words::{Words, age, millis, span, words};
 use crate::api::html::{Html, html};
 use crate::health::{CheckOutcome, advice, runbook};
 use crate::probe::Snapshot;
@@ -89,7 +89,7 @@ fn todo(shown: &Shown, scene: &Scene<'_>) -> Html {
     let check = shown.verdict.checks.iter().find(|check| Some(check.outcome) == worst);
     let Some(check) = check else { return Html::default() };
     let snapshot = shown.snapshot.as_deref();
-    let Some(advice) = advice(shown.name(), &shown.verdict, check, snapshot) else {
+    let Some(advice) = advice(shown.name(), check, snapshot) else {
         return Html::default();
     };
     let book = runbook(&shown.verdict, check, snapshot).map(|name| scene.links.runbook(name));
@@ -119,7 +119,7 @@ fn facts(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Html {
         Some(_) => "failed".to_owned(),
     };
     let age_now = snapshot.age(now);
-    let every = millis(shown.target.settings().schedule.interval);
+    let every = span(shown.target.settings().schedule.interval);
     let ago = format!("{} ago", age(age_now));
     html(
         "<dl class=\"facts\"><div><dt>Checked out</dt><dd>{}</dd></div><div><dt>Left on the server</dt><dd>{}</dd></div>\

@@ -104,8 +104,9 @@ fn page(context: &Context, query: &Query, all: &[Shown]) -> Html {
                 state: shown.state,
                 title: format!("{}: {}", shown.name(), shown.state.word()),
                 every: every([shown].into_iter()),
-                body: detail(shown, &scene),
+                head: detail(shown, &scene),
                 finder: Html::default(),
+                list: Html::default(),
                 has_list: all.len() > 1,
                 said,
             };
@@ -123,9 +124,8 @@ fn page(context: &Context, query: &Query, all: &[Shown]) -> Html {
                 state,
                 title: said.clone(),
                 every: every(all.iter()),
-                body: [hero, html("<h2 class=\"unseen\">Targets</h2>", &[]), list]
-                    .into_iter()
-                    .collect(),
+                head: hero,
+                list,
                 finder: if all.len() > 1 { finder(query, &links) } else { Html::default() },
                 has_list: false,
                 said,
@@ -152,8 +152,9 @@ fn missing(context: &Context, query: &Query) -> Html {
         state: State::Unknown,
         title: said.clone(),
         every: LONGEST.as_secs(),
-        body,
+        head: body,
         finder: Html::default(),
+        list: Html::default(),
         has_list: false,
         said,
     };
@@ -166,8 +167,10 @@ struct Content {
     title: String,
     /// Seconds between two updates.
     every: u64,
-    body: Html,
+    head: Html,
+    /// The form of the list. It stays as it is when the other parts are replaced.
     finder: Html,
+    list: Html,
     /// True where a link leads back to the list.
     has_list: bool,
     /// The verdict in one sentence, for screen readers when it changes.
@@ -175,12 +178,13 @@ struct Content {
 }
 
 fn frame(query: &Query, links: &Links, content: Content) -> Html {
-    let Content { state, title, every, body, finder, has_list, said } = content;
+    let Content { state, title, every, head, finder, list, has_list, said } = content;
     let title = format!("{title} \u{b7} db_pool_exporter");
     let icon = icon(state);
     let main = html(
-        "<main id=\"main\" data-every=\"{}\" data-say=\"{}\" data-title=\"{}\" data-icon=\"{}\">{}</main>",
-        &[&every, &said, &title, &icon, &body],
+        "<main id=\"main\" data-every=\"{}\" data-say=\"{}\" data-title=\"{}\" data-icon=\"{}\">\
+         <div data-part>{}</div>{}<div data-part>{}</div></main>",
+        &[&every, &said, &title, &icon, &head, &finder, &list],
     );
     if query.is_part {
         return main;
@@ -196,7 +200,7 @@ fn frame(query: &Query, links: &Links, content: Content) -> Html {
          <div id=\"old\" role=\"alert\" hidden><strong>Old data</strong><span></span></div>\n<div class=\"page\">\n\
          <a class=\"skip\" href=\"#main\">To the content</a>\n\
          <header><a class=\"brand\" href=\"{}\">db_pool_exporter</a>{}<p class=\"live\" id=\"live\">as of {}</p></header>\n\
-         <p class=\"unseen\" id=\"announce\" aria-live=\"polite\"></p>\n{}{}{}\n</div>\n{}<script>{}</script>\n</body>\n</html>\n",
+         <p class=\"unseen\" id=\"announce\" aria-live=\"polite\"></p>\n{}{}\n</div>\n{}<script>{}</script>\n</body>\n</html>\n",
         &[
             &title,
             &icon,
@@ -205,7 +209,6 @@ fn frame(query: &Query, links: &Links, content: Content) -> Html {
             &home,
             &back,
             &at,
-            &finder,
             &main,
             &links.footer(),
             &hatch(),

@@ -124,9 +124,12 @@ fn item(shown: &Shown, links: &Links, now: Instant) -> Html {
     let name = shown.name();
     let place = place(shown);
     let said = words(shown, now);
+    let age = shown.snapshot.as_ref().map(|snapshot| snapshot.age(now).as_secs_f64());
+    let age =
+        age.map(|age| html(" \u{b7} <span data-age=\"{}\">{} s ago</span>", &[&age, &age.floor()]));
     html(
         "<li class=\"target {}\"><div><div class=\"head\"><h3 class=\"long\"><a href=\"{}\" data-key=\"{}\">{}</a></h3>{}\
-         <small class=\"long\">{}</small></div><p class=\"say\">{}</p></div><div class=\"side\">{}</div></li>",
+         <small class=\"long\">{}{}</small></div><p class=\"say\">{}</p></div><div class=\"side\">{}</div></li>",
         &[
             &shown.state.word(),
             &links.target(name),
@@ -134,8 +137,9 @@ fn item(shown: &Shown, links: &Links, now: Instant) -> Html {
             &name,
             &shown.state.badge(),
             &place,
+            &age,
             &capital(&said.lead),
-            &side(shown, now),
+            &side(shown),
         ],
     )
 }
@@ -150,7 +154,7 @@ pub(super) fn place(shown: &Shown) -> String {
         .join(" / ")
 }
 
-fn side(shown: &Shown, now: Instant) -> Html {
+fn side(shown: &Shown) -> Html {
     let pool = &shown.verdict.pool;
     let max = pool.limits.and_then(|limits| limits.max).map(u64::from);
     let numbers = pool.active.zip(pool.idle).filter(|_| shown.present().is_some());
@@ -163,12 +167,9 @@ fn side(shown: &Shown, now: Instant) -> Html {
         None => ("unknown".to_owned(), unknown("small")),
     };
     let left = shown.left().map_or_else(|| "unknown".to_owned(), |left| left.to_string());
-    let age = shown.snapshot.as_ref().map(|snapshot| snapshot.age(now).as_secs_f64());
-    let age = age
-        .map(|age| html(", probed <span data-age=\"{}\">{} s ago</span>", &[&age, &age.floor()]));
     html(
-        "<p><span>checked out</span><b>{}</b></p>{}<p><span>left on the server{}</span><b>{}</b></p>",
-        &[&checked_out, &drawn, &age, &left],
+        "<p><span>checked out</span><b>{}</b></p>{}<p><span>left on the server</span><b>{}</b></p>",
+        &[&checked_out, &drawn, &left],
     )
 }
 

@@ -74,13 +74,17 @@
     if (!after) throw new Error("the exporter answers with something else");
     const open = new Set([...before.querySelectorAll("details[open]")].map((d) => d.id));
     for (const d of after.querySelectorAll("details")) if (open.has(d.id)) d.open = true;
+    const parts = (e) => [...e.querySelectorAll("[data-part]")];
     const focused = document.activeElement && before.contains(document.activeElement)
       ? document.activeElement.dataset.key : null;
     const said = before.dataset.say;
-    before.replaceWith(after);
+    const fresh = parts(after);
+    // The form between the parts stays: somebody may be typing in it.
+    parts(before).forEach((part, n) => part.replaceChildren(...fresh[n].childNodes));
+    Object.assign(before.dataset, after.dataset);
     times();
     if (focused) {
-      for (const e of after.querySelectorAll("[data-key]")) if (e.dataset.key === focused) e.focus({ preventScroll: true });
+      for (const e of before.querySelectorAll("[data-key]")) if (e.dataset.key === focused) e.focus({ preventScroll: true });
     }
     if (after.dataset.say !== said) announce.textContent = after.dataset.say;
     const icon = document.querySelector("link[rel=icon]");

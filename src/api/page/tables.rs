@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::links::Links;
 use super::shown::Shown;
-use super::words::{age, millis};
+use super::words::{age, millis, span};
 use crate::api::html::{Html, html};
 use crate::api::units::moment;
 use crate::health::{Check, CheckName, CheckOutcome, Measured, advice, runbook};
@@ -38,7 +38,7 @@ pub(super) fn checks(shown: &Shown, links: &Links, now: Instant) -> Html {
 fn row(shown: &Shown, check: &Check, links: &Links, now: Instant) -> Html {
     let snapshot = shown.snapshot.as_deref();
     let since = shown.since(check.kind).map(|since| age(now.saturating_duration_since(since)));
-    let todo = advice(shown.name(), &shown.verdict, check, snapshot);
+    let todo = advice(shown.name(), check, snapshot);
     let todo = todo.map(|todo| html("<span class=\"hint\">To do: {}.</span>", &[&todo]));
     let book = runbook(&shown.verdict, check, snapshot).map(|name| links.runbook(name));
     let book = book.map(|link| html("<span class=\"hint\">{}</span>", &[&link]));
@@ -49,7 +49,7 @@ fn row(shown: &Shown, check: &Check, links: &Links, now: Instant) -> Html {
         &[
             &title(check.kind),
             &result(check.outcome),
-            &measured(check),
+            &measured(shown, check),
             &since,
             &message,
             &todo,
@@ -79,11 +79,17 @@ fn result(outcome: CheckOutcome) -> Html {
     )
 }
 
-fn measured(check: &Check) -> String {
+fn measured(shown: &Shown, check: &Check) -> String {
+    let pool = &shown.verdict.pool;
+    let max = pool.limits.and_then(|limits| limits.max);
     match check.measured {
         Measured::Time(Some(time)) => millis(time),
         Measured::Time(None) => "no answer".to_owned(),
-        Measured::Utilization(Some(percent)) => format!("{percent:.0} % of the pool size"),
+        // Above the size a percentage of it would be above 100.
+        Measured::Utilization(Some(percent)) => match pool.active.zip(max) {
+            Some((active, max)) => format!("{active} of {max} checked out"),
+            None => format!("{percent:.0} % of the pool size"),
+        },
         Measured::Utilization(None) => "unknown".to_owned(),
         Measured::Rate(percent) => format!("{percent:.1} % of the probe's statements"),
         Measured::Available(left) => format!("{left} left"),
@@ -124,7 +130,7 @@ fn holder(key: &SessionKey, sessions: &SessionStats) -> Html {
     let in_transaction: u64 = states.map(|state| sessions.count(state)).iter().sum();
     let seen = |n: u64| if sessions.are_visible() { n.to_string() } else { "unknown".to_owned() };
     let longest = sessions.idle_in_transaction.filter(|_| in_transaction > 0);
-    let longest = longest.map(|longest| format!(", {}", age(longest)));
+    let longest = longest.map(|longest| format!(" (oldest {})", age(longest)));
     let leak = (sessions.leaked > 0)
         .then(|| html(" <span class=\"leak\">leaks {}</span>", &[&sessions.leaked]));
     let oldest = sessions.transaction.map(age);
@@ -172,7 +178,7 @@ pub(super) fn slow_queries(snapshot: &Snapshot, threshold: Duration) -> Html {
     html(
         "<section aria-labelledby=\"slow\"><h2 id=\"slow\">Slow queries running <small>longer than {}</small></h2>\
          <div class=\"card\">{}</div></section>",
-        &[&millis(threshold), &body],
+        &[&span(threshold), &body],
     )
 }
 

@@ -58,7 +58,7 @@ pub(super) fn words(shown: &Shown, now: Instant) -> Words {
 
 fn stale(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Words {
     let age = age(snapshot.age(now));
-    let every = age_of_interval(shown.target.settings().schedule.interval);
+    let every = span(shown.target.settings().schedule.interval);
     let lead = format!("unknown: the last probe ended {age} ago, and one is due every {every}.");
     Words { lead, more: last_known(shown, snapshot, now) }
 }
@@ -142,7 +142,7 @@ fn numbers(app: &Application, target: &str) -> Option<String> {
     };
     let full = app.fullest.filter(|one| one.max.is_some_and(|max| one.active >= max && max > 0));
     let number = app.allowed.map_or(1, |allowed| allowed.instances.number);
-    if let Some(full) = full.filter(|full| full.processes < number) {
+    if let Some(full) = full.filter(|full| full.processes < number && active < max) {
         let of = full.max.unwrap_or_default();
         let n = app.saturated_instances.unwrap_or(1).max(1);
         let have = if n == 1 { "has" } else { "have" };
@@ -280,8 +280,9 @@ pub(super) fn age(time: Duration) -> String {
     }
 }
 
-fn age_of_interval(interval: Duration) -> String {
-    if interval < Duration::from_secs(1) { millis(interval) } else { age(interval) }
+/// A configured time: whole seconds as [`age`] writes them.
+pub(super) fn span(time: Duration) -> String {
+    if time.subsec_nanos() == 0 { age(time) } else { millis(time) }
 }
 
 /// A short time in the unit that fits: `0.42 ms`, `12.5 ms`, `1.3 s`.
