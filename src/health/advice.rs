@@ -15,9 +15,10 @@ pub(crate) fn advice(target: &str, check: &Check, snapshot: Option<&Snapshot>) -
     let own = hint(check).map(str::to_owned);
     own.or_else(|| {
         let snapshot = snapshot?;
-        let (part, failure) = match check.kind {
-            CheckName::Write => (ProbePart::Write, snapshot.write_result()?.err()?),
-            _ => snapshot.failure()?,
+        let (part, failure) = if check.kind == CheckName::Write {
+            (ProbePart::Write, snapshot.write_result()?.err()?)
+        } else {
+            snapshot.failure()?
         };
         Some(probe::hint(target, part, failure))
     })
@@ -113,6 +114,7 @@ mod tests {
             reason: Reason::Refused,
             message: "refused".to_owned(),
             phase: Some(crate::pool::Phase::Tcp),
+            passed: None,
         };
         let down = Snapshot { query: Err(failure.clone()), ..fixture::snapshot() };
         let [(CheckName::Connection, advice, book)] = &given(&down)[..] else { panic!() };

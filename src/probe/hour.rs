@@ -285,15 +285,14 @@ fn stored(snapshot: &Snapshot, at: u32) -> Stored {
 
 fn stored_pool(app: &Application, at: u32) -> StoredPool {
     let step = &app.since_probe;
-    let sampled = step.sampled.as_secs_f64();
-    let mean = step.active.as_secs_f64() / sampled;
     // Before the second sample there is no time to average over.
-    let active = if sampled > 0.0 { Some(mean) } else { app.active.map(|active| active as f64) };
-    let tenths = active.map(|active| (active * 10.0).round().max(0.0) as u64);
+    let mean = (step.active.as_millis() * 10).checked_div(step.sampled.as_millis());
+    let mean = mean.and_then(|tenths| u64::try_from(tenths).ok());
+    let tenths = app.active.map(|active| mean.unwrap_or(active.saturating_mul(10)));
     let millis = u64::try_from(step.saturated.as_millis()).ok();
     StoredPool {
         at,
-        active: Compact::new(tenths.filter(|_| app.active.is_some())),
+        active: Compact::new(tenths),
         peak: Compact::new(app.active.map(|active| active.max(step.peak))),
         open: Compact::new(Some(app.open)),
         max: Compact::new(app.allowed.and_then(|allowed| allowed.max).map(u64::from)),

@@ -180,6 +180,7 @@ fn down() -> Snapshot {
         message: "tcp failed: 127.0.0.1:5432 (host db.example, database orders, role app): connection refused"
             .to_owned(),
         phase: Some(db_pool_exporter::metrics::Phase::Tcp),
+        passed: None,
     };
     hidden(
         Snapshot {
@@ -203,14 +204,14 @@ fn hidden(snapshot: Snapshot, why: Blindness) -> Snapshot {
 fn hour(now: &Snapshot) -> Vec<Snapshot> {
     let moment = |n: u64| {
         let wave = (n as f64 / 17.0).sin() + (n as f64 / 5.3).sin() / 2.0;
-        let active = (5.0 + wave * 2.0).round() as u64;
-        let micros = |base: f64| Duration::from_micros((base * (1.3 + wave / 3.0)) as u64);
+        let active = 3 + [0, 1, 1, 2, 4, 3, 3, 1, 0, 2][usize::try_from(n / 6 % 10).unwrap()];
+        let about = |time: Duration| time.mul_f64(1.0 + wave / 4.0);
         let calm = Moment {
             active,
             peak: active + n % 4,
             left: 75 - active,
-            connect: micros(4_000.0),
-            query: micros(400.0),
+            connect: about(CALM.connect),
+            query: about(CALM.query),
             ..CALM
         };
         match n {
@@ -412,7 +413,7 @@ async fn a_thousand_targets_are_quick() {
                 let time = |field: &str| report[field].as_f64().unwrap();
                 best = (best.0.min(time("served")), best.1.min(time("ready")));
             }
-            println!(
+            eprintln!(
                 "{rows} of 1,000 targets: first byte {:.0} ms, ready {:.0} ms",
                 best.0, best.1
             );
@@ -454,6 +455,7 @@ async fn a_runbook_can_be_read_where_the_trouble_is() {
 /// Makes pictures of every situation into the folder PAGE_PICTURES, to be looked at.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes pictures for people: PAGE_PICTURES=folder cargo test --test web pictures -- --ignored"]
+#[expect(clippy::disallowed_methods, reason = "the folder for the pictures is a variable")]
 async fn pictures() {
     let folder = std::env::var("PAGE_PICTURES").expect("PAGE_PICTURES names a folder");
     for name in ["calm", "full", "down", "blind"] {

@@ -3,8 +3,10 @@
 //! A drawing is 360 units wide, one a step of ten seconds, and 100 high, so that a step's place is its number. What
 //! was not recorded stays empty, and a time in which the target was down is marked: neither is a zero.
 
+use std::time::Duration;
+
 use crate::api::html::{Html, Part, html};
-use crate::probe::{STEPS, Step};
+use crate::probe::{STEP, STEPS, Step};
 
 /// Steps without a probe that a line still bridges, where the interval is short.
 const BRIDGED: u32 = 3;
@@ -45,11 +47,10 @@ pub(super) fn figure(texts: &Texts<'_>, plot: &Html, legend: &Html) -> Html {
     )
 }
 
-/// The longest distance of two steps that belong together. `interval`: seconds between two probes.
-pub(super) fn bridge(interval: f64) -> u32 {
-    // Casts saturate; an interval is far below the limit.
-    let steps = (interval * 2.5 / 10.0).ceil().clamp(0.0, 360.0) as u32;
-    steps.max(BRIDGED)
+/// The longest distance of two steps that belong together. `interval`: the time between two probes.
+pub(super) fn bridge(interval: Duration) -> u32 {
+    let steps = (interval * 5 / 2).as_secs().div_ceil(STEP.as_secs());
+    u32::try_from(steps).unwrap_or(STEPS).clamp(BRIDGED, STEPS)
 }
 
 /// Marks the times before the record, and those in which the target was down.
@@ -217,6 +218,6 @@ mod tests {
 
     #[test]
     fn a_line_bridges_the_time_between_two_probes() {
-        assert_eq!([1.0, 10.0, 60.0].map(bridge), [3, 3, 15]);
+        assert_eq!([1, 10, 60].map(|n| bridge(Duration::from_secs(n))), [3, 3, 15]);
     }
 }

@@ -8,8 +8,8 @@ use crate::api::html::{Html, html};
 use crate::probe::{HourView, PoolStep, STEP, Step, phase_names};
 use crate::view::SessionKey;
 
-/// The charts of a target. `interval`: seconds between two probes; `is_present`: the last probe says what is now.
-pub(super) fn charts(hour: &HourView, interval: f64, is_present: bool) -> Html {
+/// The charts of a target. `interval`: the time between two probes; `is_present`: the last probe says what is now.
+pub(super) fn charts(hour: &HourView, interval: Duration, is_present: bool) -> Html {
     let frame = Frame { hour, bridge: bridge(interval), is_present };
     let several = hour.pools.len() > 1;
     let pools = hour.pools.iter().map(|(key, steps)| {
@@ -127,10 +127,10 @@ impl Frame<'_> {
 
     fn query(&self) -> Html {
         let points = self.points(|step| step.query.map(|micros| micros as f64));
-        let most = highest(&points);
-        let drawn = [self.background(), line(&points, most, self.bridge, "line")];
+        let most = highest(self.hour.steps.iter().filter_map(|step| step.query));
+        let drawn = [self.background(), line(&points, most as f64, self.bridge, "line")];
         let now = self.now(self.hour.steps.last().and_then(|step| step.query).map(time));
-        let mark = time(most as u64);
+        let mark = time(most);
         let words =
             format!("Time of the probe's statement in the last hour: {now} now, at most {mark}.");
         let texts = Texts { title: "Query time", now: &now, words: &words, top: &mark, limit: "" };
@@ -145,7 +145,8 @@ impl Frame<'_> {
             return Html::default();
         }
         let totals = self.points(|step| is_known(step).then(|| total(step) as f64));
-        let most = highest(&totals);
+        let most = highest(steps.iter().map(total));
+        let top = most as f64;
         let mut plot = self.background();
         let mut below = vec![0.0; steps.len()];
         let mut legend = Html::default();
@@ -162,7 +163,7 @@ impl Frame<'_> {
                 points.map(|(point, upper)| Point { value: point.value.map(|_| *upper), ..*point });
             let points: Vec<Point> = points.collect();
             plot =
-                [plot, band(&points, &below, most, self.bridge, CLASSES[n])].into_iter().collect();
+                [plot, band(&points, &below, top, self.bridge, CLASSES[n])].into_iter().collect();
             below = upper;
             let took =
                 last.filter(|step| step.is_up && self.is_present).and_then(|step| step.phases[n]);
@@ -170,7 +171,7 @@ impl Frame<'_> {
             legend.fill("<li class=\"{}\">{}{}</li>", &[&CLASSES[n], &name, &took]);
         }
         let now = self.now(last.filter(|step| is_known(step)).map(|step| time(total(step))));
-        let mark = time(most as u64);
+        let mark = time(most);
         let words = format!(
             "Time to open a connection, by phase, in the last hour: {now} now, at most {mark}."
         );
@@ -193,8 +194,8 @@ fn points(steps: &[PoolStep], value: impl Fn(&PoolStep) -> Option<f64>) -> Vec<P
 }
 
 /// The highest value, at least one microsecond: the scale needs one.
-fn highest(points: &[Point]) -> f64 {
-    points.iter().filter_map(|point| point.value).fold(1.0, f64::max)
+fn highest(micros: impl Iterator<Item = u64>) -> u64 {
+    micros.max().unwrap_or(0).max(1)
 }
 
 fn time(micros: u64) -> String {

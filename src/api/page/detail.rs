@@ -32,7 +32,7 @@ pub(super) fn detail(shown: &Shown, scene: &Scene<'_>) -> Html {
     };
     let own = shown.target.settings();
     let hour = shown.target.hour(scene.now);
-    let interval = own.schedule.interval.as_secs_f64();
+    let interval = own.schedule.interval;
     let is_present = shown.present().is_some();
     // Sessions of a snapshot that is too old are nobody's sessions of now.
     let live = |part: Html| if is_present { part } else { Html::default() };

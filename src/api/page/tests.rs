@@ -65,6 +65,7 @@ fn refused() -> Failure {
         reason: Reason::Refused,
         message: "tcp failed: connection refused by 127.0.0.1:5432".to_owned(),
         phase: Some(Phase::Tcp),
+        passed: None,
     }
 }
 
