@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node page deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-day test test-quick test-python test-all soak-truth cost-sampling metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
+.PHONY: help setup build demo demo-day pictures test test-quick test-python test-all soak-truth cost-sampling metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ demo: ## Play a day of incidents: throwaway servers, applications, and the expor
 demo-day: ## Check the alerts of the whole day against its script, with a real Prometheus
 	scripts/setup.sh build postgres pgbouncer prometheus python
 	DEMO_DAY=$${DEMO_DAY:-5m} cargo test --locked --test it demo::each_alert -- --nocapture
+
+pictures: ## Make the pictures of README.md and docs/ from the demo's day, in docs/pictures
+	scripts/setup.sh build postgres pgbouncer prometheus chromium python
+	cargo build --release --locked
+	"$$(scripts/setup.sh --print python)" scripts/pictures.py $${CARGO_TARGET_DIR:-target}/release/db_pool_exporter \
+	  "$$(scripts/setup.sh --print chromium)"
 
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the Grafana dashboards beside this file.
+"""Writes the Grafana dashboards beside this file, and their list in the mixin.
 
 Users import the JSON, so it is committed; `tests/it/dashboards.rs` checks that it is what this script writes. Every
 query takes the maximum (or minimum) over exporters, so that values do not double when two watch the same target.
@@ -317,23 +317,30 @@ def overview():
     panels = [
         stat("Targets down", "Databases that no exporter can use: their last probe failed. If this is not 0, the "
              "table below shows which.", f"sum(1 - {by} (db_pool_up{{{at}}}))", steps(GREEN, (1, RED)),
-             empty="no exporter"),
+             empty="no exporter", size=(3, 4)),
         stat("Exhausted pools", "Application pools with all connections of size and overflow checked out. Requests "
              "wait for a connection.", f"sum({pool} (db_pool_app_saturation_ratio{{{at}}}) >= bool 1)", steps(GREEN, (1, RED)),
-             empty="no pool known"),
+             empty="no pool known", size=(3, 4)),
         stat("Pools nearly full", "Application pools with a utilization above the alert threshold.",
              f"sum({pool} (db_pool_app_utilization_percent{{{at}}}) >= bool "
-             "scalar(max(db_pool:threshold:app_utilization_percent)))", steps(GREEN, (1, YELLOW)), empty="no pool known"),
+             "scalar(max(db_pool:threshold:app_utilization_percent)))", steps(GREEN, (1, YELLOW)), empty="no pool known", size=(3, 4)),
+        stat("Pools not seen", "Application pools that something hides: a failed view, a missing privilege, a pooler between, "
+             "or a target that is down. They are not healthy, and their alerts cannot begin.",
+             f"sum(1 - {pool} (db_pool_app_visible{{{at}}}))", steps(GREEN, (1, YELLOW)), empty="no pool known", size=(3, 4)),
         stat("Leaked transactions", "Applications with a session that has been idle in a transaction for longer than the "
              "alert threshold.", f"sum({pool} (db_pool_server_longest_idle_in_transaction_seconds{{{at}}}) > bool "
-             "scalar(max(db_pool:threshold:idle_in_transaction_seconds)))", steps(GREEN, (1, YELLOW)), empty="none"),
+             "scalar(max(db_pool:threshold:idle_in_transaction_seconds)))", steps(GREEN, (1, YELLOW)), empty="none", size=(3, 4)),
         stat("Least headroom", "Connections that ordinary roles can still open on the fullest server, in percent "
              "of max_connections.", f"100 * min(min by (job, target) (db_pool_server_available_connections{{{at}}}) / "
              f"max by (job, target) (db_pool_server_max_connections{{{at}}}))", HEADROOM, unit="percent", decimals=0,
-             empty="not known"),
+             empty="not known", size=(3, 4)),
         stat("Alerts firing", "Firing alerts of db_pool_alerts.yml, of all severities.",
              'count(ALERTS{alertname=~"DbPool.*", alertstate="firing", job=~"$job"}) or 0 * count(count(db_pool_up{job=~"$job"}))',
-             steps(GREEN, (1, RED)), empty="no exporter"),
+             steps(GREEN, (1, RED)), empty="no exporter", size=(3, 4)),
+        stat("Runbook links", "Whether the links of alerts lead anywhere: set the address of docs/runbooks in db_pool:links, the first "
+             "rule of db_pool_recording.yml. Until then they are paths.",
+             'count(db_pool:links{runbooks=~"https?://.+"}) or vector(0)', steps(YELLOW, (1, GREEN)),
+             mappings=mapping(v0=("not set", YELLOW), v1=("set", GREEN)), size=(3, 4)),
         firing("Firing alerts", "The name of an alert links to its runbook (docs/runbooks; set their base address in "
                "db_pool:links). The target links to its dashboard.", 'job=~"$job"', size=(12, 7)),
         states("State of each target over time", "Red: no exporter could use the database. A gap: no exporter "
@@ -476,8 +483,11 @@ def target_page():
               unit="s", stack=True, size=(24, 6)),
         row("Application pools"),
         lines("Checked out", "Connections in use by all processes of an application, and the limit of size plus overflow. "
-              "Between two probes the number may have been higher.",
+              "Where sessions look idle and may be checked out as well, the most that may be in use. Between two probes the "
+              "number may have been higher.",
               [query(f"{pool} (sum without (instance_id) (db_pool_app_active_connections{{{app}}}))", named),
+               query(f"{pool} (db_pool_app_active_connections{{{app}}} + (db_pool_app_uncertain_connections{{{app}}} > 0))",
+                     "at most: " + named),
                query(f"{pool} (sum without (instance_id) (db_pool_app_max_connections{{{app}}}))", "limit of " + named)],
               size=(8, 8)),
         lines("Open: checked out and idle", "Connections that each pool has open on the server.",
@@ -502,15 +512,20 @@ def target_page():
         lines("Processes", "How many processes share the limits, and how many of them have no connection left.",
               [query(f"{pool} (db_pool_app_instances{{{app}}})", named),
                query(f"{pool} (db_pool_app_saturated_instances{{{app}}})", "full: " + named)], size=(8, 8)),
+        lines("Held idle in a transaction", "The mean number of connections that were idle in a transaction, from samples, and "
+              "those that were for longer than leak_threshold at the last probe: leaks.",
+              [query(f"{pool} (rate(db_pool_app_idle_in_transaction_connection_seconds_total{{{app}}}[$__rate_interval]))", named),
+               query(f"{pool} (db_pool_app_leaked_connections{{{app}}})", "leaked: " + named)], size=(8, 8)),
         states("What is known of the pools", "A pool that is not seen is not healthy: its alerts cannot begin, and one that was "
                "exhausted stays so. Where the number of processes is assumed, set DB_MONITOR_INSTANCES.",
                [query(f"2 * (1 - {pool} (db_pool_app_visible{{{app}}})) > 0 or 3 * {pool} (db_pool_app_limits_exceeded{{{app}}}) > 0 "
                       f"or 1 - {pool} (db_pool_app_instances_known{{{app}}})", named)],
                mapping(v0=("known", GREEN), v1=("number of processes assumed", YELLOW), v2=("not seen", RED),
-                       v3=("limits exceeded", YELLOW)), size=(24, 5)),
+                       v3=("limits exceeded", YELLOW)), size=(16, 8)),
         table("Recommended sizes", "From the last seven days, all processes together: the 99th percentile as the size, the "
               "peak as size plus overflow, beside the configured values. Needs the recording rules and a week of data.",
               sizing(app), size=(24, 6), hidden=("job", "target", "source")),
+        *served(app, pool, named),
         row("The server"),
         lines("Connections by state",
               "Many sessions idle in transaction suggest a connection leak. The dashed line is max_connections.",
@@ -524,7 +539,8 @@ def target_page():
               [query(f"min(db_pool_server_available_connections{{{at}}})", "ordinary roles"),
                query(f"min by (user) (db_pool_server_role_available_connections{{{at}}})", "role {{user}}"),
                query(f"min by (database) (db_pool_server_database_available_connections{{{at}}})", "database {{database}}"),
-               query(f"clamp_min(predict_linear(db_pool:headroom_connections:min{{{at}}}[1h], 3600), 0)", "forecast"),
+               query(f"clamp_min(clamp_max(predict_linear(db_pool:headroom_connections:min{{{at}}}[1h], 3600), "
+                     f"scalar(max(db_pool_server_max_connections{{{at}}}))), 0)", "forecast"),
                line_of("headroom_connections")], size=(8, 8)),
         lines("What active sessions wait for", "Lock: they wait for another session. Client: they wait for the application.",
               [query(f"max by (wait_event_type) (sum by (wait_event_type, job, instance) "
@@ -569,6 +585,44 @@ def target_page():
     variables[-1]["regex"] = "/^(?!db_pool_exporter$).*$/"  # a session of ours that outlives a restart is no application
     return dashboard("db-pool-target", "Database pools: one target",
                      "One database: the path of a connection, its pools, its headroom, its slow queries.", variables, panels)
+
+
+def served(app, pool, named):
+    """The row of what applications serve themselves, and no server shows."""
+    seconds = lambda metric, quantile: (
+        f"histogram_quantile({quantile}, max by (application, user, le) (rate({metric}_bucket{{{app}}}[$__rate_interval])))")
+    return [
+        row("Numbers that applications serve themselves (status_urls, status_dir)"),
+        lines("Callers that wait", "Requests in the application that wait for a connection now. No server shows them.",
+              [query(f"{pool} (db_pool_app_pending_requests{{{app}}})", named)], size=(8, 8)),
+        lines("Longest wait now", "For how long the first of them has waited. At the pool's time-out it fails.",
+              [query(f"{pool} (db_pool_app_oldest_wait_seconds{{{app}}})", named)], unit="s", size=(8, 8)),
+        lines("Check-outs", "Per minute, by result. timeout: nothing became free within the pool's time-out, so a request failed.",
+              [query(f"60 * max by (application, user, result) (rate(db_pool_app_checkouts_total{{{app}}}[$__rate_interval])) > 0",
+                     "{{result}} " + named)], bars=True, stack=True, size=(8, 8)),
+        lines("Wait for a connection", "The median and the 99th percentile of the time that check-outs were blocked.",
+              [query(seconds("db_pool_app_checkout_wait_seconds", 0.5), "median of " + named),
+               query(seconds("db_pool_app_checkout_wait_seconds", 0.99), "p99 of " + named)], unit="s", size=(8, 8)),
+        lines("Time in use", "The median and the 99th percentile of the time from check-out to check-in. With the rate of check-outs "
+              "it gives the connections in use.",
+              [query(seconds("db_pool_app_use_duration_seconds", 0.5), "median of " + named),
+               query(seconds("db_pool_app_use_duration_seconds", 0.99), "p99 of " + named)], unit="s", size=(8, 8)),
+        lines("Connections opened and closed", "Per minute; closed ones by reason. Many of both: the pool opens again what it closed.",
+              [query(f"60 * {pool} (rate(db_pool_app_connections_opened_total{{{app}}}[$__rate_interval]))", "opened " + named),
+               query(f"60 * max by (application, user, reason) (rate(db_pool_app_connections_closed_total{{{app}}}"
+                     "[$__rate_interval])) > 0", "closed, {{reason}} " + named)], size=(8, 8)),
+        lines("Each process", "Connections that each process has checked out, the twenty fullest, and the limit of one. A process can be "
+              "full while others are idle.",
+              [query(f"topk(20, max by (application, instance_id) (db_pool_app_instance_active_connections{{{app}}}))",
+                     "{{application}} {{instance_id}}"),
+               query(f"max by (application) (db_pool_app_instance_max_connections{{{app}}})", "limit of one of {{application}}")],
+              size=(16, 8)),
+        lines("Statuses that were not read", "Addresses that give no status now, and failures per minute by reason. While a status is "
+              "missing, the server's view of the pool is shown instead.",
+              [query(f"{pool} (db_pool_app_endpoints_failing{{{app}}})", "failing: " + named),
+               query(f"60 * max by (application, user, reason) (rate(db_pool_app_endpoint_failures_total{{{app}}}"
+                     "[$__rate_interval]))", "{{reason}} " + named)], size=(8, 8)),
+    ]
 
 
 # --- the exporter itself -----------------------------------------------------------------------------------
@@ -658,12 +712,22 @@ def exporter():
                      [variable("job", "Job", "label_values(db_pool_exporter_build_info, job)"), instance], panels)
 
 
+def mixin(names):
+    """The mixin with the list of the dashboards: Jsonnet imports only what is named."""
+    path = HERE.parent / "mixin/mixin.libsonnet"
+    text = path.read_text(encoding="utf-8")
+    head, rest = text.split("  local dashboards = {\n")
+    listed = "".join(f"    '{name}': import '../dashboards/{name}',\n" for name in names)
+    return path, f"{head}  local dashboards = {{\n{listed}{rest[rest.index('  },'):]}"
+
+
 def main():
     """Writes, or with --check compares."""
     old = []
-    for content in (overview(), target_page(), exporter()):
-        path = HERE / (content["uid"] + ".json")
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    boards = {content["uid"] + ".json": content for content in (overview(), target_page(), exporter())}
+    files = [(HERE / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n") for name, content in boards.items()]
+    files.append(mixin(sorted(boards)))
+    for path, text in files:
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:

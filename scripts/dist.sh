@@ -54,7 +54,7 @@ name=db_pool_exporter-$version-$target
 mkdir -p "$work/$name"
 cp "$program" LICENSE README.md CHANGELOG.md METRICS.md SECURITY.md "$work/$name/"
 cp -r deploy/systemd deploy/sql deploy/man deploy/completions "$work/$name/"
-for folder in alerts dashboards; do
+for folder in alerts dashboards mixin; do
   if [ -d "$folder" ]; then cp -r "$folder" "$work/$name/"; fi
 done
 pack "$name" "$work" >"$out/$name.tar.gz"

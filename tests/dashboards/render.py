@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Draws the dashboards roughly as Grafana does, with the data of a Prometheus server, for visual inspection.
 
-Usage: render.py URL START END FOLDER CHROMIUM [VARIABLE=VALUE ...]. Writes an HTML page and a PNG for each
-dashboard. Grafana itself is not needed. Colours, units, legends, thresholds and positions come from the dashboard.
+Usage: render.py URL START END FOLDER CHROMIUM [theme=dark|light] [VARIABLE=VALUE ...]. Writes an HTML page and a PNG for
+each dashboard; of tall ones a PNG for each piece, cut at a heading. Grafana itself is not needed. Colours, units,
+legends, thresholds and positions come from the dashboard.
 """
 
 import html
@@ -13,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 
@@ -20,15 +22,25 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 COLUMN, LINE, GAP = 64, 38, 8
 PALETTE = ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a"]
 COLORS = {"green": "#299c46", "yellow": "#d9a300", "red": "#c4162a", "blue": "#3274d9", "orange": "#ff9830"}
+# A piece of a dashboard ends at the first heading after this many pixels.
+PIECE = 1000
+# Lines are drawn within the panel: below the title and the description, and above the axis and the legend.
+TOP_EDGE, AXIS, LEGEND = 52, 22, 44
+THEMES = {
+    "dark": {"--back": "#111217", "--panel": "#181b1f", "--line": "#2c3235", "--text": "#ccccdc", "--dim": "#8e8e9e", "--track": "#22252b",
+             "--head": "#6e9fff"},
+    "light": {"--back": "#f4f5f5", "--panel": "#ffffff", "--line": "#e1e3e6", "--text": "#24292e", "--dim": "#6a6f78", "--track": "#e9ebee",
+              "--head": "#1f62e0"},
+}
 STYLE = """
-body{background:#111217;color:#ccccdc;font:13px sans-serif;margin:0;width:1552px;position:relative}
-.p{position:absolute;background:#181b1f;border:1px solid #2c3235;border-radius:3px;box-sizing:border-box;overflow:hidden}
-.t{font-weight:600;padding:5px 8px;white-space:nowrap}.d{color:#8e8e9e;font-weight:400;font-size:11px;padding:0 8px;height:14px;
+body{background:var(--back);color:var(--text);font:13px sans-serif;margin:0;width:1552px;position:relative}
+.p{position:absolute;background:var(--panel);border:1px solid var(--line);border-radius:3px;box-sizing:border-box;overflow:hidden}
+.t{font-weight:600;padding:5px 8px;white-space:nowrap}.d{color:var(--dim);font-weight:400;font-size:11px;padding:0 8px;height:14px;
 white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.s{position:absolute;inset:46px 6px 6px;border-radius:3px;color:#fff;
 display:flex;align-items:center;justify-content:center;font-size:34px;font-weight:600}table{border-collapse:collapse;width:100%;
-font-size:12px}td,th{text-align:left;padding:3px 7px;border-bottom:1px solid #2c3235;white-space:nowrap}th{color:#6e9fff}
+font-size:12px}td,th{text-align:left;padding:3px 7px;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--head)}
 .l{position:absolute;bottom:3px;left:8px;right:8px;height:44px;overflow:hidden;font-size:11px}.l span{margin-right:12px}
-.r{font-size:16px;border:0;background:none;border-bottom:1px solid #2c3235}.n{color:#8e8e9e;text-align:center;margin-top:30px}
+.r{font-size:16px;border:0;background:none;border-bottom:1px solid var(--line)}.n{color:var(--dim);text-align:center;margin-top:30px}
 """
 
 
@@ -125,26 +137,56 @@ def draw_timeseries(panel, source, width, height):
             sums.update(dict(drawn))
         lines.append((title, points, drawn, color))
     finite = [v for _, _, drawn, _ in lines for _, v in drawn if not math.isinf(v)]
-    top, low = max(finite + [0]) * 1.05 or 1, min(finite + [0])
+    ticks = round_ticks(min(finite + [0]), max(finite + [0]) * 1.02)
+    low, top = ticks[0], ticks[-1]
+    bottom = height - LEGEND - AXIS
     x = lambda t: 52 + (t - source.start) / (source.end - source.start) * (width - 64)
-    y = lambda v: height - 54 - (min(v, top) - low) / (top - low) * (height - 106)
-    out = [f'<svg width="{width}" height="{height - 46}" style="position:absolute;top:0;left:0;height:{height}px">']
-    for part in range(5):
-        value = low + (top - low) * part / 4
-        out.append(f'<line x1="52" x2="{width - 12}" y1="{y(value)}" y2="{y(value)}" stroke="#2c3235"/>'
-                   f'<text x="48" y="{y(value) + 4}" fill="#8e8e9e" font-size="10" text-anchor="end">{shown(value, settings["unit"])}</text>')
+    y = lambda v: bottom - (min(v, top) - low) / (top - low) * (bottom - TOP_EDGE)
+    out = [f'<svg width="{width}" height="{height}" style="position:absolute;top:0;left:0">', clock(source, x, bottom)]
+    for value in ticks:
+        out.append(f'<line x1="52" x2="{width - 12}" y1="{y(value)}" y2="{y(value)}" stroke="var(--line)"/>'
+                   f'<text x="48" y="{y(value) + 4}" fill="var(--dim)" font-size="10" text-anchor="end">{shown(value, settings["unit"])}</text>')
     for title, _, drawn, color in reversed(lines):
-        pieces, last = [], None
-        for t, v in drawn:
-            pieces.append(f"{'M' if last is None or t - last > 2.5 * source.step else 'L'}{x(t):.1f},{y(v):.1f}")
-            last = t
         dash = ' stroke-dasharray="8 6"' if is_line(title) else ""
-        if stacked and not is_line(title):
-            out.append(f'<path d="{" ".join(pieces)} L{x(drawn[-1][0])},{y(low)} L{x(drawn[0][0])},{y(low)}" fill="{color}" opacity=".3"/>')
-        out.append(f'<path d="{" ".join(pieces)}" fill="none" stroke="{color}" stroke-width="1.5"{dash}/>')
-    legend = "".join(f'<span><b style="color:{color}">&#9644;</b> {html.escape(title)}: {shown(points[-1][1], settings["unit"])}</span>'
-                     for title, points, _, color in lines if points)
-    return "".join(out) + f'</svg><div class="l">{legend}</div>'
+        for part in unbroken(drawn, 2.5 * source.step):
+            path = "M" + " L".join(f"{x(t):.1f},{y(v):.1f}" for t, v in part)
+            if stacked and not is_line(title):
+                out.append(f'<path d="{path} L{x(part[-1][0]):.1f},{y(low)} L{x(part[0][0]):.1f},{y(low)}" fill="{color}" opacity=".3"/>')
+            out.append(f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.5"{dash}/>')
+    legend = [f'<span><b style="color:{color}">&#9644;</b> {html.escape(title)}: {shown(points[-1][1], settings["unit"])}</span>'
+              for title, points, _, color in lines if points]
+    if len(legend) > 7:
+        legend = [*legend[:6], f"<span>and {len(legend) - 6} more</span>"]
+    return "".join(out) + f'</svg><div class="l">{"".join(legend)}</div>'
+
+
+def unbroken(points, longest):
+    """The points in runs without a gap."""
+    runs = []
+    for point in points:
+        if not runs or point[0] - runs[-1][-1][0] > longest:
+            runs.append([])
+        runs[-1].append(point)
+    return runs
+
+
+def round_ticks(low, high):
+    """Round values from below the lowest to above the highest."""
+    rough = (high - low or 1) / 4
+    size = 10 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough)
+    first = math.floor(low / step)
+    return [step * number for number in range(first, math.ceil(high / step) + 1)] if high > low else [0, 1]
+
+
+def clock(source, x, bottom):
+    """The time axis."""
+    out = []
+    for part in range(1, 5):
+        at = source.start + (source.end - source.start) * part / 5
+        text = time.strftime("%H:%M:%S", time.gmtime(at))
+        out.append(f'<text x="{x(at):.0f}" y="{bottom + 13}" fill="var(--dim)" font-size="10" text-anchor="middle">{text}</text>')
+    return "".join(out)
 
 
 def draw_heatmap(panel, source, width, height):
@@ -162,7 +204,7 @@ def draw_heatmap(panel, source, width, height):
         y = height - 12 - (number + 1) * tall
         if number % 2 == 0 or tall > 11:
             label = "more" if math.isinf(edge) else shown(edge, "s")
-            out.append(f'<text x="50" y="{y + tall / 2 + 3}" fill="#8e8e9e" font-size="9" text-anchor="end">{label}</text>')
+            out.append(f'<text x="50" y="{y + tall / 2 + 3}" fill="var(--dim)" font-size="9" text-anchor="end">{label}</text>')
         for t, v in points.items():
             if v > 1e-9:
                 x = 54 + (t - source.start) / source.step * wide
@@ -177,7 +219,7 @@ def draw_bargauge(panel, source, width, height):
     out = []
     for title, value in found:
         out.append(f'<div style="display:flex;margin:4px 8px"><div style="width:38%;overflow:hidden">{html.escape(title)}</div>'
-                   f'<div style="flex:1;background:#22252b"><div style="background:{colour(value, settings)[0]};width:{min(100, 100 * value / most)}%;'
+                   f'<div style="flex:1;background:var(--track)"><div style="background:{colour(value, settings)[0]};width:{min(100, 100 * value / most)}%;'
                    f'white-space:nowrap;padding:2px">{shown(value, settings["unit"])}</div></div></div>')
     return "".join(out) or '<p class="n">No data</p>'
 
@@ -191,7 +233,7 @@ def draw_state(panel, source, width, height):
     wide = (width - 150) / ((source.end - source.start) / source.step + 1)
     for number, (title, points) in enumerate(sorted(series)):
         y = 48 + number * tall
-        out.append(f'<text x="134" y="{y + tall / 2 + 3}" fill="#ccccdc" font-size="11" text-anchor="end">{html.escape(title)}</text>')
+        out.append(f'<text x="134" y="{y + tall / 2 + 3}" fill="var(--text)" font-size="11" text-anchor="end">{html.escape(title)}</text>')
         out += [f'<rect x="{140 + (t - source.start) / source.step * wide:.1f}" y="{y}" width="{wide + .3:.1f}" height="{tall - 4}" fill="{colour(v, settings)[0]}"/>'
                 for t, v in points]
     return f'<svg width="{width}" height="{height}" style="position:absolute;top:0;left:0">{"".join(out)}</svg>'
@@ -233,45 +275,57 @@ DRAW = {"stat": draw_stat, "timeseries": draw_timeseries, "heatmap": draw_heatma
         "state-timeline": draw_state, "table": draw_table}
 
 
-def page(board, source):
-    """Returns a dashboard as HTML, and its height."""
-    out, bottom = [], 0
+def page(board, source, theme):
+    """Returns a dashboard as HTML, and the edges of its pieces."""
+    out, bottom, edges = [], 0, [0]
     for panel in board["panels"]:
         at = panel["gridPos"]
         x, y, w, h = at["x"] * COLUMN + GAP, at["y"] * LINE + 44, at["w"] * COLUMN - GAP, at["h"] * LINE - GAP
         bottom = max(bottom, y + h)
         place = f"left:{x}px;top:{y}px;width:{w}px;height:{h}px"
         if panel["type"] == "row":
+            if y - edges[-1] > PIECE:
+                edges.append(y)
             out.append(f'<div class="p r" style="{place}"><div class="t">{html.escape(panel["title"])}</div></div>')
             continue
         inner = DRAW[panel["type"]](panel, source, w, h)
         out.append(f'<div class="p" style="{place}"><div class="t">{html.escape(panel["title"])}</div>'
                    f'<div class="d">{html.escape(panel["description"])}</div>{inner}</div>')
     title = f'<h3 style="margin:8px">{html.escape(board["title"])}</h3>'
-    return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>{title}{''.join(out)}", bottom + GAP
+    colors = "".join(f"{name}:{value};" for name, value in THEMES[theme].items())
+    style = f":root{{{colors}}}{STYLE}"
+    return f"<!doctype html><meta charset=utf-8><style>{style}</style><div id=board>{title}{''.join(out)}</div>", [*edges, bottom + GAP]
 
 
-def screenshot(chromium, source, target, height):
-    with tempfile.TemporaryDirectory() as profile:
+def screenshot(chromium, text, target, top, bottom):
+    """Draws the part of a page between two heights."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "page.html"
+        moved = f"<style>html{{overflow:hidden}}body{{top:-{top}px;height:{bottom}px}}</style>"
+        source.write_text(text + moved, encoding="utf-8")
         subprocess.run([
             chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", "--no-first-run", f"--user-data-dir={profile}", "--hide-scrollbars", f"--window-size=1560,{height}",
-            f"--screenshot={target}", source.as_uri()], check=True, capture_output=True, timeout=120)
+            "--disable-sync", "--no-first-run", f"--user-data-dir={folder}/profile", "--hide-scrollbars",
+            f"--window-size=1560,{bottom - top}", f"--screenshot={target}", source.as_uri()],
+            check=True, capture_output=True, timeout=120)
 
 
 def main():
     url, start, end, folder, chromium, *variables = sys.argv[1:]
     folder = pathlib.Path(folder).resolve()
     variables = dict(pair.split("=", 1) for pair in variables)
+    theme = variables.pop("theme", "dark")
     for path in sorted((TOP / "dashboards").glob("*.json")):
         board = json.loads(path.read_text(encoding="utf-8"))
         single = {v["name"] for v in board["templating"]["list"] if not v.get("multi")} | {"application"}
         chosen = {name: value for name, value in variables.items() if name in single}
-        text, height = page(board, Source(url, start, end, chosen))
-        file = folder / (path.stem + ".html")
-        file.write_text(text, encoding="utf-8")
-        screenshot(chromium, file, folder / (path.stem + ".png"), height)
-        print(folder / (path.stem + ".png"))
+        text, edges = page(board, Source(url, start, end, chosen), theme)
+        (folder / (path.stem + ".html")).write_text(text, encoding="utf-8")
+        for number, (top, bottom) in enumerate(zip(edges, edges[1:]), 1):
+            piece = f"-{number}" if len(edges) > 2 else ""
+            target = folder / f"{path.stem}{piece}-{theme}.png"
+            screenshot(chromium, text, target, top, bottom)
+            print(target)
 
 
 if __name__ == "__main__":

@@ -223,6 +223,26 @@ fn rules_and_dashboards_are_those_of_the_repository() {
     }
 }
 
+/// Alerts link to their runbooks once the address is known; until then there is a warning.
+#[test]
+fn the_links_of_alerts_are_absolute_once_their_addresses_are_set() {
+    let mut values = everything();
+    let links = |objects: &[Value]| {
+        let rules = objects.iter().filter(|object| object["kind"] == "PrometheusRule");
+        let groups = rules.flat_map(|object| object["spec"]["groups"].as_array().expect("groups"));
+        let mut rules = groups.flat_map(|group| group["rules"].as_array().expect("rules"));
+        rules.find(|rule| rule["record"] == "db_pool:links").expect("the links")["labels"].clone()
+    };
+    let (rendered, notes) = objects(&values);
+    assert_eq!(links(&rendered)["runbooks"], "docs/runbooks");
+    assert!(notes.contains("WARNING") && notes.contains("prometheusRule.links.runbooks"), "{notes}");
+    let addresses = json!({"runbooks": "https://docs.example/runbooks", "grafana": "https://grafana.example"});
+    values["prometheusRule"]["links"] = addresses.clone();
+    let (rendered, notes) = objects(&values);
+    assert_eq!(links(&rendered), addresses);
+    assert!(!notes.contains("WARNING"), "{notes}");
+}
+
 #[test]
 fn a_release_fits_into_the_secret_that_helm_keeps_it_in() {
     let printed: Value = serde_json::from_str(&passed(&install(&everything()))).expect("JSON");

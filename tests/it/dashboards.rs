@@ -15,6 +15,8 @@ checks! {
     rates_use_the_rate_interval_and_only_counters_are_rated,
     nothing_doubles_when_two_exporters_watch_one_target,
     the_provisioning_files_are_valid,
+    the_exceptions_from_the_linters_rules_are_named_with_reasons,
+    every_page_sets_the_scrape_interval_that_the_dashboards_expect,
 }
 
 #[test]
@@ -25,4 +27,9 @@ fn dashboards_are_what_the_script_makes() {
 #[test]
 fn dashboards_are_of_the_types_of_grafana_10_to_12() {
     succeeds("node", [file("tests/dashboards/check.mjs"), installed(&["grafana"])]);
+}
+
+#[test]
+fn the_mixin_gives_what_the_files_have() {
+    succeeds(&installed(&["python"]), [file("tests/monitoring/mixin.py")]);
 }

@@ -11,6 +11,7 @@ checks! {
     every_runbook_has_its_chapters_and_queries_that_can_be_typed,
     every_threshold_is_in_the_one_block_and_used,
     the_alertmanager_example_names_only_alerts_that_exist,
+    the_quick_starts_configurations_are_complete_and_valid,
 }
 
 #[test]

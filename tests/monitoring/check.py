@@ -11,6 +11,8 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
+import textwrap
 
 import yaml
 
@@ -185,7 +187,7 @@ def every_runbook_has_its_chapters_and_queries_that_can_be_typed():
             continue
         text = path.read_text(encoding="utf-8")
         chapters = re.findall(r"^## (.*)$", text, re.M)
-        if chapters != ["What it means", "Confirm", "Do first", "Fix for good"]:
+        if chapters != ["What it means", "Confirm", "False alarm?", "Do first", "Fix for good"]:
             yield f"{path.name}: chapters {chapters}"
         if not text.startswith(f"# {path.stem}\n"):
             yield f"{path.name}: the title is not its name"
@@ -213,6 +215,25 @@ def every_threshold_is_in_the_one_block_and_used():
         for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", bare(re.sub(r"offset \w+", "", rule["expr"]))):
             if number not in plain:
                 yield f"{rule['alert']}: {number} should be a threshold"
+
+
+def the_quick_starts_configurations_are_complete_and_valid():
+    """What a reader of the quick start writes to prometheus.yml and alertmanager.yml is accepted by Prometheus's own tools."""
+    text = (TOP / "docs/quick-start.md").read_text(encoding="utf-8")
+    blocks = [textwrap.dedent(block) for block in re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.S | re.M)]
+    of_file = lambda name: "".join(block for block in blocks if block.startswith(f"# {name}\n"))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "alerts").symlink_to(TOP / "alerts")
+        for name, tool in (("prometheus.yml", [sys.argv[2], "check", "config"]), ("alertmanager.yml", ["amtool", "check-config"])):
+            (folder / name).write_text(of_file(name), encoding="utf-8")
+            run = subprocess.run([*tool, name], cwd=folder, capture_output=True, text=True, check=False)
+            if run.returncode != 0 or not of_file(name):
+                yield f"{name}: {run.stdout}{run.stderr}"
+    config = yaml.safe_load(of_file("prometheus.yml"))
+    for key in ("scrape_configs", "rule_files", "alerting"):
+        if key not in config:
+            yield f"prometheus.yml has no {key}"
 
 
 def the_alertmanager_example_names_only_alerts_that_exist():
@@ -372,6 +393,58 @@ def the_provisioning_files_are_valid():
     provider = yaml.safe_load((folder / "dashboards/db-pool.yml").read_text(encoding="utf-8"))
     if not all(p["type"] == "file" and p["options"]["path"] for p in provider["providers"]):
         yield "no folder of dashboards"
+
+
+def linter_findings():
+    """What three rules of dashboard-linter find: the rule, the dashboard and the panel."""
+    for name, dashboard in dashboards():
+        title = dashboard["title"]
+        if "instance" not in {variable["name"] for variable in dashboard["templating"]["list"]}:
+            yield "template-instance-rule", title, None
+        for panel in dashboard["panels"]:
+            found = [braces for target in panel.get("targets", []) for _, braces in selectors(target["expr"])]
+            for label in ("job", "instance"):
+                if any(f'{label}=~"${label}"' not in braces for braces in found):
+                    yield f"target-{label}-rule", title, panel["title"]
+
+
+def the_exceptions_from_the_linters_rules_are_named_with_reasons():
+    """dashboards/.lint, in dashboard-linter's format, excuses what its rules find, and nothing else."""
+    text = yaml.safe_load((TOP / "dashboards/.lint").read_text(encoding="utf-8"))
+    found = set(linter_findings())
+    for rule, entry in text["exclusions"].items():
+        if len(entry.get("reason", "")) < 30:
+            yield f"{rule}: no reason"
+        listed = {(rule, one["dashboard"], one.get("panel")) for one in entry.get("entries", [])}
+        of_rule = {finding for finding in found if finding[0] == rule}
+        if not of_rule:
+            yield f"{rule} finds nothing: take it out of .lint"
+        if "entries" in entry:
+            yield from (f"{finding} is not excused in .lint" for finding in sorted(of_rule - listed, key=str))
+            yield from (f"{finding} is excused in .lint, but not found" for finding in sorted(listed - of_rule, key=str))
+        found -= of_rule
+    yield from (f"{finding} is not excused in .lint" for finding in sorted(found, key=str))
+
+
+def every_page_sets_the_scrape_interval_that_the_dashboards_expect():
+    """Grafana computes $__rate_interval from the data source's interval: Prometheus must scrape as often."""
+    source = yaml.safe_load((TOP / "dashboards/provisioning/datasources/prometheus.yml").read_text(encoding="utf-8"))
+    wanted = source["datasources"][0]["jsonData"]["timeInterval"]
+    pages = [TOP / "README.md", *(path for folder in ("docs", "alerts", "dashboards", "deploy", "integrations")
+                                  for path in sorted((TOP / folder).rglob("*.md")))]
+    seen = 0
+    for path in pages:
+        for block in re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.S):
+            if "scrape_configs:" not in block:
+                continue
+            seen += 1
+            config = yaml.safe_load(block)
+            general = config.get("global", {}).get("scrape_interval")
+            for job in config["scrape_configs"]:
+                if job.get("scrape_interval", general) != wanted:
+                    yield f"{path.relative_to(TOP)}: job {job['job_name']} is not scraped every {wanted}"
+    if seen < 2:
+        yield f"only {seen} examples of scrape_configs were found"
 
 
 # --- Prometheus's own parser -------------------------------------------------------------------------------

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Makes the pictures of README.md and docs/ from the demo: the status page in each trouble, and the dashboards.
+
+Usage: pictures.py PROGRAM CHROMIUM [DURATION]. PROGRAM is db_pool_exporter; the demo's day takes DURATION (5m). The page
+is the exporter's own. The dashboards are drawn by tests/dashboards/render.py from the demo's Prometheus, not by Grafana.
+"""
+
+import hashlib
+import io
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from PIL import Image
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+PICTURES = TOP / "docs/pictures"
+LARGEST = 200_000
+# The scenes in which the page is drawn: after which part of the scene, and as (name, width, height, theme).
+PAGES = {
+    "burst": (0.8, [("page-burst-light", 1280, 1100, "light"), ("page-burst-dark", 1280, 1100, "dark"),
+                    ("page-burst-phone", 390, 1000, "light")]),
+    "leak": (0.85, [("page-leak", 1280, 1100, "light")]),
+    "slow": (0.7, [("page-slow", 1280, 1100, "light")]),
+    "restart": (0.45, [("page-restart", 1280, 900, "light")]),
+    "two processes": (0.6, [("page-two-processes", 1280, 1100, "light")]),
+}
+# The pieces of dashboards that README.md shows in both themes.
+BOTH = {"db-pool-target-2"}
+
+
+def sources():
+    """What the pictures show: when it changes, they are old."""
+    shown = [*sorted((TOP / "dashboards").glob("*.json")), TOP / "tests/dashboards/render.py"]
+    page = TOP / "src/api/page"
+    shown += sorted(path for path in page.rglob("*") if path.is_file() and path.suffix in (".rs", ".css", ".js"))
+    digest = hashlib.sha256()
+    for path in shown:
+        digest.update(str(path.relative_to(TOP)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def small(data):
+    """A picture of few colours, which a page and a dashboard have."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    for colors in (256, 128, 64, 32):
+        out = io.BytesIO()
+        image.quantize(colors, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        if out.tell() < LARGEST:
+            return out.getvalue()
+    sys.exit("a picture is too large")
+
+
+def drawn(chromium, url, width, height, theme):
+    """The page in a browser, as a PNG."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = pathlib.Path(folder) / "page.png"
+        scheme = {"dark": 0, "light": 1}[theme]
+        # A window of less than 500 pixels cannot be opened, so a phone is a window within a page.
+        subprocess.run([
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--timeout=4000",
+            f"--blink-settings=preferredColorScheme={scheme}", f"--user-data-dir={folder}/profile",
+            f"--window-size={max(width, 500)},{height}", f"--screenshot={target}", url],
+            check=True, capture_output=True, timeout=60)
+        data = target.read_bytes()
+    if width < 500:
+        out = io.BytesIO()
+        Image.open(io.BytesIO(data)).crop((0, 0, width, height)).save(out, "PNG")
+        data = out.getvalue()
+    return data
+
+
+class Demo:
+    """The running demo and what it printed."""
+
+    def __init__(self, program, length):
+        self.log = tempfile.NamedTemporaryFile("w+")
+        command = [program, "demo", f"--duration={length}", "--rounds=2", "--web.listen-address=127.0.0.1:0"]
+        self.child = subprocess.Popen(command, stderr=self.log)
+
+    def text(self):
+        return pathlib.Path(self.log.name).read_text(encoding="utf-8")
+
+    def wait(self, pattern):
+        """Waits for a line, and returns its first group."""
+        while not (found := re.search(pattern, self.text(), re.M)):
+            if self.child.poll() is not None:
+                sys.exit(f"the demo ended:\n{self.text()}")
+            time.sleep(0.2)
+        return found[1]
+
+    def end(self):
+        self.child.send_signal(signal.SIGINT)
+        self.child.wait(30)
+
+
+def seconds(clock):
+    minutes, rest = clock.split(":")
+    return 60 * int(minutes) + int(rest)
+
+
+def save(name, data):
+    path = PICTURES / f"{name}.png"
+    path.write_bytes(small(data))
+    print(path.relative_to(TOP))
+
+
+def dashboards(chromium, prometheus, start):
+    """Every dashboard over the day so far."""
+    for theme in ("dark", "light"):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([
+                sys.executable, TOP / "tests/dashboards/render.py", f"http://{prometheus}", str(start), str(time.time()), folder,
+                chromium, f"theme={theme}", "target=default", "application=.*"], check=True, stdout=subprocess.DEVNULL)
+            for path in sorted(pathlib.Path(folder).glob("*.png")):
+                piece = path.stem.removesuffix(f"-{theme}")
+                if piece in BOTH:
+                    save(path.stem, path.read_bytes())
+                elif theme == "dark":
+                    save(piece, path.read_bytes())
+
+
+def play(demo, chromium):
+    """Draws the page in each scene, and the dashboards at the end of the day."""
+    page = demo.wait(r"^  status page +(http://\S+)")
+    prometheus = demo.wait(r"^  Prometheus +http://([^/\s]+)")
+    times = {name.strip(): seconds(clock) for clock, name in re.findall(r"^ +(\d+:\d\d)  (\S.{13}) ", demo.text(), re.M)}
+    length = seconds(re.search(r"^What happens, in (\d+:\d\d)", demo.text(), re.M)[1])
+    demo.wait(r"^ (0:00)  calm:")
+    start = time.time()
+    ends = dict(zip(times, [*list(times.values())[1:], length]))
+    for scene, (part, pictures) in PAGES.items():
+        at = times[scene] + part * (ends[scene] - times[scene])
+        time.sleep(max(0, start + at - time.time()))
+        for name, width, height, theme in pictures:
+            save(name, drawn(chromium, page, width, height, theme))
+    time.sleep(max(0, start + length - 3 - time.time()))
+    dashboards(chromium, prometheus, start)
+
+
+def main():
+    if sys.argv[1:] == ["--check"]:
+        made = (PICTURES / "made-from").read_text(encoding="utf-8").strip()
+        if made != sources():
+            sys.exit("the page or a dashboard has changed since docs/pictures was made: make pictures")
+        return
+    program, chromium, *length = sys.argv[1:]
+    PICTURES.mkdir(exist_ok=True)
+    for old in PICTURES.glob("*.png"):
+        old.unlink()
+    demo = Demo(program, *(length or ["5m"]))
+    try:
+        play(demo, chromium)
+    finally:
+        demo.end()
+    (PICTURES / "made-from").write_text(sources() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
