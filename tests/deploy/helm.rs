@@ -235,8 +235,12 @@ fn the_links_of_alerts_are_absolute_once_their_addresses_are_set() {
     };
     let (rendered, notes) = objects(&values);
     assert_eq!(links(&rendered)["runbooks"], "docs/runbooks");
-    assert!(notes.contains("WARNING") && notes.contains("prometheusRule.links.runbooks"), "{notes}");
-    let addresses = json!({"runbooks": "https://docs.example/runbooks", "grafana": "https://grafana.example"});
+    assert!(
+        notes.contains("WARNING") && notes.contains("prometheusRule.links.runbooks"),
+        "{notes}"
+    );
+    let addresses =
+        json!({"runbooks": "https://docs.example/runbooks", "grafana": "https://grafana.example"});
     values["prometheusRule"]["links"] = addresses.clone();
     let (rendered, notes) = objects(&values);
     assert_eq!(links(&rendered), addresses);
