@@ -16,7 +16,7 @@ BEGIN
 END
 $$;
 
--- The exporter opens at most 3 connections to a target. A limit of 10 leaves room for a second exporter (high
+-- The exporter opens at most 3 connections to a server. A limit of 10 leaves room for a second exporter (high
 -- availability), for the old and new version of each during a rolling update, and for `db_pool_exporter check` by
 -- hand. A connection also counts while its backend hangs in the login, even if its client has gone. With a limit
 -- of 3, such connections would lock the exporter out, with an error that hides the cause.

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use super::exposition::Exporter;
 use super::log_queue::LogQueue;
 use super::notify::Notifier;
+use super::probe_thread::ProbeThread;
 use super::reload::{AutoReload, ConfigSource, ReloadStatus, Reloader, shown_settings};
 use super::settings::DaemonSettings;
 use super::version::VERSION;
@@ -90,13 +91,16 @@ pub(crate) async fn run(
     let notifier = Arc::new(notifier);
     let tasks = TaskTracker::new();
     let kill = CancellationToken::new();
-    let roster = Arc::new(Roster::new(tasks.clone(), kill.clone(), config.enabled.into()));
+    let probes = ProbeThread::start()?;
+    let roster = Roster::new(tasks.clone(), kill.clone(), config.enabled.into());
+    let roster = Arc::new(roster.on(probes.handle()));
     let status = ReloadStatus::new();
     let (reload, requests) = mpsc::channel(1);
     let shown = Arc::new(ArcSwap::from_pointee(shown_settings(&config.entries)));
     let service =
         service(&settings, &roster, Arc::clone(&shown), Arc::clone(&status), log, reload)?;
     log_start(&listeners, &settings.web, &config);
+    roster.set_most_probes(config.max_concurrent_probes);
     roster.apply(config.targets);
     let file = settings.config_file;
     let reloader = Reloader {
@@ -115,6 +119,7 @@ pub(crate) async fn run(
     web::serve(listeners, service, stop, tasks.clone()).await;
     notifier.stopping();
     end_targets(roster, &tasks, &kill).await;
+    drop(probes);
     info!("stopped");
     Ok(())
 }

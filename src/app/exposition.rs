@@ -46,6 +46,7 @@ impl Exporter {
         page.set_ranks(detail::RANKS);
         write_targets(&targets, page);
         write_health(&targets, page);
+        page.live(probe::PACE_READINGS, [("", roster.pace())]);
         page.live(BUILD, [("", &())]);
         page.live(reload::READINGS, [("", self.reloads.as_ref())]);
         page.live(web::READINGS, [("", self.web.as_ref())]);
@@ -129,6 +130,7 @@ pub fn catalogue() -> Vec<Section> {
         section(
             "The exporter itself",
             &[
+                describe(probe::PACE_READINGS),
                 describe(BUILD),
                 describe(reload::READINGS),
                 describe(web::READINGS),

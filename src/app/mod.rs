@@ -12,6 +12,7 @@ mod logfmt;
 pub(crate) mod logging;
 mod notify;
 mod otel;
+mod probe_thread;
 mod process;
 mod reload;
 mod settings;

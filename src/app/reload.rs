@@ -168,6 +168,7 @@ impl Reloader {
         }
         self.shown.store(Arc::new(shown_settings(&config.entries)));
         self.roster.set_probing(config.enabled.into());
+        self.roster.set_most_probes(config.max_concurrent_probes);
         self.roster.apply(config.targets);
         self.status.succeeded();
         info!(cause, targets = self.roster.targets().len(), "configuration reloaded");

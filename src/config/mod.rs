@@ -59,6 +59,8 @@ pub(crate) struct Config {
     pub auth_modules: BTreeMap<String, AuthModule>,
     /// `DB_MONITOR_ENABLED`: false stops all probes.
     pub enabled: bool,
+    /// The number of probes that start at once; `None` for that of the processors.
+    pub max_concurrent_probes: Option<u32>,
     /// The rules of production apply: `APP_ENV` is `production`, in any case.
     pub production: bool,
     /// Warnings for the log, in the order in which they arose.
@@ -148,6 +150,7 @@ fn resolve(sources: &Sources<'_>, report: Report) -> Result<Config, Problems> {
     environment::warn_app_env(&app_env, &report);
     let production = app_env.eq_ignore_ascii_case("production");
     let enabled = root.get_or(&options::ENABLED, true);
+    let max_concurrent_probes = max_concurrent_probes(&root);
     let Sources { environment, folder, files, .. } = sources;
     let scope = Scope { environment, folder, files, app_env: &app_env, production };
     let targets = targets(&root, &scope, presence);
@@ -157,7 +160,26 @@ fn resolve(sources: &Sources<'_>, report: Report) -> Result<Config, Problems> {
     }
     let Findings { problems, warnings, notes, entries } = report.finish();
     problems.into_result()?;
-    Ok(Config { targets, auth_modules, enabled, production, warnings, notes, entries })
+    Ok(Config {
+        targets,
+        auth_modules,
+        enabled,
+        max_concurrent_probes,
+        production,
+        warnings,
+        notes,
+        entries,
+    })
+}
+
+/// Reads the number of probes that start at once.
+fn max_concurrent_probes(root: &Layers<'_>) -> Option<u32> {
+    let row = &options::MAX_CONCURRENT_PROBES;
+    if let Some(sourced) = root.get(row) {
+        return Some(root.get_or(row, sourced.value));
+    }
+    root.list(row.key, "8 for each processor".to_owned(), Origin::Default);
+    None
 }
 
 /// The context in which targets are read.

@@ -13,7 +13,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// Label names that `db_pool_target_info` has already.
-const TAKEN_LABELS: [&str; 4] = ["target", "host", "database", "pooler"];
+const TAKEN_LABELS: [&str; 5] = ["target", "host", "database", "server", "pooler"];
 
 /// The names of labels, to follow "the name must be".
 pub(super) const LABEL_NAME: &str = "letters, digits and `_`, not beginning with a digit or `__`, \

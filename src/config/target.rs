@@ -12,7 +12,7 @@ use super::listing::{Origin, Sourced};
 use super::{Scope, application, label, options, view};
 use crate::dsn::Dsn;
 use crate::metrics::Detail;
-use crate::pool::{ConnectSettings, PoolLimits};
+use crate::pool::{CONNECTIONS_PER_SERVER, ConnectSettings, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
 use crate::probe::{Schedule, TargetKind, TargetSettings, Thresholds};
 use crate::view::ViewSettings;
@@ -40,6 +40,7 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
         query: common.query,
         slow_threshold: common.views.slow_threshold,
         command_timeout: common.command_timeout,
+        connections_per_server: common.connections_per_server,
         connect: ConnectSettings {
             dsn: Arc::new(dsn),
             timeout: common.connect_timeout,
@@ -82,6 +83,7 @@ struct Common {
     query: String,
     command_timeout: Option<Duration>,
     connect_timeout: Duration,
+    connections_per_server: u32,
     limits: PoolLimits,
     thresholds: Thresholds,
     views: ViewSettings,
@@ -103,6 +105,8 @@ fn common(kind: TargetKind, layers: &Layers<'_>, url: Option<&Dsn>) -> Common {
             url.and_then(|dsn| dsn.connect_timeout),
             ConnectSettings::TIMEOUT,
         ),
+        connections_per_server: layers
+            .get_or(&options::MAX_CONNECTIONS_PER_SERVER, CONNECTIONS_PER_SERVER),
         limits: limits(layers, schedule.timeout),
         thresholds: thresholds(layers),
         views: ViewSettings {

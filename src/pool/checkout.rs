@@ -19,6 +19,7 @@ use super::error::QueryError;
 use super::inspect::AnswerLimit;
 use super::login::{Backend, Live};
 use super::manager::Manager;
+use super::timings::Timings;
 use super::tls::{Context, Established};
 use crate::duration::rounded_ms;
 use crate::metrics::{CloseReason, GaugeGuard};
@@ -53,12 +54,32 @@ impl TransactionMode {
     }
 }
 
+/// The connection that a check-out got.
+pub(super) struct HandedOut {
+    backend: Backend,
+    /// `None` for a connection that was open before.
+    opened: Option<Timings>,
+    waited: Duration,
+}
+
+impl HandedOut {
+    /// `asked`: when the check-out began.
+    pub(super) fn new(live: &Live, asked: Instant) -> Self {
+        let is_new = live.born >= asked;
+        Self {
+            backend: live.backend.clone(),
+            opened: is_new.then_some(live.timings),
+            waited: if is_new { live.waited } else { Duration::ZERO },
+        }
+    }
+}
+
 /// A checked-out connection. It goes back to the pool when dropped; dropped in the middle of a
 /// statement or a transaction, it is closed instead.
 pub struct Checkout {
     pool: Arc<Pool>,
     slot: Option<bb8::PooledConnection<'static, Manager>>,
-    backend: Backend,
+    handed_out: HandedOut,
     since: Instant,
     /// A statement has been sent, and its answer has not come.
     running: bool,
@@ -72,19 +93,23 @@ impl Checkout {
     pub(super) fn new(
         pool: Arc<Pool>,
         slot: bb8::PooledConnection<'static, Manager>,
-        backend: Backend,
+        handed_out: HandedOut,
         permit: OwnedSemaphorePermit,
         took: Duration,
     ) -> Self {
         let active = pool.gauges.active.inc_guard();
         if pool.limits.echo {
-            info!(pid = backend.pid, took_ms = rounded_ms(took), "checked out a connection");
+            info!(
+                pid = handed_out.backend.pid,
+                took_ms = rounded_ms(took),
+                "checked out a connection"
+            );
         }
         let since = Instant::now();
         Self {
             pool,
             slot: Some(slot),
-            backend,
+            handed_out,
             since,
             running: false,
             unfinished: false,
@@ -95,7 +120,18 @@ impl Checkout {
 
     /// The server's side of the connection.
     pub fn server(&self) -> &Backend {
-        &self.backend
+        &self.handed_out.backend
+    }
+
+    /// The times of the phases in which the connection was opened, if that was for this check-out.
+    pub fn opened(&self) -> Option<Timings> {
+        self.handed_out.opened
+    }
+
+    /// The time that this check-out waited for a permit of the exporter's own budget. The server has no part
+    /// in it.
+    pub fn waited(&self) -> Duration {
+        self.handed_out.waited
     }
 
     /// Limits the answers of the statements that follow, which is [`AnswerLimit::VIEW`] otherwise.
@@ -213,7 +249,7 @@ impl Checkout {
         work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
     ) -> Result<T, QueryError> {
         if self.pool.limits.echo_statements {
-            info!(pid = self.backend.pid, sql, "statement");
+            info!(pid = self.handed_out.backend.pid, sql, "statement");
         }
         self.running = true;
         let live = self.live();
@@ -243,7 +279,11 @@ impl Drop for Checkout {
         self.pool.instruments.checkins.inc();
         self.pool.instruments.times.usage.observe(used);
         if self.pool.limits.echo {
-            info!(pid = self.backend.pid, used_ms = rounded_ms(used), "checked in a connection");
+            info!(
+                pid = self.handed_out.backend.pid,
+                used_ms = rounded_ms(used),
+                "checked in a connection"
+            );
         }
         if let Some(mut slot) = self.slot.take() {
             if self.running
@@ -251,7 +291,11 @@ impl Drop for Checkout {
             {
                 let token = open.live.client.cancel_token();
                 let context = open.live.context.clone();
-                self.pool.connector().spawn(cancel(token, self.backend.clone(), context));
+                self.pool.connector().spawn(cancel(
+                    token,
+                    self.handed_out.backend.clone(),
+                    context,
+                ));
             }
             if self.running || self.unfinished {
                 slot.close(CloseReason::Broken);

@@ -6,8 +6,6 @@
 //! gives up does not make the server's backend go away.
 
 use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,10 +24,6 @@ use super::tls::{self, Attempt};
 use crate::dsn::{DEFAULT_PORT, Host, SessionAttrs};
 use crate::metrics::{Gauge, Phase, PoolInstruments, Purpose, Reason};
 use crate::secret::Secret;
-
-/// The longest time that a connect waits for a permit. It is long enough for a connection that is closing. A
-/// longer wait would be useless, because an abandoned connection can hold its permit for minutes.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens the connections of one target, and counts and times them.
 pub struct Connector {
@@ -99,12 +93,16 @@ impl Connector {
         };
         let start = Instant::now();
         let deadline = start + self.settings.timeout;
-        let patience = deadline.min(start + PATIENCE);
-        let permit = match timeout_at(patience, self.budget.permit(purpose)).await {
+        let patience = self.budget.patience(self.settings.timeout);
+        let permit = match timeout_at(start + patience, self.budget.permit(purpose)).await {
             Ok(Some(permit)) => permit,
             Ok(None) | Err(_) => return Err(ConnectError::budget()),
         };
-        let result = self.open_with_permit(permit, deadline).await;
+        let waited = start.elapsed();
+        let mut result = self.open_with_permit(permit, deadline).await;
+        if let Ok(live) = &mut result {
+            live.waited = waited;
+        }
         if result.as_ref().is_err_and(|error| error.reason == Reason::Auth) {
             self.keychain.refused();
         }

@@ -45,6 +45,8 @@ pub(super) struct Live {
     /// The findings of the inspected stream, and the limit for the next answer.
     pub(super) wire: Arc<WireState>,
     pub(super) timings: Timings,
+    /// The time that it waited for a permit, which is not the server's.
+    pub(super) waited: Duration,
     /// When opening it began: its age is counted from there, as in SQLAlchemy.
     pub(super) born: Instant,
     /// The TLS settings of the connection, which its cancel requests use too.
@@ -124,7 +126,7 @@ async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<L
     let result = tokio::select! {
         result = &mut login => result,
         () = waiter.closed() => {
-            abandoned = Some(budget.abandoned.inc_guard());
+            abandoned = Some(budget.abandon());
             let Ok(result) = timeout(LINGER, &mut login).await else {
                 // The backend may outlive even this; closing our side at least makes it notice.
                 drop(login);
@@ -180,6 +182,7 @@ async fn login(
         backend: Backend { pid: wire.pid(), version, peer: job.peer, tls },
         wire,
         timings: Timings::default(),
+        waited: Duration::ZERO,
         born: Instant::now(),
         _dropped: dropped.clone().drop_guard(),
     };
@@ -301,7 +304,7 @@ async fn drive(connection: Connection, dropped: CancellationToken, budget: &Budg
     if let Ok(end) = timeout(CLOSING, &mut connection).await {
         return log_end(end);
     }
-    let _abandoned = budget.abandoned.inc_guard();
+    let _abandoned = budget.abandon();
     match timeout(LINGER, connection).await {
         Ok(end) => log_end(end),
         Err(_) => sleep(COOL).await,

@@ -21,10 +21,21 @@ use super::inspect::AnswerLimit;
 use super::login::Live;
 use super::settings::PoolLimits;
 use crate::duration::rounded_seconds;
-use crate::metrics::{CloseReason, Gauge, GaugeGuard, Phase, PoolInstruments, Purpose, Reason};
+use crate::metrics::{CloseReason, Gauge, GaugeGuard, Phase, PoolInstruments, Reason};
 
 /// The number of pings of one check-out before its last reconnect, as in SQLAlchemy.
 const PINGS: u32 = 2;
+
+tokio::task_local! {
+    /// Set in a task that takes slots only to close their connections. bb8 has no other way to hand out an idle
+    /// slot, and a flag of the pool would also close the connection of a check-out that happens meanwhile.
+    static RELEASING: ();
+}
+
+/// Runs a check-out in which an idle connection is closed instead of being prepared.
+pub(super) async fn releasing<T>(check_out: impl Future<Output = T>) -> T {
+    RELEASING.scope((), check_out).await
+}
 
 /// A place in the pool: with a connection, without one yet, or with the reason why there is none.
 pub(super) struct Slot {
@@ -44,7 +55,7 @@ pub(super) struct Open {
     pub(super) live: Live,
     pub(super) end: CloseReason,
     instruments: Arc<PoolInstruments>,
-    _counted: GaugeGuard,
+    _counted: [GaugeGuard; 2],
 }
 
 impl Drop for Open {
@@ -165,6 +176,9 @@ impl Shared {
 
     /// Gives the slot a connection that can be handed out, or the reason why it has none.
     async fn prepare(&self, slot: &mut Slot) {
+        if RELEASING.try_with(|()| ()).is_ok() {
+            return slot.close(CloseReason::Released);
+        }
         let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(error) = leaving {
             let is_dead = slot.open().is_ok_and(|open| open.live.client.is_closed());
@@ -200,14 +214,15 @@ impl Shared {
     }
 
     async fn connect(&self) -> Content {
-        match self.connector.open(Purpose::Pool).await {
+        let budget = self.connector.budget();
+        match self.connector.open(budget.purpose_of_pool()).await {
             Ok(live) => {
                 self.instruments.opened.inc();
                 Content::Open(Box::new(Open {
                     live,
                     end: CloseReason::Shutdown,
                     instruments: Arc::clone(&self.instruments),
-                    _counted: self.open.inc_guard(),
+                    _counted: [self.open.inc_guard(), budget.count_pooled()],
                 }))
             }
             Err(error) => Content::Failed(error),

@@ -18,6 +18,7 @@ mod inspect;
 mod login;
 mod manager;
 mod password;
+mod places;
 mod policy;
 mod pooler;
 mod reach;
@@ -34,8 +35,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-pub use budget::Budget;
-pub(crate) use budget::{Budgets, Lease};
+pub use budget::{Budget, ServerAddress};
+pub(crate) use budget::{Budgets, CONNECTIONS_PER_SERVER, Visit};
 pub use checkout::{Checkout, TransactionMode};
 pub use connect::Connector;
 pub use error::{CheckoutError, ConnectError, QueryError};
@@ -56,6 +57,7 @@ pub use crate::metrics::{
 };
 
 use crate::metrics::{CheckOutOutcome, CloseReason, Gauge, Purpose};
+use checkout::HandedOut;
 use login::Live;
 use manager::Manager;
 
@@ -203,8 +205,8 @@ impl Pool {
             Err(CheckoutError::Timeout { .. }) => CheckOutOutcome::Timeout,
             Err(CheckoutError::Connect(_) | CheckoutError::Closed) => CheckOutOutcome::ConnectError,
         };
-        if result.is_ok() {
-            self.instruments.times.checkout.observe(start.elapsed());
+        if let Ok(checkout) = &result {
+            self.instruments.times.checkout.observe(start.elapsed() - checkout.waited());
         }
         result
     }
@@ -227,17 +229,28 @@ impl Pool {
         };
         // With the semaphore's permit a slot is free, so bb8's own limit is not reached.
         let mut slot = self.bb8.get_owned().await.map_err(|_| CheckoutError::Closed)?;
-        let backend = match slot.open() {
+        let handed_out = match slot.open() {
             Ok(open) => {
                 open.live.wire.set_limit(AnswerLimit::VIEW);
-                open.live.backend.clone()
+                HandedOut::new(&open.live, start)
             }
             Err(error) => {
                 drop(slot);
                 return Err(self.heed(error).await.into());
             }
         };
-        Ok(Checkout::new(Arc::clone(self), slot, backend, permit, start.elapsed()))
+        Ok(Checkout::new(Arc::clone(self), slot, handed_out, permit, start.elapsed()))
+    }
+
+    /// Closes the idle connections, unless the budget lets the pool keep them.
+    pub(crate) async fn release_idle(&self) {
+        while !self.connector().budget().may_keep() && self.bb8.state().idle_connections > 0 {
+            // An idle connection that is checked out meanwhile leaves nothing to wait for.
+            let slot = timeout(RELEASE, manager::releasing(self.bb8.get_owned())).await;
+            if slot.is_err() {
+                return;
+            }
+        }
     }
 
     fn exhausted(&self) -> CheckoutError {
@@ -259,6 +272,9 @@ impl Pool {
         drop(slot);
     }
 }
+
+/// The longest time to wait for an idle slot that is to be closed.
+const RELEASE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Counts the outcome of a check-out, also when its future is dropped.
 struct Counted<'a> {

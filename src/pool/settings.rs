@@ -87,6 +87,8 @@ impl PoolLimits {
         CloseReason::all().filter(move |reason| match reason {
             CloseReason::Overflow => has_overflow,
             CloseReason::Recycled => recycles,
+            // Only where a server has many targets; it is shown once it happens.
+            CloseReason::Released => false,
             CloseReason::PingFailed => pings,
             CloseReason::Invalidated
             | CloseReason::Broken

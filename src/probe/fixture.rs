@@ -32,6 +32,7 @@ pub fn settings(name: &str) -> TargetSettings {
         query: "SELECT 1".to_owned(),
         slow_threshold: Duration::from_secs(1),
         command_timeout: None,
+        connections_per_server: pool::CONNECTIONS_PER_SERVER,
         connect: pool::fixture::connect_to(dsn),
         limits: pool::fixture::limits(),
         views: view::ViewSettings::default(),

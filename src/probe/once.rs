@@ -17,7 +17,7 @@ use super::read::{self, Extras, LEAST_TIME};
 use super::settings::TargetSettings;
 use super::snapshot::{Connected, Failure, Outcome, ProbePart, Queried, Snapshot};
 use super::target::Target;
-use crate::pool::{self, AnswerLimit, Checkout, Reason, TransactionMode};
+use crate::pool::{self, AnswerLimit, Backend, Checkout, Reason, Timings, TransactionMode};
 use crate::view::{Usage, Views};
 
 /// The choice whether a probe opens a connection of its own, beside the pool's.
@@ -42,6 +42,7 @@ pub(super) async fn pass(target: &Target, fresh: FreshConnect, history: &mut His
     let pass = Pass::new(target);
     let ((connect, query), (mut views, extras), ()) =
         tokio::join!(pass.essentials(fresh), pass.extras(), pass.endpoints());
+    target.pool().release_idle().await;
     let now = Instant::now();
     target.endpoints().iter().for_each(|pools| pools.replace(&mut views, now));
     let before = target.published();
@@ -88,6 +89,10 @@ struct Pass<'t> {
     checked_out: Notify,
     /// The failure of that check-out.
     refused: OnceLock<Failure>,
+    /// It keeps no connection: it opens one, does everything in it, and closes it.
+    visits: bool,
+    /// The opening of that connection; `None` in it for one that was still open from a time when it kept one.
+    opening: OnceLock<Option<(Timings, Backend)>>,
 }
 
 impl<'t> Pass<'t> {
@@ -98,6 +103,8 @@ impl<'t> Pass<'t> {
             settled: Notify::new(),
             checked_out: Notify::new(),
             refused: OnceLock::new(),
+            visits: !target.pool().connector().budget().may_keep(),
+            opening: OnceLock::new(),
         }
     }
 
@@ -114,7 +121,12 @@ impl<'t> Pass<'t> {
         &self,
         fresh: FreshConnect,
     ) -> (Option<Result<Connected, Failure>>, Result<Queried, Failure>) {
-        let results = tokio::join!(self.connect(fresh), self.query());
+        let results = if self.visits {
+            let query = self.query().await;
+            (self.opened(fresh, &query), query)
+        } else {
+            tokio::join!(self.connect(fresh), self.query())
+        };
         self.settled.notify_one();
         results
     }
@@ -125,6 +137,23 @@ impl<'t> Pass<'t> {
         }
         let connect = timeout_at(self.deadline(), self.open()).await;
         Some(connect.unwrap_or_else(|_| Err(Failure::deadline(self.limit()))))
+    }
+
+    /// The fresh connect of a visit: the opening of its only connection, in which it does everything else.
+    fn opened(
+        &self,
+        fresh: FreshConnect,
+        query: &Result<Queried, Failure>,
+    ) -> Option<Result<Connected, Failure>> {
+        if fresh == FreshConnect::Skip {
+            return None;
+        }
+        let Some(opening) = self.opening.get() else {
+            return Some(Err(query.as_ref().err()?.clone()));
+        };
+        let (timings, server) = opening.clone()?;
+        let identity = query.as_ref().ok().and_then(|queried| queried.identity.clone());
+        Some(Ok(Connected { timings, server, identity }))
     }
 
     async fn open(&self) -> Result<Connected, Failure> {
@@ -151,7 +180,9 @@ impl<'t> Pass<'t> {
         }
         self.checked_out.notify_one();
         let connection = connection?;
-        let checkout = start.elapsed();
+        let checkout = start.elapsed() - connection.waited();
+        let opened = connection.opened().map(|timings| (timings, connection.server().clone()));
+        let _ = self.opening.set(opened);
         let mut connection = self.begin(connection).await?;
         let limit = self.statement_limit()?;
         let instruments = self.target.instruments();

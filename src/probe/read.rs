@@ -288,7 +288,7 @@ impl<'t> Visit<'t> {
     fn in_context<T>(&self, with: impl FnOnce(&Context<'_>) -> T) -> T {
         let pool = self.target.pool();
         let own_pids = pool.connector().budget().pids();
-        let own_open = pool.state().open;
+        let own_open = pool.connector().budget().pooled();
         let settings = &self.target.settings().views;
         self.target
             .remember(|memory| with(&Context { settings, memory, own_pids: &own_pids, own_open }))

@@ -1,16 +1,22 @@
 //! The targets that run, and how a reload changes them.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pace::{Company, Pace};
 use super::run::run;
+use super::server::Servers;
 use super::settings::TargetSettings;
 use super::target::Target;
-use crate::pool::{Budgets, Lease};
+use crate::pool::{Budgets, ServerAddress, Visit};
 
 /// The targets that run. Readers see one list; a change replaces it as a whole.
 pub struct Roster {
@@ -21,6 +27,10 @@ pub struct Roster {
     /// True if the roster probes the targets with tasks of its own; false with [`Probing::ByCaller`].
     spawns: bool,
     budgets: Budgets,
+    servers: Servers,
+    pace: Arc<Pace>,
+    /// The runtime of everything that it spawns; `None` for that of the caller.
+    runtime: Option<Handle>,
 }
 
 /// The switch for all targets of a roster: `DB_MONITOR_ENABLED`.
@@ -44,7 +54,6 @@ impl From<bool> for Probing {
 struct Entry {
     target: Arc<Target>,
     stop: CancellationToken,
-    lease: Arc<Lease>,
     is_probed: bool,
 }
 
@@ -53,8 +62,44 @@ impl Roster {
     pub fn new(tasks: TaskTracker, stop: CancellationToken, probing: Probing) -> Self {
         let is_probing = AtomicBool::new(probing != Probing::Off);
         let spawns = probing != Probing::ByCaller;
-        let budgets = Budgets::default();
-        Self { targets: ArcSwap::default(), tasks, stop, is_probing, spawns, budgets }
+        Self {
+            targets: ArcSwap::default(),
+            tasks,
+            stop,
+            is_probing,
+            spawns,
+            budgets: Budgets::default(),
+            servers: Servers::default(),
+            pace: Pace::new(Pace::default_most()),
+            runtime: None,
+        }
+    }
+
+    /// The same roster, which runs everything that it spawns on this runtime.
+    #[must_use]
+    pub(crate) fn on(self, runtime: &Handle) -> Self {
+        Self { runtime: Some(runtime.clone()), ..self }
+    }
+
+    /// Runs work on the runtime of the probes, until it has ended or the roster's `stop`. Work that opens
+    /// connections belongs there.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = self.stop.clone().run_until_cancelled_owned(work);
+        match &self.runtime {
+            Some(runtime) => self.tasks.spawn_on(work, runtime),
+            None => self.tasks.spawn(work),
+        };
+    }
+
+    /// The pace of the probes.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Changes the number of probes that start at once; `None` for that of the processors.
+    pub(crate) fn set_most_probes(&self, most: Option<u32>) {
+        let most = most.and_then(|most| usize::try_from(most).ok());
+        self.pace.set_most(most.unwrap_or_else(Pace::default_most));
     }
 
     /// Reports whether the targets are probed.
@@ -83,38 +128,79 @@ impl Roster {
         !self.is_probing() || self.targets.load().iter().all(|e| e.target.published().is_some())
     }
 
+    /// A share in the connections of the server that these settings reach, for one probe that is not in the
+    /// configuration.
+    #[allow(dead_code, reason = "for probes on demand")]
+    pub(crate) fn visit(&self, settings: &TargetSettings) -> Visit {
+        let address = ServerAddress::new(&settings.connect.dsn.hosts);
+        self.budgets.visit(&address, settings.connections_per_server)
+    }
+
     /// Replaces the targets. A target with equal settings goes on, with its pool and its counters. The
     /// others end, and close their connections; new ones start.
     pub fn apply(&self, settings: Vec<TargetSettings>) {
         let before = self.targets.load_full();
+        let running: HashMap<&str, &Entry> =
+            before.iter().map(|entry| (entry.target.name(), entry)).collect();
+        let kept = |settings: &TargetSettings| {
+            let entry = running.get(settings.name.as_str());
+            entry.copied().filter(|entry| self.is_running(entry, settings))
+        };
+        let names: HashSet<&str> =
+            settings.iter().filter_map(|settings| Some(kept(settings)?.target.name())).collect();
+        let ended = before.iter().filter(|entry| !names.contains(entry.target.name()));
+        let ended: Vec<&Entry> = ended.collect();
         // The ends come first: a target that returns under another name takes over the permits.
-        for entry in before.iter() {
-            if !settings.iter().any(|settings| self.is_running(entry, settings)) {
-                entry.stop.cancel();
-                entry.lease.end();
-            }
+        for entry in &ended {
+            entry.stop.cancel();
+            entry.target.pool().connector().budget().end();
         }
+        let mut started = Vec::new();
         let after = settings.into_iter().map(|settings| {
-            let running = before.iter().find(|entry| self.is_running(entry, &settings));
-            running.cloned().unwrap_or_else(|| self.start(settings))
+            kept(&settings).cloned().unwrap_or_else(|| {
+                let entry = self.make(settings);
+                started.push(entry.clone());
+                entry
+            })
         });
-        self.targets.store(Arc::new(after.collect()));
+        let after: Vec<Entry> = after.collect();
+        self.servers.change(ended.iter().map(|e| &e.target), started.iter().map(|e| &e.target));
+        let now = Instant::now();
+        started.iter().for_each(|entry| self.start(entry, started.len(), now));
+        self.release();
+        self.targets.store(Arc::new(after));
     }
 
     fn is_running(&self, entry: &Entry, settings: &TargetSettings) -> bool {
         entry.is_probed == self.is_probing() && entry.target.settings() == settings
     }
 
-    fn start(&self, settings: TargetSettings) -> Entry {
-        let stop = self.stop.child_token();
-        let lease = Arc::new(self.budgets.lease(&settings.connect.dsn.hosts));
-        let budget = Arc::clone(lease.budget());
-        let target = Target::new(settings, budget, self.tasks.clone(), self.stop.clone());
-        let is_probed = self.is_probing();
-        if is_probed && self.spawns {
-            let probing = run(Arc::clone(&target));
-            self.tasks.spawn(stop.clone().run_until_cancelled_owned(probing));
+    fn make(&self, settings: TargetSettings) -> Entry {
+        let address = ServerAddress::new(&settings.connect.dsn.hosts);
+        let budget = self.budgets.share(&address, settings.connections_per_server);
+        let server = self.servers.at(&address);
+        let _runtime = self.runtime.as_ref().map(Handle::enter);
+        let target = Target::on(server, settings, budget, self.tasks.clone(), self.stop.clone());
+        Entry { target, stop: self.stop.child_token(), is_probed: self.is_probing() }
+    }
+
+    fn start(&self, entry: &Entry, started: usize, now: Instant) {
+        if entry.is_probed && self.spawns {
+            let target = Arc::clone(&entry.target);
+            let interval = target.settings().schedule.interval;
+            let among = Company { started, on_server: target.server().members().len() };
+            let moments = self.pace.moments(target.name(), among, interval, now);
+            let probing = run(target, Arc::clone(&self.pace), moments);
+            self.spawn(entry.stop.clone().run_until_cancelled_owned(probing).map(drop));
         }
-        Entry { target, stop, lease, is_probed }
+    }
+
+    /// Closes the connections that targets kept, where these are too many for that now.
+    fn release(&self) {
+        for target in self.servers.all().iter().flat_map(|server| server.members()) {
+            if !target.pool().connector().budget().may_keep() {
+                self.spawn(async move { target.pool().release_idle().await });
+            }
+        }
     }
 }

@@ -9,35 +9,39 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::history::History;
 use super::log;
 use super::once::{FreshConnect, pass};
+use super::pace::{Before, Moments, Pace};
 use super::read;
 use super::snapshot::{Published, Snapshot};
 use super::target::Target;
-
-/// The longest delay of the first probe. It is random, so that exporters that start together do not
-/// connect together; it is short, so that the first numbers come soon.
-const JITTER: Duration = Duration::from_millis(500);
+use crate::pool::Reason;
 
 /// Probes a target, and samples it between the probes, until the future is dropped.
-pub(super) async fn run(target: Arc<Target>) {
-    tokio::join!(probe(&target), sample(&target), read_endpoints(&target));
+pub(super) async fn run(target: Arc<Target>, pace: Arc<Pace>, moments: Moments) {
+    tokio::join!(probe(&target, &pace, moments), sample(&target), read_endpoints(&target));
 }
 
-async fn probe(target: &Target) {
+async fn probe(target: &Target, pace: &Pace, moments: Moments) {
     let interval = target.settings().schedule.interval;
-    let mut due = Instant::now() + JITTER.min(interval).mul_f64(fastrand::f64());
+    let Moments { first: mut due, second } = moments;
+    let mut next = second;
+    let mut before = Before::Well;
     let mut connects = Connects::new(target.settings().schedule.connect_interval);
     let mut history = History::default();
     loop {
         sleep_until(due).await;
-        let snapshot = pass(target, connects.next(Instant::now()), &mut history).await;
+        let fresh = connects.next(Instant::now());
+        let snapshot = pace.run(due, before, Box::pin(pass(target, fresh, &mut history))).await;
         connects.done(&snapshot);
         log::changes(target, &snapshot);
         let is_up = snapshot.is_up();
+        // The exporter's own limit is not an incident of the server, and its turn should stay where it is.
+        let is_ours = snapshot.failure().is_some_and(|(_, f)| f.reason == Reason::Budget);
+        before = if is_up { Before::Well } else { Before::Failed };
         target.publish(Published::new(snapshot, target.base()));
         // The next probe is due one interval after this one was. Times that have passed are skipped and
         // counted, so that a slow probe does not bring a burst of probes.
-        due += interval;
-        if !is_up {
+        due = next;
+        if !is_up && !is_ours {
             // A failure that took long is published shortly before the next probe. It must stand for a
             // whole interval all the same, or most scrapes would miss it.
             due = due.max(Instant::now() + interval);
@@ -46,6 +50,7 @@ async fn probe(target: &Target) {
         let missed = u32::try_from(late.as_nanos() / interval.as_nanos().max(1)).unwrap_or(0);
         target.instruments().missed.add(u64::from(missed));
         due += interval * missed;
+        next = due + interval;
     }
 }
 
@@ -65,8 +70,11 @@ async fn sample(target: &Target) {
             continue;
         }
         tried = Instant::now();
-        // A server that did not answer the last probe is not asked again before the next one.
-        if target.published().is_some_and(|published| published.snapshot.query.is_ok()) {
+        // A server that did not answer the last probe is not asked again before the next one. Nor is one to
+        // which a connection would have to be opened for each sample.
+        let may_keep = target.pool().connector().budget().may_keep();
+        if may_keep && target.published().is_some_and(|published| published.snapshot.query.is_ok())
+        {
             let limit = every.max(LEAST).min(target.settings().schedule.timeout);
             read::sample(target, tried + limit).await;
         }

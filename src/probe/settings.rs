@@ -72,6 +72,8 @@ pub struct TargetSettings {
     pub slow_threshold: Duration,
     /// The limit of one statement; `None` for the probe's deadline.
     pub command_timeout: Option<Duration>,
+    /// The most connections of the exporter to its server, together with all other targets of that server.
+    pub connections_per_server: u32,
     /// Address, login and time-out of its connections.
     pub connect: pool::ConnectSettings,
     /// The rules of the exporter's own pool.

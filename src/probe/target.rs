@@ -14,17 +14,19 @@ use super::instruments::{OwnQuery, ProbeInstruments};
 use super::marks::{Mark, Marks};
 use super::pooling::StatementPooling;
 use super::read::enabled;
+use super::server::Server;
 use super::settings::TargetSettings;
 use super::sight::ServerPath;
 use super::snapshot::Published;
 use crate::dsn::Host;
 use crate::metrics::{Kind, Reading, Subject, base_label};
-use crate::pool::{self, Budget, Connector, Pool};
+use crate::pool::{self, Budget, Connector, Pool, ServerAddress};
 use crate::view::{Counters, Memory};
 
 /// A running target. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
     settings: TargetSettings,
+    server: Arc<Server>,
     base: String,
     pool: Arc<Pool>,
     instruments: ProbeInstruments,
@@ -40,11 +42,23 @@ pub struct Target {
 }
 
 impl Target {
+    /// Makes the only target of a server. As [`Self::on`].
+    pub fn new(
+        settings: TargetSettings,
+        budget: Arc<Budget>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let server = Server::new(ServerAddress::new(&settings.connect.dsn.hosts));
+        Self::on(server, settings, budget, tasks, stop)
+    }
+
     /// Makes a target, without connecting. Must be called within a tokio runtime.
     ///
     /// `budget` has the permits of its connections, which belong to the server. `tasks` and `stop`
     /// track and end what it spawns.
-    pub fn new(
+    pub(super) fn on(
+        server: Arc<Server>,
         settings: TargetSettings,
         budget: Arc<Budget>,
         tasks: TaskTracker,
@@ -62,6 +76,7 @@ impl Target {
             reading: tokio::sync::Mutex::default(),
             endpoints: settings.sources.iter().cloned().map(EndpointPools::new).collect(),
             settings,
+            server,
             pool,
             instruments,
             published: watch::Sender::new(None),
@@ -75,6 +90,11 @@ impl Target {
     /// Its settings.
     pub(crate) fn settings(&self) -> &TargetSettings {
         &self.settings
+    }
+
+    /// The server that it shares with other targets of the same hosts.
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
     }
 
     /// Its name, the label `target`.
@@ -233,13 +253,14 @@ pub(crate) const READINGS: &[Reading<Target>] = &[
     },
     Reading {
         name: "db_pool_target_info",
-        help: "Always 1; the labels have the target's first host, its database and its own labels. To be joined on target. pooler is true while PgBouncer or another pooler stands between, false while none does, and empty while that is not known: behind a pooler the server's sessions are the pooler's, so nothing can be told of applications' pools.",
+        help: "Always 1; the labels have the target's first host, its database, its server (all hosts and ports, the same for all targets of a server), and its own labels. To be joined on target. pooler is true while PgBouncer or another pooler stands between, false while none does, and empty while that is not known: behind a pooler the server's sessions are the pooler's, so nothing can be told of applications' pools.",
         kind: Kind::Gauge,
-        labels: &["host", "database", "pooler"],
+        labels: &["host", "database", "server", "pooler"],
         read: |target, out| {
             let own = target.settings.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
             let pooler = ServerPath::label(target.path());
-            out.push_own(&[&target.host(), target.database(), pooler], own, 1_u32);
+            let server = target.server.address().to_string();
+            out.push_own(&[&target.host(), target.database(), &server, pooler], own, 1_u32);
         },
     },
     Reading {

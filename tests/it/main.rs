@@ -24,6 +24,7 @@ mod http;
 mod incidents;
 mod library;
 mod log;
+mod many;
 mod password;
 mod pool;
 mod production;

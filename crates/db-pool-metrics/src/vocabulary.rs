@@ -135,6 +135,8 @@ pub enum CloseReason {
     Broken,
     /// The pool was closed.
     Shutdown,
+    /// At the end of a probe: the server has more targets than connections to keep.
+    Released,
     /// At check-out: it leads to another server than new connections, or to one that is no longer of the
     /// wanted kind.
     WrongSession,

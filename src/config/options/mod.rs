@@ -16,7 +16,7 @@ pub(super) use auth::*;
 pub(super) use target::*;
 pub(super) use view::switch as view_switch;
 
-use super::kind::{Checked, Grammar, OptionType, Switch};
+use super::kind::{Checked, Grammar, OptionType, Switch, Whole};
 use crate::view::{CONSOLE_VIEWS, VIEWS, View};
 
 /// One option.
@@ -153,6 +153,13 @@ options! {
         "`production`: JSON logs, the built-in URL is refused, warnings where pre-ping or TLS is off, and the guards \
          of [Security](security.md#the-web-side)",
     ).app_variable("APP_ENV");
+
+    MAX_CONCURRENT_PROBES: Whole = row(
+        "max_concurrent_probes",
+        Whole(1, 10_000, ""),
+        "how many probes may start at once; one that has run for a quarter of a second no longer counts. See \
+         [many databases on one server](how-it-works.md#many-databases-on-one-server)",
+    ).own_variable("DB_MONITOR_MAX_CONCURRENT_PROBES").default("8 for each processor").example("16");
 
     ENABLED: Switch = row(
         "enabled",

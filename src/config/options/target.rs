@@ -99,6 +99,13 @@ options! {
         "the limit for opening a connection, all phases together; at most 95 % of the probe's `timeout`, so that the \
          probe can name the phase that hung",
     ).app_variable("DB_CONNECT_TIMEOUT");
+    MAX_CONNECTIONS_PER_SERVER: Whole = row(
+        "max_connections_per_server",
+        Whole(2, 100, ""),
+        "the most connections that the exporter opens to the target's server, together with all other targets of the \
+         same hosts and ports; where these differ, the smallest number counts. See \
+         [many databases on one server](how-it-works.md#many-databases-on-one-server)",
+    ).own_variable("DB_MONITOR_MAX_CONNECTIONS_PER_SERVER");
     COMMAND_TIMEOUT: TimeOr = row(
         "command_timeout",
         TimeOr { time: STATEMENTS, word: "none", number: None, whole: false },
