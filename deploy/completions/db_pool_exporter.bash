@@ -25,6 +25,9 @@ _db_pool_exporter() {
             db_pool_exporter,demo)
                 cmd="db_pool_exporter__subcmd__demo"
                 ;;
+            db_pool_exporter,drill)
+                cmd="db_pool_exporter__subcmd__drill"
+                ;;
             db_pool_exporter,healthcheck)
                 cmd="db_pool_exporter__subcmd__healthcheck"
                 ;;
@@ -46,6 +49,9 @@ _db_pool_exporter() {
             db_pool_exporter__subcmd__help,demo)
                 cmd="db_pool_exporter__subcmd__help__subcmd__demo"
                 ;;
+            db_pool_exporter__subcmd__help,drill)
+                cmd="db_pool_exporter__subcmd__help__subcmd__drill"
+                ;;
             db_pool_exporter__subcmd__help,healthcheck)
                 cmd="db_pool_exporter__subcmd__help__subcmd__healthcheck"
                 ;;
@@ -65,7 +71,7 @@ _db_pool_exporter() {
 
     case "${cmd}" in
         db_pool_exporter)
-            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --color --help --version serve config check size healthcheck demo help"
+            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --color --help --version serve config check size drill healthcheck demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -488,6 +494,118 @@ _db_pool_exporter() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        db_pool_exporter__subcmd__drill)
+            opts="-h --yes --connections --hold --target --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --config.file --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hold)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config.check)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config.enable-auto-reload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.listen-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.telemetry-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.config.file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --web.systemd-socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.max-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.external-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.route-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.enable-lifecycle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.disable-local-trust)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log.level)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log.format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout-offset)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config.file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         db_pool_exporter__subcmd__healthcheck)
             opts="-h --config.file --config.check --config.enable-auto-reload --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --color --web.listen-address --web.external-url --web.route-prefix --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -589,7 +707,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__help)
-            opts="serve config check size healthcheck demo help"
+            opts="serve config check size drill healthcheck demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -631,6 +749,20 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        db_pool_exporter__subcmd__help__subcmd__drill)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -46,6 +46,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "s
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "config" -d 'Show the effective configuration and the source of each value'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "size" -d 'Advise on the size of the pool and exit with 0 if it fits, 1 if it does not, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "drill" -d 'Open all connections of one process at once, hold them briefly and close them; exit with 0 if the server gives all'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -138,6 +139,27 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand size" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l connections -d 'The number of connections to open [default: DB_POOL_SIZE + DB_MAX_OVERFLOW]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l hold -d 'The time for which all of them are held' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l target -d 'The target, if there are several' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.external-url -d 'The URL under which clients reach the daemon' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l web.disable-local-trust -d 'Do not trust a client because it is on this host: for proxies and TCP forwarders in front' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -l yes -d 'Do it. Without this flag it is only shown what would be done'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand drill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.check -d 'Check the configuration and exit: 0 if it is valid, otherwise 64 and a list of every problem' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l config.enable-auto-reload -d 'Read the configuration file again when it changes' -r
@@ -181,10 +203,11 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.level -d 'Log messages of this level and above: debug, info, warn, error (or trace) [default: info]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "config" -d 'Show the effective configuration and the source of each value'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "size" -d 'Advise on the size of the pool and exit with 0 if it fits, 1 if it does not, 3 if unknown'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size healthcheck demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "serve" -d 'Watch the targets and serve their metrics (the default)'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "config" -d 'Show the effective configuration and the source of each value'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "check" -d 'Probe every target and exit with 0 if healthy, 1 if degraded, 2 if unhealthy, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "size" -d 'Advise on the size of the pool and exit with 0 if it fits, 1 if it does not, 3 if unknown'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "drill" -d 'Open all connections of one process at once, hold them briefly and close them; exit with 0 if the server gives all'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "healthcheck" -d 'Ask a running daemon whether it is alive and exit with 0 or 1'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "demo" -d 'Start a temporary PostgreSQL and sample applications, and watch them through a scripted day'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand help; and not __fish_seen_subcommand_from serve config check size drill healthcheck demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -3,6 +3,7 @@
 mod check;
 mod daemon;
 mod detail;
+mod drill;
 mod exposition;
 #[cfg(test)]
 mod golden;
@@ -21,6 +22,7 @@ pub(crate) mod version;
 
 pub(crate) use check::{Finding, check};
 pub(crate) use daemon::{Daemon, run, serve, stop_on_signal};
+pub(crate) use drill::{DrillPlan, Drilled, drill};
 pub use exposition::{Section, catalogue, metrics_md};
 pub(crate) use log_queue::LogQueue;
 pub(crate) use notify::Notifier;

@@ -4,17 +4,19 @@ use clap::{CommandFactory, Parser, ValueHint};
 
 use super::check::CheckArguments;
 use super::demo::DemoArguments;
+use super::drill::DrillArguments;
 use super::extra::extra;
 use super::size::SizeArguments;
 use crate::app::version;
 
 /// The flags of the daemon that a subcommand has as well, by their beginnings. All are accepted everywhere, so
 /// that one environment serves all subcommands, but the help of a subcommand shows only those with an effect.
-const SHOWN: [(&str, &[&str]); 6] = [
+const SHOWN: [(&str, &[&str]); 7] = [
     ("serve", &["config", "web", "log", "timeout"]),
     ("config", &["config.file", "web", "log", "timeout"]),
     ("check", &["config.file", "color"]),
     ("size", &["config.file", "color"]),
+    ("drill", &["config.file", "color"]),
     ("healthcheck", &["web.listen", "web.external", "web.route"]),
     ("demo", &["web", "log"]),
 ];
@@ -148,6 +150,8 @@ pub(crate) enum Subcommand {
     Check(CheckArguments),
     /// Advise on the size of the pool and exit with 0 if it fits, 1 if it does not, 3 if unknown.
     Size(Box<SizeArguments>),
+    /// Open all connections of one process at once, hold them briefly and close them; exit with 0 if the server gives all.
+    Drill(DrillArguments),
     /// Ask a running daemon whether it is alive and exit with 0 or 1.
     Healthcheck,
     /// Start a temporary PostgreSQL and sample applications, and watch them through a scripted day.

@@ -90,6 +90,22 @@ pub const EXTRAS: &[Extra] = &[
         ],
     },
     Extra {
+        name: "drill",
+        environment: TARGET,
+        exit: &[
+            ("0", "the server gave every connection"),
+            ("1", "it refused some"),
+            ("3", "the configuration is wrong"),
+            ("64", "flags are wrong, or --yes is missing"),
+            ("130", "interrupted; everything is closed all the same"),
+        ],
+        examples: &[
+            ("db_pool_exporter drill", "show what would be done"),
+            ("db_pool_exporter drill --yes", "all connections of one process"),
+            ("db_pool_exporter drill --yes --connections 240 --hold 10s", "those of eight"),
+        ],
+    },
+    Extra {
         name: "healthcheck",
         environment: &[(
             "DB_POOL_EXPORTER_WEB_LISTEN_ADDRESS",

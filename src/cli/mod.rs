@@ -6,6 +6,7 @@ mod arguments;
 mod check;
 mod config;
 mod demo;
+mod drill;
 mod extra;
 mod flags;
 mod healthcheck;
@@ -75,6 +76,7 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
         Subcommand::Config => config::run(command, &environment),
         Subcommand::Check(arguments) => check::run(&command, &environment, &arguments),
         Subcommand::Demo(arguments) => demo::run(command, arguments, &environment),
+        Subcommand::Drill(arguments) => drill::run(&command, &environment, &arguments),
         Subcommand::Size(arguments) => size::run(&command, &environment, &arguments),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),
     }

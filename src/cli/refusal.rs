@@ -128,7 +128,7 @@ fn commands() -> Vec<String> {
 
 /// Returns the subcommand that was typed.
 fn subcommand(typed: &[OsString]) -> Option<&'static str> {
-    const NAMES: [&str; 6] = ["serve", "config", "check", "size", "healthcheck", "demo"];
+    const NAMES: [&str; 7] = ["serve", "config", "check", "size", "drill", "healthcheck", "demo"];
     NAMES.into_iter().find(|name| typed.iter().skip(1).any(|word| word == name))
 }
 

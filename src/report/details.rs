@@ -7,7 +7,7 @@ use super::{Report, part_in_words, tone};
 use crate::dsn::DEFAULT_PORT;
 use crate::health::{self, Check, CheckName, CheckOutcome, HealthStatus};
 use crate::metrics::{Label, UsageSource};
-use crate::probe::{Failure, ProbePart, hint};
+use crate::probe::{Failure, ProbePart, TargetSettings, hint};
 use crate::text::{Palette, Tone, printable};
 use crate::view::{TightLimit, Tightest};
 
@@ -27,7 +27,9 @@ impl Report<'_> {
         let status = self.verdict.status;
         let name = printable(&self.settings.name);
         let word = palette.paint(tone(status), status.label());
-        let mut text = format!("{name}: {word}: {}\n", printable(&self.place()));
+        let version = self.version().map(|version| format!(", {version}")).unwrap_or_default();
+        let place = place(self.settings) + &version;
+        let mut text = format!("{name}: {word}: {}\n", printable(&place));
         for line in [self.pool(), self.headroom()].into_iter().flatten() {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {}", printable(&line));
@@ -44,20 +46,6 @@ impl Report<'_> {
             let _ = writeln!(text, "  note: {}", printable(&remark));
         }
         text
-    }
-
-    /// Returns the host, the port, the database and the role, and the server's version if it is known.
-    fn place(&self) -> String {
-        let dsn = &self.settings.connect.dsn;
-        let hosts = dsn.hosts.iter().map(|host| {
-            let (name, port) = (host.show(), host.port.unwrap_or(DEFAULT_PORT));
-            if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
-        });
-        let hosts = hosts.collect::<Vec<_>>().join(", ");
-        let role = dsn.user.as_deref().unwrap_or("-");
-        let database = dsn.database.as_deref().unwrap_or(role);
-        let version = self.version().map(|version| format!(", {version}")).unwrap_or_default();
-        format!("{hosts}, database {database}, role {role}{version}")
     }
 
     fn version(&self) -> Option<String> {
@@ -154,6 +142,19 @@ impl Report<'_> {
             hint: format!("GRANT pg_read_all_stats TO {role}"),
         })
     }
+}
+
+/// Returns the hosts with their ports, the database and the role of a target.
+pub(crate) fn place(settings: &TargetSettings) -> String {
+    let dsn = &settings.connect.dsn;
+    let hosts = dsn.hosts.iter().map(|host| {
+        let (name, port) = (host.show(), host.port.unwrap_or(DEFAULT_PORT));
+        if name.contains(':') { format!("[{name}]:{port}") } else { format!("{name}:{port}") }
+    });
+    let hosts = hosts.collect::<Vec<_>>().join(", ");
+    let role = dsn.user.as_deref().unwrap_or("-");
+    let database = dsn.database.as_deref().unwrap_or(role);
+    format!("{hosts}, database {database}, role {role}")
 }
 
 /// Returns the message of a check that passed all the same.

@@ -6,7 +6,7 @@
 mod details;
 mod table;
 
-pub(crate) use self::details::Note;
+pub(crate) use self::details::{Note, place};
 use crate::health::{HealthStatus, Verdict};
 use crate::metrics::Label;
 use crate::probe::{ProbePart, Snapshot, TargetSettings};

@@ -50,18 +50,21 @@ fn both(builder: impl Fn() -> Builder, code: i32, words: &[&str]) -> Value {
     }
     let Ended { code: of_json, output, .. } = builder().arg("--format=json").run();
     assert_eq!(of_json, code, "{output}");
-    assert_eq!(faults(&output), "", "{output}");
+    assert_eq!(faults(SCHEMA, &output), "", "{output}");
     let json: Value = serde_json::from_str(&output).expect("JSON");
     assert_eq!(json["exit_code"], code, "{output}");
     json["targets"][0].clone()
 }
 
-/// What is wrong with a report by the schema in docs.
-fn faults(report: &str) -> String {
+/// The schema of the reports.
+const SCHEMA: &str = "docs/check.schema.json";
+
+/// What is wrong with a report by its schema.
+pub(crate) fn faults(schema: &str, report: &str) -> String {
     let file = workplace::folder("report").join("check.json");
     std::fs::write(&file, report).expect("the folder is writable");
     let program = Path::new(&installed(&["deploy"])).join("venv/bin/check-jsonschema");
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check.schema.json");
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join(schema);
     let output = Command::new(program)
         .arg("--schemafile")
         .arg(schema)
@@ -181,11 +184,11 @@ fn targets_of_a_file_are_advised_with_the_files_keys() {
 #[test]
 fn the_schema_refuses_a_report_without_a_hint() {
     let report = check("postgresql://app@127.0.0.1:1/orders").arg("--format=json").run().output;
-    assert_eq!(faults(&report), "");
+    assert_eq!(faults(SCHEMA, &report), "");
     let mut json: Value = serde_json::from_str(&report).expect("JSON");
     let part = json["targets"][0]["parts"][0].as_object_mut().expect("a part");
     part.insert("hint".to_owned(), Value::Null);
-    assert!(faults(&json.to_string()).contains("hint"), "{report}");
+    assert!(faults(SCHEMA, &json.to_string()).contains("hint"), "{report}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod commands;
 mod daemon;
 mod dashboards;
 mod demo;
+mod drill;
 mod endpoints;
 mod floods;
 mod harness;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use self::fleet::{FLEETS, SCRAPES, STEP};
 use self::metrics::Past;
+use crate::check::faults;
 use crate::support::application::Application;
 use crate::support::authority::{Authority, Leaf};
 use crate::support::pools::{ROLE, cluster};
@@ -161,6 +162,9 @@ fn a_prometheus_whose_right_answer_is_known_by_hand() {
     assert_eq!((&advice["db_pool_size"], &advice["db_max_overflow"]), (&8.into(), &3.into()));
     assert_eq!(&advice["is_enough"], &false, "{orders}");
     the_page_shows(&server.size("orders").run().output);
+    let every = size().arg("--prometheus.url").arg(&server.url).arg("--format=json").run().output;
+    assert_eq!(faults("docs/size.schema.json", &every), "", "{every}");
+    assert_eq!(every.matches("\"advice\": null").count(), 3, "{every}");
 
     for (target, words) in [
         ("young", "there is data of 10.0 hours only"),
