@@ -92,19 +92,21 @@ pub(crate) fn drill(target: &TargetSettings, plan: DrillPlan) -> anyhow::Result<
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let drilled = runtime.block_on(async {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let interrupt = CancellationToken::new();
-        let signals = tokio::spawn(super::stop_on_signal(interrupt.clone())?);
+        let signal = super::stop_on_signal(CancellationToken::new())?;
         let pool = pool(target, plan, &tasks, stop);
         let mut drilled = Drilled::default();
-        let held = interrupt.run_until_cancelled(hold(&pool, plan, &mut drilled)).await;
-        drilled.was_interrupted = held.is_none();
+        let was_interrupted = tokio::select! {
+            biased;
+            () = hold(&pool, plan, &mut drilled) => false,
+            () = signal => true,
+        };
+        drilled.was_interrupted = was_interrupted;
         drop(pool);
         tasks.close();
         // A connection's task ends when the server has closed its side.
         if timeout(FAREWELL, tasks.wait()).await.is_err() {
             drilled.unclosed = tasks.len();
         }
-        signals.abort();
         Ok(drilled)
     });
     runtime.shutdown_background();
