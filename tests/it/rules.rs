@@ -54,6 +54,7 @@ unit_tests! {
     alerts_about_headroom_fire_and_are_silent: "headroom.yml",
     objectives_fire_and_are_silent: "objective.yml",
     objectives_over_days_fire_and_are_silent: "objective_slow.yml",
+    alerts_about_poolers_fire_and_are_silent: "pooler.yml",
     alerts_about_targets_fire_and_are_silent: "target.yml",
     missing_thresholds_are_told: "thresholds.yml",
 }
