@@ -4,6 +4,7 @@
 //! names and the thresholds. A snapshot that is too old fails the connection check, whatever it holds.
 
 mod advice;
+mod bottleneck;
 mod check;
 mod endpoints;
 mod hint;

@@ -8,13 +8,12 @@ mod layers;
 mod readings;
 #[cfg(test)]
 mod tests;
-mod watched;
+// mod watched;
 
 use strum::{IntoStaticStr, VariantArray};
 
 pub(super) use layers::{Finding, Layers, Wait};
 pub(crate) use readings::READINGS;
-pub(crate) use watched::of;
 
 /// A layer between an application and its data; the label `layer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -64,8 +63,7 @@ pub(super) fn judge(layers: &Layers) -> Bottleneck {
 
 /// Goes from the deepest layer up. `found`: from the uppermost layer down.
 fn decide(found: &[(BottleneckLayer, Finding)]) -> BottleneckLayer {
-    let is_cut_off =
-        found.iter().any(|(layer, f)| *layer == BottleneckLayer::Network && f.waits());
+    let is_cut_off = found.iter().any(|(layer, f)| *layer == BottleneckLayer::Network && f.waits());
     for (layer, finding) in found.iter().rev() {
         match finding.wait {
             Wait::Yes => return *layer,

@@ -103,7 +103,8 @@ fn nothing_waits_where_everything_is_seen_and_calm() {
     check(&layers, BottleneckLayer::None, &format!("no application is connected; {SERVER}"));
     let moment = PoolerPool { waiting_for: Duration::ZERO, ..pool(2, 20) };
     let layers = Layers { pooler: pooler(moment), ..calm() };
-    let message = format!("{used}; 2 clients wait in PgBouncer for pool shop/app, 20 of 20 in use; {SERVER}");
+    let message =
+        format!("{used}; 2 clients wait in PgBouncer for pool shop/app, 20 of 20 in use; {SERVER}");
     check(&layers, BottleneckLayer::None, &message);
 }
 
@@ -122,8 +123,13 @@ fn a_full_process_is_the_applications_wait() {
 
 #[test]
 fn processes_that_cannot_be_told_apart_may_hide_a_full_one() {
-    let merged =
-        ApplicationPool { max: Some(32), processes: 4, full: 0, are_told_apart: false, ..application(9) };
+    let merged = ApplicationPool {
+        max: Some(32),
+        processes: 4,
+        full: 0,
+        are_told_apart: false,
+        ..application(9)
+    };
     let direct = |pool| Layers { application: of(pool), pooler: Seen::Absent, ..calm() };
     let message = "a process of shop may have no connection left: 9 of 32 connections in use, and its processes cannot be told apart";
     check(&direct(merged.clone()), BottleneckLayer::Unknown, &format!("{message}; {SERVER}"));
@@ -143,7 +149,8 @@ fn a_full_pooler_in_front_of_an_idle_server_is_the_poolers_wait() {
     let message = format!("{waits}; {application}; {SERVER}");
     check(&seen_too, BottleneckLayer::Pooler, &message);
     let paused = PoolerPool { is_paused: true, waiting_for: Duration::ZERO, ..pool(1, 0) };
-    let message = format!("1 client waits in PgBouncer for pool shop/app, which is paused; {SERVER}");
+    let message =
+        format!("1 client waits in PgBouncer for pool shop/app, which is paused; {SERVER}");
     check(&Layers { pooler: pooler(paused), ..full() }, BottleneckLayer::Pooler, &message);
     let stuck = pool(3, 0);
     let message = format!(
