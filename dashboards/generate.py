@@ -625,6 +625,109 @@ def served(app, pool, named):
     ]
 
 
+# --- a pooler between --------------------------------------------------------------------------------------
+
+LAYERS = mapping(v0=("nothing waits", GREEN), v1=("application", YELLOW), v2=("pooler", "orange"), v3=("server", RED),
+                 v4=("network", "purple"), v5=("unknown", "text"))
+
+
+def pgbouncer():
+    """Where the wait is: the application, PgBouncer or the server, side by side."""
+    at = 'job=~"$job", target=~"$target"'
+    pool = "max by (target, database, user)"
+    named = "{{database}}/{{user}}"
+    rate = "$__rate_interval"
+    layers = " or ".join(f'{code} * db_pool_bottleneck{{{at}, layer="{layer}"}}'
+                         for code, layer in enumerate(("application", "pooler", "server", "network", "unknown"), 1))
+    in_use = (f'{pool} (sum by (job, instance, target, database, user) '
+              f'(db_pool_pgbouncer_server_connections{{{at}, state!~"idle|used"}}))')
+    waiting = f'{pool} (sum by (job, instance, target, database, user) (db_pool_pgbouncer_client_connections{{{at}, state="waiting"}}))'
+
+    def mean(time, number):
+        """Seconds of each."""
+        return (f"max by (target, database) (rate(db_pool_pgbouncer_{time}_seconds_total{{{at}}}[{rate}]) / "
+                f"(rate(db_pool_pgbouncer_{number}_total{{{at}}}[{rate}]) > 0))")
+
+    panels = [
+        stat("PgBouncer", "1 when the console of every chosen PgBouncer shows its pools.", f"min(db_pool_pgbouncer_up{{{at}}})",
+             steps(RED, (1, GREEN)), mappings=UP, size=(4, 5), empty="not watched"),
+        stat("Waiting clients", "Clients of all pools that wait for a server connection.", f"sum({waiting})",
+             steps(GREEN, (1, YELLOW)), size=(4, 5), empty="not known"),
+        stat("Longest wait", "The client that has waited for longest. Where PgBouncer shows 0 for it, the time by the exporter's "
+             "own clock.", f"max(db_pool_pgbouncer_max_wait_seconds{{{at}}})", steps(GREEN, (1, YELLOW), (30, RED)), unit="s",
+             size=(4, 5), empty="not known"),
+        firing("Firing alerts", "The name of an alert links to its runbook.", at, size=(12, 5)),
+        states("Where is the wait?", "The deepest layer that waits, for each database: what waits below makes what is above "
+               "it wait too. Unknown: a layer that would decide cannot be seen. The health answer has the sentence to it.",
+               [query(f"max by (target) ({layers})", "{{target}}")], LAYERS, size=(24, 4)),
+        row("Three layers: application, pooler, server"),
+        lines("Application: connections in use", "What the applications have checked out of their own pools, and the most that "
+              "they may. Behind PgBouncer only applications that serve their own status are seen.",
+              [query(f"max by (target, application) (sum by (job, instance, target, application) (db_pool_app_active_connections{{{at}}}))",
+                     "{{application}}"),
+               query(f"max by (target, application) (sum by (job, instance, target, application) (db_pool_app_max_connections{{{at}}})) < Inf",
+                     "limit of {{application}}")], size=(8, 9)),
+        lines("Pooler: clients that wait, and server connections in use", "Clients wait as soon as all server connections of "
+              "their pool are in use.",
+              [query(waiting, f"waiting for {named}"), query(in_use, f"in use by {named}"),
+               query(f"{pool} (db_pool_pgbouncer_pool_size{{{at}}}) > 0", f"limit of {named}")], size=(8, 9)),
+        lines("Server: sessions on CPU and in locks", "Active sessions that wait for nothing, sessions that wait for a lock, "
+              "and connections that can still be opened.",
+              [query(f"max by (target, database) (db_pool_server_on_cpu_connections{{{at}}})", "on CPU {{database}}"),
+               query(f'max by (target, database) (db_pool_server_waiting_connections{{{at}, wait_event_type="Lock"}})',
+                     "wait for a lock {{database}}"),
+               query(f"min by (target) (db_pool_server_available_connections{{{at}}})", "free {{target}}")], size=(8, 9)),
+        row("PgBouncer's pools"),
+        table("Pools", "One row for each pool, the largest wait first. A size of 0 is no limit.",
+              [("waiting clients", waiting, "short", steps(GREEN, (1, YELLOW))),
+               ("longest wait", f"{pool} (db_pool_pgbouncer_max_wait_seconds{{{at}}})", "s", steps(GREEN, (1, YELLOW), (30, RED))),
+               ("waiting without a break", f"{pool} (db_pool_pgbouncer_waiting_seconds{{{at}}})", "s", steps(GREEN, (30, YELLOW), (60, RED))),
+               ("in use", in_use, "short", None),
+               ("size", f"{pool} (db_pool_pgbouncer_pool_size{{{at}}})", "short", None),
+               ("saturation", f"{pool} (db_pool_pgbouncer_saturation_ratio{{{at}}})", "percentunit",
+                steps(GREEN, (0.75, YELLOW), (0.9, RED)))], size=(24, 8), sort=("longest wait", True)),
+        lines("Waiting clients, also between the scrapes", "The mean number of clients that waited, from the exporter's samples. "
+              "It grows while they wait; PgBouncer's own total_wait_time grows only when a wait ends.",
+              [query(f"{pool} (rate(db_pool_pgbouncer_waiting_client_seconds_total{{{at}}}[{rate}]))", named)], size=(8, 8)),
+        lines("Longest wait", "Of one client, and without a break of any.",
+              [query(f"{pool} (db_pool_pgbouncer_max_wait_seconds{{{at}}})", named),
+               query(f"{pool} (db_pool_pgbouncer_waiting_seconds{{{at}}})", f"without a break {named}"),
+               line_of("pooler_waiting_seconds")], unit="s", size=(8, 8)),
+        lines("Server connections by state", "active: a client has it, also while it is idle in a transaction. login: PgBouncer is "
+              "logging in; where this stays, the server does not answer.",
+              [query(f"max by (target, state) (sum by (job, instance, target, state) (db_pool_pgbouncer_server_connections{{{at}}}))",
+                     "{{state}}")], stack=True, size=(8, 8)),
+        row("Work"),
+        lines("Transactions", "Each second, by database.",
+              [query(f"max by (target, database) (rate(db_pool_pgbouncer_transactions_total{{{at}}}[{rate}]))", "{{database}}")],
+              unit="ops", size=(8, 8)),
+        lines("Mean time of a transaction, of a statement and of a wait", "A wait counts when it ends.",
+              [query(mean("transaction", "transactions"), "transaction {{database}}"),
+               query(mean("query", "queries"), "statement {{database}}"),
+               query(mean("wait", "transactions"), "wait before a transaction {{database}}")], unit="s", size=(8, 8)),
+        lines("Traffic", "Bytes from clients and to them, each second.",
+              [query(f"max by (target, database) (rate(db_pool_pgbouncer_received_bytes_total{{{at}}}[{rate}]))", "received {{database}}"),
+               query(f"max by (target, database) (rate(db_pool_pgbouncer_sent_bytes_total{{{at}}}[{rate}]))", "sent {{database}}")],
+              unit="Bps", size=(8, 8)),
+        row("Limits"),
+        lines("Clients", "Of the whole process. At the limit it refuses new clients.",
+              [query(f"max by (target) (db_pool_pgbouncer_clients{{{at}}})", "{{target}}"),
+               query(f"max by (target) (db_pool_pgbouncer_client_limit{{{at}}}) > 0", "limit of {{target}}")], size=(8, 8)),
+        lines("Server connections of a database", "Of all its pools, where the database has a limit or not.",
+              [query(f"max by (target, database) (db_pool_pgbouncer_database_connections{{{at}}})", "{{database}}"),
+               query(f"max by (target, database) (db_pool_pgbouncer_database_connection_limit{{{at}}}) > 0", "limit of {{database}}")],
+              size=(8, 8)),
+        lines("What the pools may open, and what the server accepts", "Sizes and reserves of all present pools. Above the limit, "
+              "the server refuses PgBouncer under load.",
+              [query(f"max by (target) (db_pool_server_pooler_budget_connections{{{at}}})", "pools in front of {{target}}"),
+               query(f"max by (target) (db_pool_server_max_connections{{{at}}})", "limit of {{target}}")], size=(8, 8)),
+    ]
+    target = variable("target", "Targets", 'label_values(db_pool_up{job=~"$job"}, target)')
+    return dashboard("db-pool-pgbouncer", "Database pools: PgBouncer",
+                     "Where the wait is: in the application, in PgBouncer, or on the server. Choose the targets of all three.",
+                     [JOB, target], panels)
+
+
 # --- the exporter itself -----------------------------------------------------------------------------------
 
 
@@ -724,7 +827,7 @@ def mixin(names):
 def main():
     """Writes, or with --check compares."""
     old = []
-    boards = {content["uid"] + ".json": content for content in (overview(), target_page(), exporter())}
+    boards = {content["uid"] + ".json": content for content in (overview(), target_page(), pgbouncer(), exporter())}
     files = [(HERE / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n") for name, content in boards.items()]
     files.append(mixin(sorted(boards)))
     for path, text in files:

@@ -22,6 +22,7 @@
   local dashboards = {
     'db-pool-exporter.json': import '../dashboards/db-pool-exporter.json',
     'db-pool-overview.json': import '../dashboards/db-pool-overview.json',
+    'db-pool-pgbouncer.json': import '../dashboards/db-pool-pgbouncer.json',
     'db-pool-target.json': import '../dashboards/db-pool-target.json',
   },
 
