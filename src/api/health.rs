@@ -1,13 +1,15 @@
 //! `GET /api/v1/health` and `GET /api/v1/database/pool/health`: the verdict on every target, and on one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::request::{ApiRequest, Reply, code, last_snapshot};
+use super::targets::BottleneckJson;
 use super::units::{moment, ms, rounded, seconds};
-use crate::health::{Check, HealthStatus, Measured, Verdict, advice};
+use crate::health::{Check, HealthStatus, Measured, Neighbours, Verdict, advice, bottleneck};
 use crate::metrics::Label;
 use crate::probe::{Snapshot, Target};
 
@@ -42,6 +44,7 @@ struct Metadata {
     timestamp: Option<String>,
     age_seconds: Option<f64>,
     query_time_ms: Option<f64>,
+    bottleneck: Option<BottleneckJson>,
     pool_health: VerdictJson,
 }
 
@@ -60,6 +63,7 @@ struct PoolHealth {
     application: Option<String>,
     timestamp: Option<String>,
     age_seconds: Option<f64>,
+    bottleneck: Option<BottleneckJson>,
     checks: Checks,
 }
 
@@ -140,24 +144,34 @@ pub fn pool_health(request: &ApiRequest<'_>) -> Reply {
         Ok(last) => last,
         Err(answer) => return answer,
     };
-    let (worst, component) = component(request, &target, last.as_deref());
+    let targets = request.roster.targets();
+    let neighbours = Neighbours::new(&targets);
+    let (worst, component) = component(request, &target, last.as_deref(), &neighbours);
     let Component { status, message, metadata } = component;
-    let Metadata { target, source, application, timestamp, age_seconds, pool_health, .. } =
-        metadata;
-    let checks = pool_health.checks;
-    let body =
-        PoolHealth { status, message, target, source, application, timestamp, age_seconds, checks };
+    let Metadata { target, source, application, timestamp, age_seconds, .. } = metadata;
+    let (bottleneck, checks) = (metadata.bottleneck, metadata.pool_health.checks);
+    let body = PoolHealth {
+        status,
+        message,
+        target,
+        source,
+        application,
+        timestamp,
+        age_seconds,
+        bottleneck,
+        checks,
+    };
     Reply::new(code(worst), &body)
 }
 
 fn judged(request: &ApiRequest<'_>) -> Result<Vec<(HealthStatus, Component)>, Reply> {
     request.check_probing()?;
-    Ok(request
-        .roster
-        .targets()
-        .iter()
-        .map(|target| component(request, target, last_snapshot(target).as_deref()))
-        .collect())
+    let targets = request.roster.targets();
+    let neighbours = Neighbours::new(&targets);
+    let judge = |target: &Arc<Target>| {
+        component(request, target, last_snapshot(target).as_deref(), &neighbours)
+    };
+    Ok(targets.iter().map(judge).collect())
 }
 
 /// The first of the worst.
@@ -179,6 +193,7 @@ fn component(
     request: &ApiRequest<'_>,
     target: &Target,
     snapshot: Option<&Snapshot>,
+    neighbours: &Neighbours<'_>,
 ) -> (HealthStatus, Component) {
     let verdict = request.verdict(target, snapshot);
     let status = verdict.status.label();
@@ -192,6 +207,7 @@ fn component(
             timestamp: snapshot.map(|s| moment(s.taken_at)),
             age_seconds: verdict.age.map(seconds),
             query_time_ms: snapshot.and_then(query_time).map(ms),
+            bottleneck: bottleneck(target, neighbours, request.now).map(BottleneckJson::from),
             pool_health: VerdictJson {
                 status,
                 checks: Checks::new(target.name(), &verdict, snapshot),

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::health::Checks;
 use super::request::{ApiRequest, DISABLED, Reply, last_snapshot};
 use super::units::{moment, ms, rounded, seconds};
-use crate::health::JudgedPool;
+use crate::health::{Bottleneck, JudgedPool, Neighbours, bottleneck};
 use crate::metrics::Label;
 use crate::pool::Timings;
 use crate::probe::{Connected, Failure, Queried, SPAN, Snapshot, Target, TargetKind};
@@ -28,6 +28,8 @@ struct TargetJson {
     status: &'static str,
     message: String,
     checks: Checks,
+    /// Null for a target that is no database, and before the first probe.
+    bottleneck: Option<BottleneckJson>,
     /// Null before the first probe, like all fields below.
     up: Option<bool>,
     stale: bool,
@@ -38,6 +40,19 @@ struct TargetJson {
     probe: Option<Probe>,
     usage: Option<UsageJson>,
     window: Option<Window>,
+}
+
+/// Where the wait is.
+#[derive(Clone, Serialize)]
+pub(super) struct BottleneckJson {
+    layer: &'static str,
+    message: String,
+}
+
+impl From<Bottleneck> for BottleneckJson {
+    fn from(found: Bottleneck) -> Self {
+        Self { layer: found.layer.label(), message: found.message }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,15 +114,21 @@ struct Window {
 /// Every target, in the order of the roster, also when monitoring is disabled.
 pub(crate) fn targets(request: &ApiRequest<'_>) -> Reply {
     let targets = request.roster.targets();
-    let targets = targets.iter().map(|target| target_json(request, target)).collect();
-    Reply::new(hyper::StatusCode::OK, &Targets { targets })
+    let neighbours = Neighbours::new(&targets);
+    let all = targets.iter().map(|target| target_json(request, target, &neighbours)).collect();
+    Reply::new(hyper::StatusCode::OK, &Targets { targets: all })
 }
 
-fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
+fn target_json(
+    request: &ApiRequest<'_>,
+    target: &Target,
+    neighbours: &Neighbours<'_>,
+) -> TargetJson {
     let settings = target.settings();
     let last = last_snapshot(target);
     let snapshot = last.as_deref();
     let verdict = request.verdict(target, snapshot);
+    let found = bottleneck(target, neighbours, request.now);
     let stale = snapshot.is_some_and(|s| s.is_stale(request.now, settings.schedule.interval));
     TargetJson {
         name: settings.name.clone(),
@@ -118,6 +139,7 @@ fn target_json(request: &ApiRequest<'_>, target: &Target) -> TargetJson {
         interval_seconds: seconds(settings.schedule.interval),
         status: verdict.status.label(),
         checks: Checks::new(&settings.name, &verdict, snapshot),
+        bottleneck: found.map(BottleneckJson::from),
         message: if request.roster.is_probing() { verdict.message } else { DISABLED.to_owned() },
         up: snapshot.map(|s| s.is_up() && !stale),
         stale,

@@ -83,6 +83,10 @@ fn write_health(targets: &[Arc<Target>], page: &mut Page<'_>) {
     let now = Instant::now();
     let verdicts: Vec<_> = targets.iter().map(|t| (t.base(), health::of(t, now))).collect();
     page.live(health::READINGS, verdicts.iter().map(|(base, verdict)| (*base, verdict)));
+    let all = health::Neighbours::new(targets);
+    let found = targets.iter().filter_map(|t| Some((t.base(), health::bottleneck(t, &all, now)?)));
+    let found: Vec<_> = found.collect();
+    page.live(health::BOTTLENECK_READINGS, found.iter().map(|(base, found)| (*base, found)));
 }
 
 const BUILD: &[Reading<()>] = &[Reading {
@@ -126,7 +130,7 @@ pub fn catalogue() -> Vec<Section> {
             &[describe(view::readings()), describe(view::COUNTER_READINGS)],
         ),
         section("The applications' own status", &[describe(source::READINGS)]),
-        section("Health", &[describe(health::READINGS)]),
+        section("Health", &[describe(health::READINGS), describe(health::BOTTLENECK_READINGS)]),
         section(
             "The exporter itself",
             &[

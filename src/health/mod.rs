@@ -18,6 +18,9 @@ mod words;
 
 pub use crate::probe::Thresholds;
 pub(crate) use advice::{advice, runbook};
+pub(crate) use bottleneck::{
+    Bottleneck, Neighbours, READINGS as BOTTLENECK_READINGS, of as bottleneck,
+};
 pub use check::{Check, CheckName, CheckOutcome, Measured};
 pub(crate) use hint::hint;
 pub(crate) use judged::JudgedPool;

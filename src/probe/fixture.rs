@@ -80,6 +80,7 @@ pub fn snapshot() -> Snapshot {
         window: Arc::new(Window::default()),
         tls: None,
         path: None,
+        pooled_databases: Arc::default(),
     }
 }
 

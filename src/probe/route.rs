@@ -3,15 +3,45 @@
 //! Names are compared as they are written, and by the address to which the exporter's last connection led. This
 //! machine has many names (`localhost`, `127.0.0.1`, a socket), and what a pooler calls so is the pooler's machine.
 
+use std::sync::Arc;
+
 use super::target::Target;
 use crate::dsn::{Address, DEFAULT_PORT, Host, is_loopback};
 use crate::pool::Peer;
+use crate::view::Views;
 
 /// A server's address, in a form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
     host: String,
     port: u16,
+}
+
+/// A database of a pooler, and the server to which it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PooledDatabase {
+    /// Its name in the pooler's configuration.
+    pub name: String,
+    /// The server as `host:port`; `local:port` for a Unix socket.
+    pub server: String,
+    /// Its name on the server.
+    pub database: String,
+}
+
+impl PooledDatabase {
+    /// The databases that a pooler's console has shown; `None` if it has shown none.
+    pub(super) fn of(views: &Views) -> Option<Arc<[Self]>> {
+        let shown = views.consoles.iter().filter_map(|console| console.limits.as_ref());
+        let databases = shown.flat_map(|limits| &limits.databases).map(|(name, limits)| Self {
+            name: name.clone(),
+            server: limits.server.clone(),
+            database: limits.database.clone(),
+        });
+        let mut databases: Vec<Self> = databases.collect();
+        // The processes of one pooler have the same.
+        databases.dedup();
+        (!databases.is_empty()).then(|| databases.into())
+    }
 }
 
 /// The host of the machine that is spoken of.
@@ -38,7 +68,11 @@ impl ServerAddress {
         let (host, port) = server.rsplit_once(':')?;
         let host = if host == "local" { HERE } else { host };
         let address = Self::new(host, port.parse().ok()?);
-        Some(if address.host == HERE { Self { host: pooler.host.clone(), ..address } } else { address })
+        Some(if address.host == HERE {
+            Self { host: pooler.host.clone(), ..address }
+        } else {
+            address
+        })
     }
 }
 

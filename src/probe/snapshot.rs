@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::history::Window;
+use super::route::PooledDatabase;
 use super::session::SessionFault;
 use super::sight::{PoolSight, ServerPath, Sight};
 use crate::duration::rounded_seconds;
@@ -159,6 +160,10 @@ pub struct Snapshot {
     pub extras: Vec<(ProbePart, Result<(), Failure>)>,
     /// What stands between the exporter and the server, as of the last answer that showed it; `None` before.
     pub path: Option<ServerPath>,
+    /// The databases of a pooler, as its console showed them last; empty before, and for a server. They are kept
+    /// while the console does not answer, so that the databases behind it are not taken for databases without a
+    /// pooler.
+    pub pooled_databases: Arc<[PooledDatabase]>,
     /// TLS of the last connection that was opened; `None` without TLS.
     pub tls: Option<TlsInfo>,
     /// The end of the last successful probe by the wall clock; `None` if there was none yet.
@@ -190,6 +195,12 @@ impl Snapshot {
         let server = connected.map(|c| &c.server).or_else(|| queried.map(|q| &q.server));
         Self {
             path: queried.and_then(ServerPath::of).or_else(|| before?.path),
+            pooled_databases: match PooledDatabase::of(&outcome.views) {
+                Some(databases) => databases,
+                None => {
+                    before.map(|before| Arc::clone(&before.pooled_databases)).unwrap_or_default()
+                }
+            },
             tls: match server {
                 Some(server) => server.tls.clone(),
                 None => before.and_then(|before| before.tls.clone()),

@@ -22,6 +22,8 @@ pub(super) struct Scene<'s> {
     pub(super) wall: SystemTime,
     pub(super) links: &'s Links,
     pub(super) settings: &'s [Setting],
+    /// Where the database waits, in words.
+    pub(super) wait: Option<String>,
 }
 
 /// All parts of a target's page.
@@ -56,6 +58,7 @@ fn hero(shown: &Shown, scene: &Scene<'_>) -> Html {
     let Words { lead, more } = words(shown, scene.now);
     let more =
         (!more.is_empty()).then(|| html("<p class=\"more long\">{}</p>", &[&more.join(" ")]));
+    let wait = scene.wait.as_ref().map(|wait| html("<p class=\"more long\">{}</p>", &[wait]));
     let place = place(shown);
     let version = shown.snapshot.as_deref().and_then(version);
     let product = version.map(|version| {
@@ -65,7 +68,7 @@ fn hero(shown: &Shown, scene: &Scene<'_>) -> Html {
     });
     html(
         "<section class=\"hero {}\" aria-labelledby=\"verdict\"><div class=\"row\">{}<small class=\"long\">{}{}</small></div>\
-         <h1 id=\"verdict\" class=\"long\">{}: {}</h1>{}{}</section>",
+         <h1 id=\"verdict\" class=\"long\">{}: {}</h1>{}{}{}</section>",
         &[
             &shown.state.word(),
             &shown.state.badge(),
@@ -74,6 +77,7 @@ fn hero(shown: &Shown, scene: &Scene<'_>) -> Html {
             &shown.name(),
             &lead,
             &more,
+            &wait,
             &todo(shown, scene),
         ],
     )

@@ -37,6 +37,9 @@ use self::shown::{Shown, State};
 use self::words::words;
 use super::Context;
 use super::html::{Html, Part, html};
+use crate::health::{Neighbours, bottleneck};
+use crate::metrics::Label as _;
+use crate::probe::Target;
 use crate::web::{Answer, Request};
 
 const STYLE: &str = include_str!("page.css");
@@ -86,12 +89,17 @@ fn judged(context: &Context) -> Vec<Shown> {
     roster.targets().into_iter().map(|target| Shown::new(target, roster, now)).collect()
 }
 
+/// The layer in which the database of a target waits, and what each layer shows.
+fn where_is_the_wait(context: &Context, target: &Target, now: Instant) -> Option<String> {
+    let all = context.targets.targets();
+    let found = bottleneck(target, &Neighbours::new(&all), now)?;
+    Some(format!("Where is the wait? {}: {}.", found.layer.label(), found.message))
+}
+
 fn page(context: &Context, query: &Query, all: &[Shown]) -> Html {
     let links = Links::new(&context.settings);
     let now = Instant::now();
     let configuration = context.configuration.load();
-    let scene =
-        Scene { now, wall: SystemTime::now(), links: &links, settings: configuration.as_slice() };
     let one = match &query.target {
         Some(name) => all.iter().find(|shown| shown.name() == name),
         None if all.len() == 1 => all.first(),
@@ -99,6 +107,9 @@ fn page(context: &Context, query: &Query, all: &[Shown]) -> Html {
     };
     match one {
         Some(shown) => {
+            let wait = where_is_the_wait(context, &shown.target, now);
+            let (wall, settings) = (SystemTime::now(), configuration.as_slice());
+            let scene = Scene { now, wall, links: &links, settings, wait };
             let said = format!("{}: {}", shown.name(), words(shown, now).lead);
             let content = Content {
                 state: shown.state,

@@ -8,17 +8,18 @@ mod layers;
 mod readings;
 #[cfg(test)]
 mod tests;
-// mod watched;
+mod watched;
 
 use strum::{IntoStaticStr, VariantArray};
 
 pub(super) use layers::{Finding, Layers, Wait};
 pub(crate) use readings::READINGS;
+pub(crate) use watched::{Neighbours, of};
 
 /// A layer between an application and its data; the label `layer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum BottleneckLayer {
+pub(crate) enum BottleneckLayer {
     /// The connection pools in the application's processes.
     Application,
     /// PgBouncer, or another pooler.
@@ -35,11 +36,14 @@ pub enum BottleneckLayer {
 
 /// The layer in which the wait is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bottleneck {
+pub(crate) struct Bottleneck {
     /// The layer; exactly one for each database.
-    pub layer: BottleneckLayer,
+    pub(crate) layer: BottleneckLayer,
     /// What each layer shows, the deciding one first.
-    pub message: String,
+    pub(crate) message: String,
+    /// The connections that the poolers in front may open on the server together. `None` where there is none, or
+    /// a pool without a limit.
+    pub(crate) pooler_budget: Option<u64>,
 }
 
 /// Judges the layers of one database.
@@ -58,7 +62,7 @@ pub(super) fn judge(layers: &Layers) -> Bottleneck {
     let found: Vec<(BottleneckLayer, Finding)> =
         found.into_iter().filter_map(|(layer, finding)| Some((layer, finding?))).collect();
     let layer = decide(&found);
-    Bottleneck { layer, message: message(layer, &found) }
+    Bottleneck { layer, message: message(layer, &found), pooler_budget: None }
 }
 
 /// Goes from the deepest layer up. `found`: from the uppermost layer down.

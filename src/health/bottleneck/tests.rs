@@ -28,7 +28,7 @@ use super::layers::{
     ApplicationLayer, ApplicationPool, Layers, NetworkLayer, PoolerLayer, PoolerPool, Seen,
     ServerLayer, ServerLoad,
 };
-use super::{Bottleneck, BottleneckLayer, judge};
+use super::{BottleneckLayer, judge};
 
 fn application(active: u64) -> ApplicationPool {
     ApplicationPool {
@@ -88,7 +88,7 @@ fn full() -> Layers {
 #[track_caller]
 fn check(layers: &Layers, layer: BottleneckLayer, message: &str) {
     let found = judge(layers);
-    assert_eq!(found, Bottleneck { layer, message: message.to_owned() });
+    assert_eq!((found.layer, found.message.as_str()), (layer, message));
 }
 
 const SERVER: &str = "the server has 61 connections free and 3 of 20 sessions on CPU";

@@ -20,16 +20,60 @@ use crate::view::activity::SessionState;
 use crate::view::pgbouncer::PooledPool;
 use crate::view::{Activity, Application};
 
+/// All targets, among them those that show the layers of one database.
+pub(crate) struct Neighbours<'t> {
+    all: &'t [Arc<Target>],
+    /// The poolers' consoles.
+    consoles: Vec<&'t Target>,
+}
+
+impl<'t> Neighbours<'t> {
+    /// Finds the consoles among all targets.
+    pub(crate) fn new(all: &'t [Arc<Target>]) -> Self {
+        let consoles = all.iter().map(Arc::as_ref);
+        let consoles = consoles.filter(|target| !target.settings().kind.spec().shows_applications);
+        Self { all, consoles: consoles.collect() }
+    }
+}
+
 /// Judges the database of a target. `None` for a target that is no database, and before its first probe.
-pub(crate) fn of(target: &Target, all: &[Arc<Target>], now: Instant) -> Option<Bottleneck> {
+pub(crate) fn of(target: &Target, all: &Neighbours<'_>, now: Instant) -> Option<Bottleneck> {
     if !target.settings().kind.spec().shows_applications {
         return None;
     }
     let published = target.published()?;
-    Some(judge(&layers(target, &published.snapshot, all, now)))
+    let found = judge(&layers(target, &published.snapshot, all, now));
+    Some(Bottleneck { pooler_budget: pooler_budget(target, all), ..found })
 }
 
-fn layers(target: &Target, snapshot: &Snapshot, all: &[Arc<Target>], now: Instant) -> Layers {
+/// The connections that all poolers together may open on the target's server. `None` where there is no pooler, or
+/// a pool without a limit.
+fn pooler_budget(target: &Target, all: &Neighbours<'_>) -> Option<u64> {
+    let mut sum = None;
+    for console in &all.consoles {
+        let Some(published) = console.published() else { continue };
+        let snapshot = &published.snapshot;
+        let leads_here = |name: &str| {
+            let mut known = snapshot.pooled_databases.iter();
+            known.any(|pooled| pooled.name == name && target.is_server_of(console, &pooled.server))
+        };
+        for process in &snapshot.views.consoles {
+            let mut pools = process.pools.iter().flatten();
+            if !pools.any(|pool| leads_here(&pool.key.database)) {
+                continue;
+            }
+            let here = process.budgets.iter().filter(|(at, _)| target.is_server_of(console, at));
+            let budgets: Vec<u64> = here.map(|(_, budget)| *budget).collect();
+            if budgets.is_empty() {
+                return None;
+            }
+            sum = Some(sum.unwrap_or(0) + budgets.iter().sum::<u64>());
+        }
+    }
+    sum
+}
+
+fn layers(target: &Target, snapshot: &Snapshot, all: &Neighbours<'_>, now: Instant) -> Layers {
     if target.is_stale(now) {
         let age = snapshot.age(now).as_secs();
         let old = format!("the last probe of the server ended {age} s ago");
@@ -59,9 +103,8 @@ struct Route<'t> {
     is_unread: bool,
 }
 
-fn routes<'t>(target: &Target, all: &'t [Arc<Target>]) -> Vec<Route<'t>> {
-    let consoles = all.iter().filter(|other| !other.settings().kind.spec().views_are_of_a_server());
-    consoles.filter_map(|console| route(target, console)).collect()
+fn routes<'t>(target: &Target, all: &Neighbours<'t>) -> Vec<Route<'t>> {
+    all.consoles.iter().filter_map(|console| route(target, console)).collect()
 }
 
 fn route<'t>(target: &Target, console: &'t Target) -> Option<Route<'t>> {
@@ -73,7 +116,12 @@ fn route<'t>(target: &Target, console: &'t Target) -> Option<Route<'t>> {
     let known = published.as_ref().map(|published| &published.snapshot.pooled_databases);
     let Some(known) = known.filter(|known| !known.is_empty()) else {
         let is_unread = published.is_none_or(|published| !published.snapshot.is_up());
-        return is_unread.then(|| Route { console, databases: Vec::new(), is_between: false, is_unread });
+        return is_unread.then(|| Route {
+            console,
+            databases: Vec::new(),
+            is_between: false,
+            is_unread,
+        });
     };
     let leads_here = known.iter().filter(|pooled| {
         pooled.database == target.database() && target.is_server_of(console, &pooled.server)
@@ -87,12 +135,12 @@ fn route<'t>(target: &Target, console: &'t Target) -> Option<Route<'t>> {
 fn direct(
     target: &Target,
     routes: &[Route<'_>],
-    all: &[Arc<Target>],
+    all: &Neighbours<'_>,
     now: Instant,
 ) -> Option<Seen<ServerLayer>> {
     let through = routes.iter().filter(|route| route.is_between);
     let consoles: Vec<&Target> = through.map(|route| route.console).collect();
-    let others = all.iter().filter(|other| other.name() != target.name());
+    let others = all.all.iter().filter(|other| other.name() != target.name());
     let mut servers = others.filter_map(|other| {
         let published = other.published().filter(|_| !other.is_stale(now))?;
         let snapshot = published.snapshot.as_ref();
@@ -137,10 +185,9 @@ fn application(
         }
     }
     match &snapshot.sight.blindness {
-        Some(blindness) if pools.is_empty() => Seen::Hidden(format!(
-            "the application's pool cannot be seen: {}",
-            blindness.reason()
-        )),
+        Some(blindness) if pools.is_empty() => {
+            Seen::Hidden(format!("the application's pool cannot be seen: {}", blindness.reason()))
+        }
         _ => Seen::Known(ApplicationLayer { pools }),
     }
 }
@@ -193,7 +240,10 @@ fn behind(target: &Target, routes: &[Route<'_>]) -> Seen<ApplicationLayer> {
 fn pooler(snapshot: &Snapshot, routes: &[Route<'_>], now: Instant) -> Seen<PoolerLayer> {
     if routes.is_empty() {
         return if snapshot.path == Some(ServerPath::Pooled) {
-            Seen::Hidden("a pooler stands between, and its console is not watched (kind: pgbouncer)".to_owned())
+            Seen::Hidden(
+                "a pooler stands between, and its console is not watched (kind: pgbouncer)"
+                    .to_owned(),
+            )
         } else {
             Seen::Absent
         };
@@ -270,8 +320,8 @@ fn is_of_network(failure: &Failure) -> bool {
 }
 
 fn server(target: &Target, snapshot: &Snapshot, routes: &[Route<'_>]) -> Seen<ServerLayer> {
-    let is_pooled = snapshot.path == Some(ServerPath::Pooled)
-        || routes.iter().any(|route| route.is_between);
+    let is_pooled =
+        snapshot.path == Some(ServerPath::Pooled) || routes.iter().any(|route| route.is_between);
     if let Some((_, failure)) = snapshot.failure() {
         let message = failure.message.clone();
         return if is_of_server(failure, is_pooled) {
@@ -305,12 +355,11 @@ fn load(activity: &Activity, database: &str) -> Result<ServerLoad, String> {
     if of_database().any(|(_, sessions)| sessions.count(SessionState::Unknown) > 0) {
         return Err("what the sessions of the database do cannot be seen: GRANT pg_read_all_stats to the exporter's role".to_owned());
     }
-    let busy = SessionState::BUSY;
     let own = activity.loads.iter().find(|load| load.database == database);
     Ok(ServerLoad {
         sessions: activity.sets.iter().map(|(_, sessions)| sessions.open()).sum(),
         on_cpu: activity.loads.iter().map(|load| load.on_cpu).sum(),
-        busy: of_database().map(|(_, s)| busy.iter().map(|state| s.count(*state)).sum::<u64>()).sum(),
+        busy: of_database().map(|(_, sessions)| sessions.busy()).sum(),
         locked: own.map_or(0, |load| load.locked),
         longest_locked: own.map(|load| load.longest_locked).unwrap_or_default(),
     })

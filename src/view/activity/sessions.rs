@@ -47,6 +47,11 @@ impl SessionStats {
         self.states[state as usize]
     }
 
+    /// The number of sessions that are certainly checked out of their pools.
+    pub(crate) fn busy(&self) -> u64 {
+        SessionState::VARIANTS.iter().filter(|s| s.is_busy()).map(|s| self.count(*s)).sum()
+    }
+
     /// The number of sessions in all states.
     pub(crate) fn open(&self) -> u64 {
         self.states.iter().sum()

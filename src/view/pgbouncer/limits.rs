@@ -53,6 +53,8 @@ pub struct ConsoleLimits {
 pub struct DatabaseLimits {
     /// The server as `host:port`; `local:port` for a Unix socket.
     pub server: String,
+    /// The database's name on the server.
+    pub database: String,
     /// The database's own pool size, or the default one.
     pub pool_size: Option<u64>,
     /// Connections beyond the pool size, for clients that have waited for long.
@@ -180,6 +182,7 @@ fn database(row: Record<'_>) -> Option<(String, DatabaseLimits)> {
     let port = row.text("port").unwrap_or_default();
     let limits = DatabaseLimits {
         server: format!("{}:{port}", host.unwrap_or("local")),
+        database: row.text("database").unwrap_or(name).to_owned(),
         pool_size: row.count("pool_size"),
         // Renamed in 1.24.
         reserve_pool: row.count("reserve_pool_size").or_else(|| row.count("reserve_pool")),
