@@ -2,6 +2,7 @@
 
 mod errors;
 mod modes;
+mod wait;
 
 use std::time::Duration;
 

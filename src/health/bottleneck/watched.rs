@@ -312,11 +312,8 @@ fn network(snapshot: &Snapshot) -> Seen<NetworkLayer> {
 
 fn is_of_network(failure: &Failure) -> bool {
     let is_before_server = matches!(failure.phase, Some(Phase::Dns | Phase::Tcp));
-    match failure.reason {
-        Reason::Unreachable => true,
-        Reason::Timeout => is_before_server,
-        _ => false,
-    }
+    let is_timeout = failure.reason == Reason::Timeout;
+    failure.reason == Reason::Unreachable || is_timeout && is_before_server
 }
 
 fn server(target: &Target, snapshot: &Snapshot, routes: &[Route<'_>]) -> Seen<ServerLayer> {
@@ -341,13 +338,17 @@ fn server(target: &Target, snapshot: &Snapshot, routes: &[Route<'_>]) -> Seen<Se
 
 /// Reports whether a failure is the server's own. Through a pooler most are the pooler's, or the wait in it.
 fn is_of_server(failure: &Failure, is_pooled: bool) -> bool {
-    match failure.reason {
-        Reason::StartingUp | Reason::PoolerNoServer | Reason::DiskFull => true,
-        Reason::ShuttingDown | Reason::NotAccepting | Reason::TooManyConnections => !is_pooled,
-        Reason::Refused | Reason::Disconnected => !is_pooled,
-        Reason::Timeout => !is_pooled && !is_of_network(failure),
-        _ => false,
-    }
+    let always = [Reason::StartingUp, Reason::PoolerNoServer, Reason::DiskFull];
+    let direct = [
+        Reason::ShuttingDown,
+        Reason::NotAccepting,
+        Reason::TooManyConnections,
+        Reason::Refused,
+        Reason::Disconnected,
+        Reason::Timeout,
+    ];
+    let reason = failure.reason;
+    always.contains(&reason) || !is_pooled && direct.contains(&reason) && !is_of_network(failure)
 }
 
 fn load(activity: &Activity, database: &str) -> Result<ServerLoad, String> {
