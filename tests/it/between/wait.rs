@@ -88,7 +88,7 @@ impl Layers {
         }));
         println!("| {situation} | {layer} | {last} |");
         assert!(found.is_ok(), "{situation}: {last}\n{}", self.daemon.log());
-        let page = get(self.address, "/").body;
+        let page = get(self.address, "/?target=orders").body;
         assert!(page.contains(words), "{words} on the page: {page}");
     }
 }
