@@ -3,6 +3,7 @@
 use clap::{CommandFactory, Parser, ValueHint};
 
 use super::check::CheckArguments;
+use super::completions::Shell;
 use super::demo::DemoArguments;
 use super::drill::DrillArguments;
 use super::extra::extra;
@@ -37,15 +38,56 @@ pub(super) fn command() -> clap::Command {
     }
 }
 
+/// The values of flags, for completions. Flags are read by `flags`, whose messages name all problems at once, so clap
+/// must not check them first.
+const VALUES: [(&str, &[&str]); 3] = [
+    ("log.level", &["debug", "info", "warn", "error", "trace"]),
+    ("log.format", &["logfmt", "json"]),
+    ("color", &["auto", "always", "never"]),
+];
+
+/// Returns the command line to be described: with the values of its flags, and with the flags that a subcommand
+/// shows in place of those that it accepts.
+pub(super) fn command_with_values() -> clap::Command {
+    let command = Arguments::command();
+    let globals: Vec<clap::Arg> = command
+        .get_arguments()
+        .filter(|flag| flag.is_global_set())
+        .map(|flag| with_values(flag.clone().global(false)))
+        .collect();
+    let names: Vec<String> =
+        command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let command = command.mut_args(|flag| with_values(flag.global(false)));
+    names.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |sub| {
+            let shown = globals.iter().filter(|flag| is_shown(name, flag)).cloned();
+            shown.fold(sub, clap::Command::arg)
+        })
+    })
+}
+
+fn with_values(flag: clap::Arg) -> clap::Arg {
+    let long = flag.get_long().unwrap_or_default().to_owned();
+    let known = VALUES.iter().find(|(known, _)| *known == long).map(|(_, values)| *values);
+    let is_switch = flag.get_value_names().is_some_and(|names| names.iter().any(|n| n == "BOOL"));
+    match known.or(is_switch.then_some(&["true", "false"])) {
+        Some(values) => flag.value_parser(values.to_vec()).hide_possible_values(true),
+        None => flag,
+    }
+}
+
+/// Reports whether a flag of the daemon has an effect on a subcommand.
+fn is_shown(subcommand: &str, flag: &clap::Arg) -> bool {
+    let shown = SHOWN.iter().find(|(known, _)| *known == subcommand);
+    let long = flag.get_long().unwrap_or_default();
+    shown.is_some_and(|(_, flags)| flags.iter().any(|beginning| long.starts_with(beginning)))
+}
+
 /// Hides the flags that have no effect on a subcommand, and adds the further sections of its help.
 fn with_own_flags(sub: clap::Command, name: &str, globals: &[clap::Arg]) -> clap::Command {
-    let shown = SHOWN.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, flags)| flags);
-    let is_hidden = |flag: &&clap::Arg| {
-        let long = flag.get_long().unwrap_or_default();
-        !shown.iter().any(|beginning| long.starts_with(beginning))
-    };
     // clap copies the global flags into a subcommand only where it has none of the same id.
-    let hidden = globals.iter().filter(is_hidden).map(|flag| flag.clone().hide(true));
+    let hidden = globals.iter().filter(|flag| !is_shown(name, flag));
+    let hidden = hidden.map(|flag| flag.clone().hide(true));
     let sub = hidden.fold(sub, clap::Command::arg);
     match extra(name) {
         Some(extra) => sub.after_long_help(extra.text()),
@@ -156,4 +198,10 @@ pub(crate) enum Subcommand {
     Healthcheck,
     /// Start a temporary PostgreSQL and sample applications, and watch them through a scripted day.
     Demo(DemoArguments),
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }

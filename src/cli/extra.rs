@@ -114,6 +114,12 @@ pub const EXTRAS: &[Extra] = &[
         exit: &[("0", "the daemon is alive"), ("1", "it is not")],
         examples: &[("HEALTHCHECK CMD [\"db_pool_exporter\", \"healthcheck\"]", "in a Dockerfile")],
     },
+    Extra {
+        name: "completions",
+        environment: &[],
+        exit: &[],
+        examples: &[("source <(db_pool_exporter completions bash)", "in this shell, now")],
+    },
 ];
 
 /// Returns the sections of a subcommand, or of the program itself if the name is empty.

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod config;
 mod demo;
 mod drill;
@@ -49,10 +50,10 @@ pub(crate) struct Command {
     pub entries: Vec<crate::config::Entry>,
 }
 
-/// Returns the description of the command line, from which the manual page and the completions are made.
+/// Returns the description of the command line, from which the manual pages and the completions are made.
 #[must_use]
 pub fn command_line() -> clap::Command {
-    arguments::command()
+    arguments::command_with_values()
 }
 
 /// Runs the program with the process' arguments and environment.
@@ -76,6 +77,7 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
         Subcommand::Config => config::run(command, &environment),
         Subcommand::Check(arguments) => check::run(&command, &environment, &arguments),
         Subcommand::Demo(arguments) => demo::run(command, arguments, &environment),
+        Subcommand::Completions { shell } => completions::run(shell),
         Subcommand::Drill(arguments) => drill::run(&command, &environment, &arguments),
         Subcommand::Size(arguments) => size::run(&command, &environment, &arguments),
         Subcommand::Healthcheck => healthcheck::run(&command.settings.web),

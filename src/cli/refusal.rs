@@ -65,7 +65,7 @@ fn mistake(error: &clap::Error, typed: &[OsString]) -> (String, String) {
     }
     let is_unknown = matches!(kind, ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument);
     let word = unknown(error, typed).filter(|_| is_unknown);
-    let near = word.as_deref().and_then(|word| similar(word, subcommand(typed)));
+    let near = word.as_deref().and_then(|word| similar(word, subcommand(typed).as_deref()));
     let known = MESSAGES.iter().find(|(known, _)| *known == kind);
     let message = known.map_or("cannot be parsed", |(_, message)| message);
     match (argument, word, near) {
@@ -100,7 +100,7 @@ fn unknown(error: &clap::Error, typed: &[OsString]) -> Option<String> {
 }
 
 /// Returns the known command or flag that is closest to a word, if one is close.
-fn similar(word: &str, subcommand: Option<&'static str>) -> Option<String> {
+fn similar(word: &str, subcommand: Option<&str>) -> Option<String> {
     let names = if word.starts_with('-') { longs(subcommand) } else { commands() };
     let scored = names.into_iter().map(|name| (strsim::jaro_winkler(word, &name), name));
     let best = scored.max_by(|(one, _), (other, _)| one.total_cmp(other));
@@ -127,9 +127,9 @@ fn commands() -> Vec<String> {
 }
 
 /// Returns the subcommand that was typed.
-fn subcommand(typed: &[OsString]) -> Option<&'static str> {
-    const NAMES: [&str; 7] = ["serve", "config", "check", "size", "drill", "healthcheck", "demo"];
-    NAMES.into_iter().find(|name| typed.iter().skip(1).any(|word| word == name))
+fn subcommand(typed: &[OsString]) -> Option<String> {
+    let typed = |name: &String| typed.iter().skip(1).any(|word| word == name.as_str());
+    commands().into_iter().find(typed)
 }
 
 /// Returns the name of a flag if it is safe to print.

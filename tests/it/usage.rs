@@ -190,3 +190,75 @@ fn a_daemon_that_is_not_there_is_not_healthy() {
     let ended = run(&["healthcheck", "--web.listen-address=unix:/nowhere/x.sock"], &[]);
     assert_eq!(ended.code, 1);
 }
+
+#[test]
+fn a_mistyped_command_or_flag_is_named_with_the_closest_one() {
+    for (arguments, words) in [
+        (["chek"].as_slice(), "chek: is not a known command; did you mean `check`?"),
+        (&["drll"], "did you mean `drill`?"),
+        (&["--web.listen-adress=:1"], "did you mean `--web.listen-address`?"),
+        (&["check", "--formt=json"], "--formt: is not a known argument; did you mean `--format`?"),
+        (&["size", "--windw", "7d"], "did you mean `--window`?"),
+        (&["check", "--format=xml"], "--format: must be one of: table, json"),
+        (&["check", "--samples=none"], "--samples: must be a whole number from 1 to 1000"),
+        (&["size", "--workers=4"], "--connections-per-worker: is missing"),
+        (&["size", "--window=1y"], "--window: must be a duration from 1m to 8760h"),
+        (&["completions", "csh"], "must be one of: bash, zsh, fish"),
+        (&["s3cr3t"], "the commands are serve, config, check, size, drill"),
+    ] {
+        let ended = run(arguments, &[]);
+        assert_eq!(ended.code, 64, "{arguments:?}: {}", ended.log);
+        assert!(ended.log.contains(words), "{arguments:?}: {words:?} is not in {}", ended.log);
+        assert!(!ended.log.contains("s3cr3t") && !ended.log.contains("xml"), "{}", ended.log);
+    }
+    assert!(run(&["check", "--formt"], &[]).log.ends_with("See db_pool_exporter check --help\n"));
+}
+
+#[test]
+fn the_help_of_a_subcommand_shows_its_own_flags_with_variables_and_examples() {
+    for (subcommand, own, of_others) in [
+        ("check", "--samples", "--web."),
+        ("size", "--prometheus.url", "--log."),
+        ("drill", "--hold", "--web."),
+        ("healthcheck", "--web.listen-address", "--config."),
+        ("serve", "--web.max-requests", "--color"),
+        ("config", "--config.file", "--samples"),
+    ] {
+        let help = run(&[subcommand, "--help"], &[]);
+        assert_eq!(help.code, 0);
+        let help = help.output;
+        assert!(help.contains(own) && !help.contains(of_others), "{subcommand}: {help}");
+        if subcommand != "serve" {
+            assert!(help.contains("EXAMPLES:"), "{help}");
+        }
+        assert_eq!(run(&["help", subcommand], &[]).output, help, "both ways to ask");
+    }
+    let help = run(&["--help"], &[]).output;
+    assert!(help.contains("ENVIRONMENT:\n  DATABASE_URL") && help.contains("EXAMPLES:"), "{help}");
+    let version = run(&["-V"], &[]).output;
+    assert_eq!(version, run(&["--version"], &[]).output);
+    // A flag of the daemon has no effect there, but one environment and one command line serve all.
+    let accepted = run(&["check", "--web.max-requests=7", "--log.level=x"], &[]);
+    assert_eq!(accepted.log, "--log.level: must be one of: debug, info, warn, error, trace\n");
+}
+
+#[test]
+fn colours_follow_the_terminal_and_no_color() {
+    let program = env!("CARGO_BIN_EXE_db_pool_exporter");
+    let colored = |environment: &str| {
+        let command = format!("{environment} {program} check");
+        let output = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env("DATABASE_URL", "postgresql://app@127.0.0.1:1/orders")
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .output()
+            .expect("script is there");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("UNHEALTHY"), "{text}");
+        text.contains("\u{1b}[31m")
+    };
+    assert!(colored(""), "a terminal");
+    assert!(!colored("NO_COLOR=1"), "https://no-color.org");
+    assert!(!colored("TERM=dumb"));
+}
