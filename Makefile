@@ -26,10 +26,10 @@ demo-day: ## Check the alerts of the whole day against its script, with a real P
 	DEMO_DAY=$${DEMO_DAY:-5m} cargo test --locked --test it demo::each_alert -- --nocapture
 
 pictures: ## Make the pictures of README.md and docs/ from the demo's day, in docs/pictures
-	scripts/setup.sh build postgres pgbouncer prometheus chromium python
+	scripts/setup.sh build postgres pgbouncer prometheus chromium python page
 	cargo build --release --locked
 	"$$(scripts/setup.sh --print python)" scripts/pictures.py $${CARGO_TARGET_DIR:-target}/release/db_pool_exporter \
-	  "$$(scripts/setup.sh --print chromium)"
+	  "$$(scripts/setup.sh --print chromium)" "$$(scripts/setup.sh --print page)"
 
 test: ## Run the whole suite
 	scripts/setup.sh $(TEST_PARTS)

@@ -207,4 +207,5 @@ rpm --root "$root" -e db-pool-exporter 2>"$work/rpm.log" || { cat "$work/rpm.log
 rm -f "$root/etc/default/db_pool_exporter.rpmsave"
 removed .rpm
 say ".rpm: installed, started, removed"
+python3 scripts/pictures.py --check || say "a release should have new pictures"
 say "passed"

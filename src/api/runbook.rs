@@ -14,9 +14,7 @@ pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
     let Some(name) = request.parameter("name") else {
         return secured(StatusCode::OK, plain(context, "Runbooks", &list()));
     };
-    // The pages link to each other as files.
-    let name = name.trim_end_matches(".md");
-    match RUNBOOKS.iter().find(|(known, _)| *known == name) {
+    match named(&name) {
         Some((name, text)) => {
             secured(StatusCode::OK, plain(context, name, &markdown::html_of(text)))
         }
@@ -25,6 +23,13 @@ pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
             secured(StatusCode::NOT_FOUND, plain(context, "No such runbook", &body))
         }
     }
+}
+
+/// Finds a runbook. The pages link to each other as files, `NAME.md`. Alerts append `/NAME.md` to the address in
+/// `db_pool:links`, which may be this one: `http://exporter:9956/runbook?name=`.
+fn named(name: &str) -> Option<&'static (&'static str, &'static str)> {
+    let name = name.trim_start_matches('/').trim_end_matches(".md");
+    RUNBOOKS.iter().find(|(known, _)| *known == name)
 }
 
 fn list() -> Html {
@@ -41,6 +46,14 @@ const RUNBOOKS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runbooks.r
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_links_of_alerts_and_of_pages_lead_to_their_runbook() {
+        for name in ["DbPoolTargetDown", "DbPoolTargetDown.md", "/DbPoolTargetDown.md"] {
+            assert_eq!(named(name).map(|(known, _)| *known), Some("DbPoolTargetDown"), "{name}");
+        }
+        assert!(named("../DbPoolTargetDown.md").is_none() && named("").is_none());
+    }
 
     #[test]
     fn every_runbook_becomes_html_without_markup_left() {
