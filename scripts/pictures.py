@@ -45,13 +45,15 @@ def sources():
 
 
 def small(data):
-    """A picture of few colours, which a page and a dashboard have."""
+    """The picture as a PNG below LARGEST bytes."""
     from PIL import Image  # here, so that --check needs no package
 
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    for colors in (256, 128, 64, 32):
+    # As it is, if it is small enough; otherwise with fewer colours.
+    for colors in (None, 256, 128, 64, 32):
         out = io.BytesIO()
-        image.quantize(colors, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        fewer = image.quantize(colors, dither=Image.Dither.NONE) if colors else image
+        fewer.save(out, "PNG", optimize=True)
         if out.tell() < LARGEST:
             return out.getvalue()
     sys.exit("a picture is too large")

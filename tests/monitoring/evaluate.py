@@ -56,7 +56,7 @@ def offered(url, start, end):
     variable = next(v for v in board["templating"]["list"] if v["name"] == "application")
     selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"]).groups()
     found = ask(url, "/api/v1/series", **{"match[]": check.typed(selector)}, start=start, end=end)
-    names = {series[label] for series in found}
+    names = {series[label] for series in found if label in series}
     shown_names = re.compile(variable["regex"].strip("/")) if variable["regex"] else None
     return sorted(name for name in names if not shown_names or shown_names.fullmatch(name))
 

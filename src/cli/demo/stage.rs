@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::bouncer::Bouncer;
-use super::crew::{ORDERS, REPORTS_LIMIT, SHOP};
+use super::crew::{ORDERS, REPORTS, REPORTS_LIMIT, SHOP};
 use super::database;
 use super::prometheus::{Prometheus, Scrape, reachable};
 use super::screen::Screen;
 use super::script::Script;
-use super::server::Server;
+use super::server::{NAME, Server};
 use crate::cli::Command;
 use crate::text::printable;
 use crate::web::Listener;
@@ -124,10 +124,10 @@ fn configured(
     }
     let _ = write!(
         text,
-        "    applications:\n      shop: {{ match: {{ application_name: \"shop-*\" }}, instances: 1 }}\n      \
-         orders-api: {{ match: {{ application_name: orders-api }}, pool: fixed, max: {ORDERS}, status_dir: '{}' }}\n      \
-         reports: {{ match: {{ application_name: reports }}, pool_size: {REPORTS_LIMIT}, max_overflow: 0, instances: 1 }}\n      \
-         jobs: {{ match: {{ application_name: jobs }}, pool_size: 2, max_overflow: 0 }}\n",
+        "    applications:\n      shop: {{ match: {{ application_name: \"shop-*\", user: {NAME} }}, instances: 1 }}\n      \
+         orders-api: {{ match: {{ application_name: orders-api, user: {NAME} }}, pool: fixed, max: {ORDERS}, status_dir: '{}' }}\n      \
+         reports: {{ match: {{ application_name: reports, user: {REPORTS} }}, pool_size: {REPORTS_LIMIT}, max_overflow: 0, instances: 1 }}\n      \
+         jobs: {{ match: {{ application_name: jobs, user: {NAME} }}, pool_size: 2, max_overflow: 0 }}\n",
         status.display()
     );
     if let Some(bouncer) = bouncer {
