@@ -20,6 +20,8 @@ import time
 TOP = pathlib.Path(__file__).resolve().parents[1]
 PICTURES = TOP / "docs/pictures"
 LARGEST = 200_000
+# The pictures so far. They replace the old ones when all are made.
+NEW = {}
 # The scenes in which the page is drawn: after which part of the scene, and as (name, width, height, theme).
 PAGES = {
     "burst": (0.8, [("page-burst-light", 1280, 1100, "light"), ("page-burst-dark", 1280, 1100, "dark"),
@@ -116,9 +118,8 @@ def seconds(clock):
 
 
 def save(name, data):
-    path = PICTURES / f"{name}.png"
-    path.write_bytes(small(data))
-    print(path.relative_to(TOP))
+    NEW[name] = small(data)
+    print(name, len(NEW[name]), flush=True)
 
 
 def dashboards(chromium, prometheus, start):
@@ -161,9 +162,6 @@ def main():
             sys.exit("the page or a dashboard has changed since docs/pictures was made: make pictures")
         return
     program, chromium, packages, *length = sys.argv[1:]
-    PICTURES.mkdir(exist_ok=True)
-    for old in PICTURES.glob("*.png"):
-        old.unlink()
     try:
         os.nice(-10)  # a busy machine makes other pictures; only root may
     except PermissionError:
@@ -175,6 +173,11 @@ def main():
     finally:
         demo.end()
         browser.child.stdin.close()
+    PICTURES.mkdir(exist_ok=True)
+    for old in PICTURES.glob("*.png"):
+        old.unlink()
+    for name, data in NEW.items():
+        (PICTURES / f"{name}.png").write_bytes(data)
     (PICTURES / "made-from").write_text(sources() + "\n", encoding="utf-8")
 
 
