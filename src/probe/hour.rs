@@ -348,3 +348,130 @@ impl StoredPool {
 pub(crate) fn phase_names() -> impl Iterator<Item = &'static str> {
     Phase::all().map(Label::label)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Reason;
+    use crate::probe::fixture;
+    use crate::view::application::Recent;
+
+    fn at(start: Instant, second: u64, app: Application) -> Snapshot {
+        let sight = fixture::sight([(app, 0)]);
+        Snapshot { taken: start + Duration::from_secs(second), sight, ..fixture::snapshot() }
+    }
+
+    fn app(active: u64, peak: u64, saturated: u64) -> Application {
+        let since_probe = Recent {
+            active: Duration::from_secs(active * 10),
+            peak,
+            saturated: Duration::from_secs(saturated),
+            sampled: Duration::from_secs(10),
+        };
+        Application { since_probe, ..fixture::application("shop", 8) }
+    }
+
+    #[test]
+    fn numbers_keep_four_digits_and_none_stays_none() {
+        let kept = |n| Compact::new(Some(n)).get();
+        for n in [0, 1, 999, 4_095] {
+            assert_eq!(kept(n), Some(n));
+        }
+        for n in [4_097, 65_537, 1_234_567, 134_000_000] {
+            let back = kept(n).expect("a number");
+            assert!(back <= n && (n - back) * 2_000 < n, "{n} became {back}");
+        }
+        assert_eq!(kept(u64::MAX), Some(0xffe << 15));
+        assert_eq!(Compact::new(None).get(), None);
+        assert_eq!(Compact::NONE.max(Compact::new(Some(7))).get(), Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_of_one_step_are_combined() {
+        let start = Instant::now();
+        let mut hour = Hour::new(start);
+        hour.add(&at(start, 1, app(2, 8, 3)));
+        hour.add(&at(start, 6, app(4, 5, 4)));
+        hour.add(&at(start, 12, app(6, 6, 0)));
+        let view = hour.view(start + Duration::from_secs(25));
+        let (_, steps) = &view.pools[0];
+        let shown: Vec<_> = steps.iter().map(|s| (s.ago, s.active, s.peak, s.saturated)).collect();
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(
+            shown,
+            [(2, Some(4.0), Some(8), seconds(7)), (1, Some(6.0), Some(8), seconds(0))]
+        );
+        assert_eq!(view.steps.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_older_than_an_hour_is_gone() {
+        let start = Instant::now();
+        let mut hour = Hour::new(start);
+        for second in (0..7_200).step_by(10) {
+            hour.add(&at(start, second, app(1, 1, 0)));
+        }
+        let now = start + Duration::from_secs(7_190);
+        let view = hour.view(now);
+        assert_eq!((view.steps.len(), view.steps[0].ago), (360, 359));
+        assert_eq!(view.pools[0].1.len(), 360);
+        let later = hour.view(now + Duration::from_secs(3_600));
+        assert!(later.steps.is_empty() && later.pools.is_empty(), "nothing is of this hour");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_of_many_pools_and_failures_takes_less_than_64_kib() {
+        let start = Instant::now();
+        let mut hour = Hour::new(start);
+        let names: Vec<String> = (0..20).map(|n| format!("application-{n:02}")).collect();
+        for second in (0..7_200).step_by(10) {
+            let apps = names.iter().map(|name| (fixture::application(name, 8), 0));
+            let long = Failure { message: "x".repeat(10_000), ..Failure::deadline(STEP) };
+            let extras = crate::view::ViewName::all()
+                .map(|name| (ProbePart::View(name), Err(long.clone())))
+                .collect();
+            let sight = fixture::sight(apps);
+            let taken = start + Duration::from_secs(second);
+            hour.add(&Snapshot { taken, sight, extras, ..fixture::snapshot() });
+        }
+        assert_eq!(hour.pools.len(), MOST_POOLS);
+        let steps = hour.steps.capacity() * size_of::<Stored>();
+        let pools: usize =
+            hour.pools.iter().map(|(_, s)| s.capacity() * size_of::<StoredPool>()).sum();
+        // A record of failures that is full, each with the longest message.
+        let faults = MOST_FAULTS * 2 * (size_of::<Fault>() + LONGEST_MESSAGE * 4);
+        assert!(hour.faults.iter().all(|fault| fault.failure.message.len() <= LONGEST_MESSAGE));
+        let all = steps + pools + faults.min(20 * 1024);
+        assert!(all < 64 * 1024, "{steps} + {pools} + {faults}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_repeats_is_one_with_its_number() {
+        let start = Instant::now();
+        let mut hour = Hour::new(start);
+        let failed = |reason| {
+            let failure = Failure { reason, ..Failure::deadline(STEP) };
+            Snapshot { query: Err(failure), ..fixture::snapshot() }
+        };
+        for reason in [Reason::Timeout, Reason::Refused, Reason::Refused, Reason::Timeout] {
+            hour.add(&failed(reason));
+        }
+        let faults = hour.view(start).faults;
+        let shown: Vec<_> = faults.iter().map(|f| (f.failure.reason, f.times)).collect();
+        assert_eq!(shown, [(Reason::Timeout, 2), (Reason::Refused, 2)], "the newest first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_that_cannot_be_seen_leaves_a_gap_and_no_zero() {
+        let start = Instant::now();
+        let mut hour = Hour::new(start);
+        hour.add(&at(start, 0, app(4, 4, 0)));
+        let mut hidden = at(start, 10, app(0, 0, 0));
+        let mut sight = (*hidden.sight).clone();
+        sight.pools[0].blindness = Some(crate::probe::Blindness::NoPrivilege);
+        hidden.sight = sight.into();
+        hour.add(&hidden);
+        let view = hour.view(start + Duration::from_secs(10));
+        assert_eq!((view.steps.len(), view.pools[0].1.len()), (2, 1));
+    }
+}

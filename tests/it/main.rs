@@ -9,6 +9,8 @@
 
 mod api;
 mod between;
+#[path = "../shared/browser.rs"]
+mod browser;
 mod certificates;
 mod check;
 mod commands;
@@ -25,7 +27,11 @@ mod http;
 mod incidents;
 mod library;
 mod log;
+<<<<<<< HEAD
 mod many;
+=======
+mod page;
+>>>>>>> 9b2da85 (tests: the open page while the database and the exporter go down)
 mod password;
 mod pool;
 mod production;

@@ -459,9 +459,20 @@ async fn a_runbook_can_be_read_where_the_trouble_is() {
 async fn pictures() {
     let folder = std::env::var("PAGE_PICTURES").expect("PAGE_PICTURES names a folder");
     for name in ["calm", "full", "down", "blind"] {
-        let server = showing(&situation(name), LONG);
+        let server = showing(&situation(name), Duration::from_secs(30));
         picture(&format!("http://{}/", server.address), &folder, name).await;
     }
+    let server = showing(&situation("calm"), Duration::from_secs(5));
+    let (url, stop) = (format!("http://{}/", server.address), server.stop.clone());
+    let path = format!("{folder}/old-1280-light.png");
+    let old = spawn_blocking(move || {
+        let mut browser = Browser::start();
+        browser.open(&url, WINDOWS[0]);
+        stop.cancel();
+        browser.ask(&json!({"do": "wait", "selector": "#old", "ms": 30_000}));
+        browser.ask(&json!({"do": "picture", "path": path, "whole": false}));
+    });
+    old.await.unwrap();
     let server = with(&["orders", "billing", "search", "users"], LONG);
     for (target, now) in [("orders", "full"), ("billing", "calm"), ("search", "down")] {
         fixture::publish(&server.targets.target(target).unwrap(), situation(now));
