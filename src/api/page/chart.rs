@@ -31,6 +31,8 @@ pub(super) struct Texts<'t> {
     pub(super) top: &'t str,
     /// The name of the limit line at the top edge; empty for none.
     pub(super) limit: &'t str,
+    /// More classes: `twice` takes two places where there is room.
+    pub(super) class: &'static str,
 }
 
 /// Puts a chart together. `plot`: what is drawn; `legend`: list items.
@@ -39,11 +41,11 @@ pub(super) fn figure(texts: &Texts<'_>, plot: &Html, legend: &Html) -> Html {
         .then(|| html("<span class=\"limit-mark\">{}</span>", &[&texts.limit]));
     let legend = (!legend.is_empty()).then(|| html("<ul class=\"legend\">{}</ul>", &[legend]));
     html(
-        "<figure class=\"card chart\"><div class=\"top\"><figcaption class=\"long\">{}</figcaption><b>{}</b></div>\
+        "<figure class=\"card chart {}\"><div class=\"top\"><figcaption class=\"long\">{}</figcaption><b>{}</b></div>\
          <div class=\"plot\"><svg role=\"img\" aria-label=\"{}\" viewBox=\"0 0 360 100\" preserveAspectRatio=\"none\">{}</svg>\
          <span class=\"top-mark\" aria-hidden=\"true\">{}</span>{}</div>\
          <div class=\"times\" aria-hidden=\"true\"><span>1 h ago</span><span>30 min</span><span>now</span></div>{}</figure>",
-        &[&texts.title, &texts.now, &texts.words, plot, &texts.top, &limit, &legend],
+        &[&texts.class, &texts.title, &texts.now, &texts.words, plot, &texts.top, &limit, &legend],
     )
 }
 

@@ -73,7 +73,14 @@ impl Frame<'_> {
         );
         let title = format!("Checked out{name}");
         let mark = format!("{top:.0}");
-        let texts = Texts { title: &title, now: &now, words: &words, top: &mark, limit: &limit };
+        let texts = Texts {
+            title: &title,
+            now: &now,
+            words: &words,
+            top: &mark,
+            limit: &limit,
+            class: "twice",
+        };
         figure(
             &texts,
             &plot,
@@ -95,7 +102,14 @@ impl Frame<'_> {
         };
         let title = format!("Nothing left{name}");
         let words = format!("Time with no connection left in the last hour{name}: {now}.");
-        let texts = Texts { title: &title, now: &now, words: &words, top: "10 of 10 s", limit: "" };
+        let texts = Texts {
+            title: &title,
+            now: &now,
+            words: &words,
+            top: "10 of 10 s",
+            limit: "",
+            class: "",
+        };
         figure(&texts, &plot, &Html::default())
     }
 
@@ -120,8 +134,14 @@ impl Frame<'_> {
             "Connections that the server could still give in the last hour: {now} now, {fewest} at the least."
         );
         let mark = most.to_string();
-        let texts =
-            Texts { title: "Left on the server", now: &now, words: &words, top: &mark, limit: "" };
+        let texts = Texts {
+            title: "Left on the server",
+            now: &now,
+            words: &words,
+            top: &mark,
+            limit: "",
+            class: "",
+        };
         figure(&texts, &drawn.into_iter().collect(), &Html::default())
     }
 
@@ -133,7 +153,14 @@ impl Frame<'_> {
         let mark = time(most);
         let words =
             format!("Time of the probe's statement in the last hour: {now} now, at most {mark}.");
-        let texts = Texts { title: "Query time", now: &now, words: &words, top: &mark, limit: "" };
+        let texts = Texts {
+            title: "Query time",
+            now: &now,
+            words: &words,
+            top: &mark,
+            limit: "",
+            class: "",
+        };
         figure(&texts, &drawn.into_iter().collect(), &Html::default())
     }
 
@@ -181,6 +208,7 @@ impl Frame<'_> {
             words: &words,
             top: &mark,
             limit: "",
+            class: "",
         };
         figure(&texts, &plot, &legend)
     }

@@ -217,7 +217,14 @@ fn running(query: &RunningQuery) -> Html {
 
 /// The last failures of probes, newest first, each with its hint.
 pub(super) fn faults(target: &str, faults: &[Fault], now: SystemTime) -> Html {
-    let items: Html = faults.iter().map(|fault| one_fault(target, fault, now)).collect();
+    // A server that does not answer fails the connect and the statement alike.
+    let is_same = |one: &Fault, other: &Fault| {
+        one.failure.message == other.failure.message
+            && one.last == other.last
+            && one.times == other.times
+    };
+    let groups = faults.chunk_by(is_same);
+    let items: Html = groups.map(|group| one_fault(target, group, now)).collect();
     let body = if items.is_empty() {
         html("<p class=\"none\">None since the exporter was started.</p>", &[])
     } else {
@@ -229,7 +236,10 @@ pub(super) fn faults(target: &str, faults: &[Fault], now: SystemTime) -> Html {
     )
 }
 
-fn one_fault(target: &str, fault: &Fault, now: SystemTime) -> Html {
+fn one_fault(target: &str, group: &[Fault], now: SystemTime) -> Html {
+    let Some(fault) = group.first() else { return Html::default() };
+    let parts: Vec<&str> = group.iter().map(|fault| fault.part.label()).collect();
+    let parts = parts.join(", ");
     let ago = now.duration_since(fault.last).unwrap_or_default();
     let times = if fault.times > 1 {
         Some(html(", {} times since {}", &[&fault.times, &clock(fault.first)]))
@@ -245,7 +255,7 @@ fn one_fault(target: &str, fault: &Fault, now: SystemTime) -> Html {
             &clock(fault.last),
             &age(ago),
             &times,
-            &fault.part.label(),
+            &parts,
             &phase,
             &fault.failure.reason.label(),
             &fault.failure.message,
