@@ -27,11 +27,8 @@ mod http;
 mod incidents;
 mod library;
 mod log;
-<<<<<<< HEAD
 mod many;
-=======
 mod page;
->>>>>>> 9b2da85 (tests: the open page while the database and the exporter go down)
 mod password;
 mod pool;
 mod production;

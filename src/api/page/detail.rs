@@ -8,6 +8,7 @@ use super::charts::charts;
 use super::gauge::pools;
 use super::links::Links;
 use super::overview::place;
+use super::pooler::pooler;
 use super::settings::{Setting, settings};
 use super::shown::{Shown, State};
 use super::tables::{checks, faults, holders, slow_queries};
@@ -41,7 +42,11 @@ pub(super) fn detail(shown: &Shown, scene: &Scene<'_>) -> Html {
     [
         hero(shown, scene),
         facts(shown, snapshot, scene.now),
-        pools(snapshot, is_present, scene.now),
+        if own.kind.spec().shows_applications {
+            pools(snapshot, is_present, scene.now)
+        } else {
+            live(pooler(snapshot))
+        },
         charts(&hour, interval, is_present),
         checks(shown, scene.links, scene.now),
         live(holders(snapshot)),

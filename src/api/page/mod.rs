@@ -11,6 +11,7 @@ mod detail;
 mod gauge;
 mod links;
 mod overview;
+mod pooler;
 mod query;
 mod settings;
 mod shown;

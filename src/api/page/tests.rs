@@ -306,3 +306,27 @@ async fn secrets_of_the_configuration_are_not_shown() {
     assert!(page.contains("<code>10s</code>") && page.contains("<code>set</code>"), "{page}");
     assert!(!page.contains("/bin/give"), "{page}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_poolers_waiting_clients_are_said_and_its_pools_are_shown() {
+    let console = crate::view::pgbouncer::fixture::console();
+    let snapshot = Snapshot {
+        views: Views { consoles: vec![console], ..Views::default() },
+        ..fixture::snapshot()
+    };
+    let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), Probing::On);
+    let bouncer = crate::probe::TargetSettings {
+        kind: crate::probe::TargetKind::PgBouncer,
+        ..fixture::settings("bouncer")
+    };
+    roster.apply(vec![bouncer]);
+    fixture::publish(&roster.target("bouncer").expect("it runs"), snapshot);
+    let context = Context { targets: Arc::new(roster), ..context(&[], Probing::On) };
+    let text = said(&context);
+    assert!(text.starts_with("PgBouncer answers in 2.50 ms; "), "{text}");
+    assert!(text.contains(" for a server connection, the longest for "), "{text}");
+    let page = shown(&context);
+    assert!(page.contains("<h2 id=\"pooler\">Pools of the pooler</h2>"), "{page}");
+    assert!(page.contains("<span class=\"leak\">"), "who waits stands out: {page}");
+    assert!(!page.contains("own pool"), "no pool of the exporter's stands there: {page}");
+}

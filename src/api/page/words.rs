@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pooler::waits;
 use super::shown::{Shown, State};
 use crate::health::{Check, CheckName, CheckOutcome};
 use crate::probe::{PoolSight, Snapshot};
@@ -168,7 +169,8 @@ fn answers(shown: &Shown, snapshot: &Snapshot) -> String {
     if spec.shows_applications {
         format!("the database answers in {took}; no session of an application was seen.")
     } else {
-        format!("{} answers in {took}.", spec.product)
+        let waits = waits(snapshot).map(|waits| format!("; {waits}")).unwrap_or_default();
+        format!("{} answers in {took}{waits}.", spec.product)
     }
 }
 
@@ -262,7 +264,7 @@ fn names<'s>(all: impl Iterator<Item = &'s str>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-fn plural<'s>(n: u64, one: &'s str, many: &'s str) -> &'s str {
+pub(super) fn plural<'s>(n: u64, one: &'s str, many: &'s str) -> &'s str {
     if n == 1 { one } else { many }
 }
 
