@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::chart::{Point, Texts, area, background, band, bars, bridge, figure, limit, line};
 use super::words::{age, millis};
 use crate::api::html::{Html, html};
-use crate::probe::{HourView, PoolStep, STEP, Step, phase_names};
+use crate::probe::{HourView, PoolStep, STEP, Snapshot, Step, phase_names};
 use crate::view::SessionKey;
 
-/// The charts of a target. `interval`: the time between two probes; `is_present`: the last probe says what is now.
-pub(super) fn charts(hour: &HourView, interval: Duration, is_present: bool) -> Html {
-    let frame = Frame { hour, bridge: bridge(interval), is_present };
+/// The charts of a target. `interval`: the time between two probes; `present`: the snapshot, if it says what is now.
+pub(super) fn charts(hour: &HourView, interval: Duration, present: Option<&Snapshot>) -> Html {
+    let frame = Frame { hour, bridge: bridge(interval), present };
     let several = hour.pools.len() > 1;
     let pools = hour.pools.iter().map(|(key, steps)| {
         let name = if several { format!(": {}", key.application) } else { String::new() };
@@ -26,7 +26,7 @@ pub(super) fn charts(hour: &HourView, interval: Duration, is_present: bool) -> H
 struct Frame<'h> {
     hour: &'h HourView,
     bridge: u32,
-    is_present: bool,
+    present: Option<&'h Snapshot>,
 }
 
 impl Frame<'_> {
@@ -36,7 +36,7 @@ impl Frame<'_> {
 
     /// What is shown as the value of now.
     fn now(&self, value: Option<String>) -> String {
-        value.filter(|_| self.is_present).unwrap_or_else(|| "unknown".to_owned())
+        value.filter(|_| self.present.is_some()).unwrap_or_else(|| "unknown".to_owned())
     }
 
     fn points(&self, value: impl Fn(&Step) -> Option<f64>) -> Vec<Point> {
@@ -64,8 +64,10 @@ impl Frame<'_> {
         if let Some(max) = max {
             plot = [plot, limit(max as f64, top)].into_iter().collect();
         }
-        let now = last.filter(|step| step.ago <= self.bridge).and_then(|step| step.active);
-        let now = self.now(now.map(|active| format!("{}", active.round())));
+        // The record ends where the pool was seen last; now it may be hidden.
+        let pools = self.present.into_iter().flat_map(|snapshot| &snapshot.sight.pools);
+        let app = pools.filter(|pool| pool.key == *key).find_map(|pool| pool.now());
+        let now = self.now(app.and_then(|app| app.active).map(|active| active.to_string()));
         let limit = max.map(|max| format!("limit {max}")).unwrap_or_default();
         let words = format!(
             "Connections checked out by {} in the last hour: {now} now, at most {most}. {limit}",
@@ -192,8 +194,9 @@ impl Frame<'_> {
             plot =
                 [plot, band(&points, &below, top, self.bridge, CLASSES[n])].into_iter().collect();
             below = upper;
-            let took =
-                last.filter(|step| step.is_up && self.is_present).and_then(|step| step.phases[n]);
+            let took = last
+                .filter(|step| step.is_up && self.present.is_some())
+                .and_then(|step| step.phases[n]);
             let took = took.map(|took| format!(" {}", time(took)));
             legend.fill("<li class=\"{}\">{}{}</li>", &[&CLASSES[n], &name, &took]);
         }

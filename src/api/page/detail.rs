@@ -47,7 +47,7 @@ pub(super) fn detail(shown: &Shown, scene: &Scene<'_>) -> Html {
         } else {
             live(pooler(snapshot))
         },
-        charts(&hour, interval, is_present),
+        charts(&hour, interval, shown.present()),
         checks(shown, scene.links, scene.now),
         live(holders(snapshot)),
         live(slow_queries(snapshot, own.views.slow_threshold)),

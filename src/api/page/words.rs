@@ -51,10 +51,12 @@ pub(super) fn words(shown: &Shown, now: Instant) -> Words {
             format!("the database cannot be used{since} ({}: {}).", part.label(), failure.message);
         return Words { lead, more: last_known(shown, snapshot, now) };
     }
-    let lead = pools(shown, snapshot, now).unwrap_or_else(|| answers(shown, snapshot));
-    let more = [server(snapshot), idle_in_transaction(snapshot), slow(snapshot)];
-    let more = more.into_iter().flatten().chain(complaints(shown)).collect();
-    Words { lead, more }
+    let seen = pools(shown, snapshot, now);
+    let Words { lead, more } =
+        seen.unwrap_or_else(|| Words { lead: answers(shown, snapshot), more: Vec::new() });
+    let others = [server(snapshot), idle_in_transaction(snapshot), slow(snapshot)];
+    let others = others.into_iter().flatten().chain(complaints(shown));
+    Words { lead, more: more.into_iter().chain(others).collect() }
 }
 
 fn stale(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Words {
@@ -78,7 +80,7 @@ fn last_known(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Vec<String> {
 }
 
 /// The pools of the applications, the deciding one first; `None` where there is none to see.
-fn pools(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Option<String> {
+fn pools(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Option<Words> {
     let name = shown.verdict.pool.application.as_deref();
     let pools = || snapshot.sight.pools.iter().filter(|pool| !pool.is_gone);
     let deciding = pools().filter(|pool| Some(pool.key.application.as_str()) == name);
@@ -90,26 +92,29 @@ fn pools(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Option<String> {
     let Some(pool) = worst else {
         let blindness = snapshot.sight.blindness.as_ref()?;
         let reason = blindness.reason();
-        return Some(format!("unknown: the pools of its applications cannot be seen: {reason}."));
+        let lead = format!("unknown: the pools of its applications cannot be seen: {reason}.");
+        return Some(Words { lead, more: Vec::new() });
     };
-    let others = pools().count() - 1;
-    let others = match others {
-        0 => String::new(),
-        1 => " One more pool is less full.".to_owned(),
-        n => format!(" {n} more pools are less full."),
+    let others = match pools().count() - 1 {
+        0 => None,
+        1 => Some("One more pool is less full.".to_owned()),
+        n => Some(format!("{n} more pools are less full.")),
     };
-    Some(format!("{}{others}", one_pool(shown, pool, snapshot, now)))
+    let lead = one_pool(shown, pool, snapshot, now);
+    Some(Words { lead, more: last_seen(shown, pool, now).into_iter().chain(others).collect() })
+}
+
+/// The last known numbers of a pool that cannot be seen now.
+fn last_seen(shown: &Shown, pool: &PoolSight, now: Instant) -> Option<String> {
+    let (at, last) = pool.last.as_ref().filter(|_| pool.blindness.is_some())?;
+    let ago = age(now.saturating_duration_since(*at));
+    Some(format!("{ago} ago: {}.", numbers(last, shown.name()).unwrap_or_else(|| open(last))))
 }
 
 fn one_pool(shown: &Shown, pool: &PoolSight, snapshot: &Snapshot, now: Instant) -> String {
     let app = &pool.key.application;
     if let Some(blindness) = &pool.blindness {
-        let last = pool.last.as_ref().map(|(at, last)| {
-            let ago = age(now.saturating_duration_since(*at));
-            format!(" {ago} ago: {}.", numbers(last, shown.name()).unwrap_or_else(|| open(last)))
-        });
-        let last = last.unwrap_or_default();
-        return format!("unknown: the pool of {app} cannot be seen: {}.{last}", blindness.reason());
+        return format!("unknown: the pool of {app} cannot be seen: {}.", blindness.reason());
     }
     let Some(now_seen) = pool.now() else { return format!("no session of {app} was seen.") };
     let Some(said) = numbers(now_seen, shown.name()) else { return format!("{}.", open(now_seen)) };
