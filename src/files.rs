@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::{Metadata, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -48,6 +48,9 @@ pub enum FileError {
     /// An earlier read of the same path has not ended yet.
     #[error("an earlier read of it still hangs: its file system does not answer")]
     Hanging,
+    /// A folder with more files than the limit.
+    #[error("has more than {0} files")]
+    TooMany(usize),
     /// Not UTF-8.
     #[error("is not UTF-8 text")]
     NotText,
@@ -86,6 +89,56 @@ pub struct Content {
 }
 
 type Outcome = Result<Content, FileError>;
+
+/// Chooses files by their names.
+pub type NameFilter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// The most files that are listed of one folder.
+pub const MOST_FILES: usize = 10_000;
+
+/// A file of a folder, as it was when the folder was listed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileStamp {
+    /// Its name in the folder.
+    pub name: String,
+    /// Device, inode, size, and the times of the last changes of content and inode: another one means another
+    /// content. `None` where it cannot be looked at, as a link to nothing.
+    identity: Option<[i128; 5]>,
+}
+
+impl FileStamp {
+    fn new(name: String, path: &Path) -> Self {
+        // Follows links: those of a Kubernetes volume stay the same when their content changes.
+        let identity = std::fs::metadata(path).ok().map(|found| {
+            let time = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+            [
+                i128::from(found.dev()),
+                i128::from(found.ino()),
+                i128::from(found.size()),
+                time(found.mtime(), found.mtime_nsec()),
+                time(found.ctime(), found.ctime_nsec()),
+            ]
+        });
+        Self { name, identity }
+    }
+}
+
+fn list_folder(folder: &Path, is_meant: NameFilter) -> Result<Vec<FileStamp>, FileError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !is_meant(&name) {
+            continue;
+        }
+        if files.len() >= MOST_FILES {
+            return Err(FileError::TooMany(MOST_FILES));
+        }
+        files.push(FileStamp::new(name, &entry.path()));
+    }
+    files.sort();
+    Ok(files)
+}
 
 impl FileReader {
     /// Creates a reader that waits at most `timeout` for each file.
@@ -160,6 +213,35 @@ impl FileReader {
         secret(self.read_async(path, LARGEST_SECRET).await?)
     }
 
+    /// Lists the files of a folder with these names, sorted by name; blocks like [`Self::read`].
+    ///
+    /// # Errors
+    /// See [`FileError`]; [`FileError::TooMany`] beyond [`MOST_FILES`].
+    pub fn list(&self, folder: &Path, is_meant: NameFilter) -> Result<Vec<FileStamp>, FileError> {
+        let (sender, receiver) = mpsc::channel();
+        let work = move |path: &Path| list_folder(path, is_meant);
+        self.start_work(folder, work, move |outcome| drop(sender.send(outcome)))?;
+        receiver.recv_timeout(self.timeout).unwrap_or(Err(FileError::TimedOut(self.timeout)))
+    }
+
+    /// Lists a folder like [`Self::list`], without blocking the runtime.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_async(
+        &self,
+        folder: &Path,
+        is_meant: NameFilter,
+    ) -> Result<Vec<FileStamp>, FileError> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move |path: &Path| list_folder(path, is_meant);
+        self.start_work(folder, work, move |outcome| drop(sender.send(outcome)))?;
+        match tokio::time::timeout(self.timeout, receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(FileError::TimedOut(self.timeout)),
+        }
+    }
+
     /// Starts the thread that reads, and hands the outcome over when it ends.
     fn start(
         &self,
@@ -167,11 +249,20 @@ impl FileReader {
         largest: u64,
         deliver: impl FnOnce(Outcome) + Send + 'static,
     ) -> Result<(), FileError> {
+        self.start_work(path, move |path| read_regular(path, largest), deliver)
+    }
+
+    fn start_work<T>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&Path) -> T + Send + 'static,
+        deliver: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), FileError> {
         let running = Running::enter(&self.running, path).ok_or(FileError::Hanging)?;
         // Detached on purpose: nothing can end a thread that hangs in the kernel.
         let thread = std::thread::Builder::new().name("file".to_owned());
         let started = thread.spawn(move || {
-            let outcome = read_regular(&running.path, largest);
+            let outcome = work(&running.path);
             // Before the outcome is delivered: the caller may read the path again at once.
             drop(running);
             deliver(outcome);
@@ -315,6 +406,31 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_no_secret() {
         assert!(matches!(secret(b"\xff".to_vec()), Err(FileError::NotText)));
+    }
+
+    #[test]
+    fn a_folder_is_listed_by_name_and_a_changed_file_has_another_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let list = || {
+            let reader = FileReader::default();
+            reader.list(folder.path(), Arc::new(|name| name.ends_with(".yml"))).unwrap()
+        };
+        write("b.yml", "1");
+        write("a.yml", "1");
+        write("c.txt", "1");
+        std::os::unix::fs::symlink("nothing", folder.path().join("d.yml")).unwrap();
+        let before = list();
+        let names: Vec<_> = before.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["a.yml", "b.yml", "d.yml"]);
+        assert_eq!(list(), before);
+        write("new", "2");
+        std::fs::rename(folder.path().join("new"), folder.path().join("a.yml")).unwrap();
+        let after = list();
+        assert!(after[0] != before[0] && after[1..] == before[1..], "{after:?}");
+        let missing = FileReader::default().list(Path::new("/no/such"), Arc::new(|_| true));
+        assert_eq!(missing, Err(FileError::Io(std::io::ErrorKind::NotFound)));
     }
 
     #[tokio::test]

@@ -5,13 +5,15 @@
 //! file with an old modification time is.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
-use crate::files::{FileError, FileReader};
+use crate::files::{FileError, FileReader, FileStamp, NameFilter};
 
 /// The time between two looks at the files.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -83,6 +85,57 @@ impl ChangedFiles {
             self.next = Instant::now() + POLL;
             if self.files.changed().await {
                 return;
+            }
+        }
+    }
+}
+
+/// A folder with the files of it that were listed.
+#[derive(Clone)]
+pub struct ListedFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// The files that are meant.
+    pub is_meant: NameFilter,
+    /// Those that were there; `None` if the folder could not be listed.
+    pub files: Option<Vec<FileStamp>>,
+}
+
+/// Looks at folders once a second, off the runtime's thread, for files that come, go or change. Many files are
+/// not read for it: their identities, sizes and times are compared.
+pub struct ChangedFolders {
+    reader: FileReader,
+    folders: Vec<ListedFolder>,
+    next: Instant,
+}
+
+impl ChangedFolders {
+    /// Watches for other files than those that were listed.
+    #[must_use]
+    pub fn new(reader: FileReader, folders: Vec<ListedFolder>) -> Self {
+        Self { reader, folders, next: Instant::now() + POLL }
+    }
+
+    /// Waits until a file has come, gone or changed; for ever where no folder is watched. Cancel safe.
+    pub async fn changed(&mut self) {
+        if self.folders.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            sleep_until(self.next).await;
+            self.next = Instant::now() + POLL;
+            for folder in &self.folders {
+                let now = self.reader.list_async(&folder.path, Arc::clone(&folder.is_meant)).await;
+                match now {
+                    Ok(files) if folder.files.as_ref() == Some(&files) => {}
+                    Ok(_) => return,
+                    // A folder that is gone has no files. Any other failure tells nothing of them.
+                    Err(FileError::Io(ErrorKind::NotFound)) => match &folder.files {
+                        Some(files) if !files.is_empty() => return,
+                        Some(_) | None => {}
+                    },
+                    Err(_) => {}
+                }
             }
         }
     }

@@ -7,18 +7,30 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Setting;
 use crate::metrics::Page;
-use crate::probe::Roster;
+use crate::probe::{Roster, Target};
 use crate::web::ServerSettings;
 
 /// Sends requests to reload; each is answered with the outcome.
 pub type Reload = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
 
+/// Writes what a client asks for onto a page.
+pub type Exposition = Arc<dyn Fn(&Shown, &mut Page<'_>) + Send + Sync>;
+
+/// The part of the metrics that a client asks for.
+#[derive(Clone)]
+pub enum Shown {
+    /// All targets, and the exporter itself.
+    Everything,
+    /// These targets alone, in the order of the configuration.
+    Targets(Vec<Arc<Target>>),
+}
+
 /// The parts of the daemon that the answers use.
 pub struct Context {
     /// The settings of the web server: paths and prefixes for links.
     pub settings: ServerSettings,
-    /// Writes all families of `/metrics`.
-    pub exposition: Arc<dyn Fn(&mut Page<'_>) + Send + Sync>,
+    /// Writes the families of `/metrics`.
+    pub exposition: Exposition,
     /// Reports whether every target was probed once.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The targets.

@@ -1,26 +1,45 @@
 //! `/metrics`.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::{StatusCode, header};
 
-use super::Context;
+use super::{Context, Shown};
 use crate::metrics::{Filter, Page};
+use crate::probe::Roster;
 use crate::web::{self, Answer, Coding, Request};
 
-/// Answers with all families, or with those of `name[]`, in the format and coding that the scraper
-/// prefers.
+/// Answers with all families, or with those of `name[]`, of all targets, or of those of `target`, in the format
+/// and coding that the scraper prefers.
 pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
+    let Some(shown) = shown(&context.targets, request) else {
+        // Not 200 with an empty page: that would be a scrape that succeeds, and nobody would notice.
+        let detail = "Unknown target: /api/v1/targets lists the names";
+        return Answer::problem(StatusCode::NOT_FOUND, detail);
+    };
     let format = web::format(&request.headers);
     let coding = web::coding(&request.headers);
     let names = request.query().filter(|(key, _)| key == "name[]");
     let filter = Filter::new(names.map(|(_, value)| value.into_owned()));
     let mut page = Page::new(format, &filter);
-    (context.exposition)(&mut page);
+    (context.exposition)(&shown, &mut page);
     let text = page.finish();
     encode(text, format.content_type(), coding).with(header::VARY, VARY)
+}
+
+/// Finds the targets of the query; `None` where there is no such target.
+fn shown(roster: &Roster, request: &Request) -> Option<Shown> {
+    let names: Vec<_> = request.query().filter(|(key, _)| key == "target").collect();
+    if names.is_empty() {
+        return Some(Shown::Everything);
+    }
+    let names: HashSet<&str> = names.iter().map(|(_, name)| name.as_ref()).collect();
+    let mut targets = roster.targets();
+    targets.retain(|target| names.contains(target.name()));
+    (targets.len() == names.len()).then_some(Shown::Targets(targets))
 }
 
 const VARY: &str = "Accept, Accept-Encoding";

@@ -26,7 +26,7 @@ mod contract;
 #[cfg(test)]
 mod schema;
 
-pub use context::{Context, Reload};
+pub use context::{Context, Exposition, Reload, Shown};
 #[cfg(test)]
 use health::bare_health;
 pub use health::{health, pool_health};

@@ -1,9 +1,8 @@
 //! `GET /api/v1/sd`: the targets as Prometheus' HTTP service discovery wants them, one group a target.
 //!
-//! For whoever has one scrape a target, through `/probe`: `__param_target` is filled in, so that the
-//! job sets `metrics_path: /probe` and puts the exporter's own address into `__address__`. What
-//! begins with `__meta_` is there for relabelling; the target's own labels become labels of every
-//! series.
+//! For one scrape a target, through `/metrics?target=` or `/probe`: `__param_target` is filled in, so that the
+//! job only puts the exporter's own address into `__address__` (docs/scaling.md). What begins with `__meta_`
+//! is there for relabelling; the target's own labels become labels of every series.
 //! <https://prometheus.io/docs/prometheus/latest/http_sd/>
 
 use hyper::StatusCode;

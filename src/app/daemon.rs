@@ -1,6 +1,5 @@
 //! The daemon as a function of its listeners, its configuration and a token that stops it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::exposition::Exporter;
+use super::fleet::Fleet;
 use super::log_queue::LogQueue;
 use super::notify::Notifier;
 use super::probe_thread::ProbeThread;
-use super::reload::{AutoReload, ConfigSource, ReloadStatus, Reloader, shown_settings};
+use super::reload::{AutoReload, ReloadStatus, Reloader, shown_settings};
 use super::settings::DaemonSettings;
 use super::version::VERSION;
 use crate::api;
-use crate::config::Config;
-use crate::files::FileReader;
+use crate::config::{Config, Loader};
 use crate::health;
 use crate::probe::Roster;
 use crate::web::{self, HttpInstruments, Listener, ServerSettings, Service};
@@ -34,8 +33,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Daemon {
     /// The flags.
     pub settings: DaemonSettings,
-    /// The environment, from which a reload reads the variables.
-    pub environment: BTreeMap<String, String>,
+    /// Reads the configuration again at a reload. It has read the one at the start.
+    pub loader: Loader,
     /// The configuration at the start.
     pub config: Config,
     /// The service manager, to which the daemon reports its state.
@@ -87,24 +86,27 @@ pub(crate) async fn run(
     daemon: Daemon,
     stop: CancellationToken,
 ) -> Result<()> {
-    let Daemon { settings, environment, config, notifier, log } = daemon;
+    let Daemon { settings, loader, config, notifier, log } = daemon;
     let notifier = Arc::new(notifier);
     let tasks = TaskTracker::new();
     let kill = CancellationToken::new();
     let probes = ProbeThread::start()?;
     let roster = Roster::new(tasks.clone(), kill.clone(), config.enabled.into());
     let roster = Arc::new(roster.on(probes.handle()));
+    let fleet = Fleet::new(Arc::clone(&roster));
     let status = ReloadStatus::new();
     let (reload, requests) = mpsc::channel(1);
     let shown = Arc::new(ArcSwap::from_pointee(shown_settings(&config.entries)));
-    let service =
-        service(&settings, &roster, Arc::clone(&shown), Arc::clone(&status), log, reload)?;
+    let service = service(&settings, &fleet, Arc::clone(&shown), Arc::clone(&status), log, reload)?;
     log_start(&listeners, &settings.web, &config);
     roster.set_most_probes(config.max_concurrent_probes);
-    roster.apply(config.targets);
-    let file = settings.config_file;
+    // A broken file of targets does not keep the others from being watched.
+    let _ = status.set_files(&config.target_files);
+    fleet.configure(config.targets, config.discover);
     let reloader = Reloader {
-        source: Arc::new(ConfigSource { environment, file, reader: FileReader::default() }),
+        loader: Arc::new(loader),
+        folders: config.target_files.folders,
+        fleet: Arc::clone(&fleet),
         roster: Arc::clone(&roster),
         status,
         auto_reload: if settings.auto_reload { AutoReload::On } else { AutoReload::Off },
@@ -113,6 +115,8 @@ pub(crate) async fn run(
         notifier: Arc::clone(&notifier),
     };
     tasks.spawn(stop.clone().run_until_cancelled_owned(reloader.run(requests)));
+    // Beside the probes: its connections belong to the same pools.
+    tasks.spawn_on(stop.clone().run_until_cancelled_owned(fleet.discover()), probes.handle());
     let report = report_to_manager(Arc::clone(&notifier), Arc::clone(&roster));
     tasks.spawn(stop.clone().run_until_cancelled_owned(report));
     tasks.spawn(stop.clone().run_until_cancelled_owned(health::watch(Arc::clone(&roster))));
@@ -138,19 +142,20 @@ async fn end_targets(roster: Arc<Roster>, tasks: &TaskTracker, kill: &Cancellati
 
 fn service(
     settings: &DaemonSettings,
-    roster: &Arc<Roster>,
+    fleet: &Arc<Fleet>,
     shown: Arc<ArcSwap<Vec<api::Setting>>>,
     status: Arc<ReloadStatus>,
     log: LogQueue,
     reload: api::Reload,
 ) -> Result<Arc<Service<api::Context>>> {
     let instruments = Arc::new(HttpInstruments::new(api::ROUTES));
-    let exporter = Exporter::new(Arc::clone(&instruments), status, log);
+    let exporter = Exporter::new(Arc::clone(fleet), Arc::clone(&instruments), status, log);
+    let roster = fleet.roster();
     let for_page = Arc::clone(roster);
     let for_ready = Arc::clone(roster);
     let context = api::Context {
         settings: settings.web.clone(),
-        exposition: Arc::new(move |page| exporter.write(&for_page, page)),
+        exposition: Arc::new(move |shown, page| exporter.write(&for_page, shown, page)),
         targets: Arc::clone(roster),
         ready: Arc::new(move || for_ready.is_ready()),
         configuration: shown,

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::detail;
+use super::fleet::{self, Fleet};
 use super::log_queue::{self, LogQueue};
 use super::otel;
 use super::process::{self, ProcessUsage, boot_time};
 use super::reload::{self, ReloadStatus};
 use super::version::{REVISION, VERSION};
+use crate::api::Shown;
 use crate::health;
 use crate::metrics::{Description, Kind, Page, Reading};
 use crate::pool;
@@ -25,6 +27,7 @@ use crate::web::{self, HttpInstruments};
 pub(crate) struct Exporter {
     /// The machine's start, in seconds since 1970.
     boot: Option<u64>,
+    fleet: Arc<Fleet>,
     web: Arc<HttpInstruments>,
     reloads: Arc<ReloadStatus>,
     log: LogQueue,
@@ -33,20 +36,38 @@ pub(crate) struct Exporter {
 impl Exporter {
     /// Collects the sources, and reads the start of the machine, once.
     pub(crate) fn new(
+        fleet: Arc<Fleet>,
         web: Arc<HttpInstruments>,
         reloads: Arc<ReloadStatus>,
         log: LogQueue,
     ) -> Self {
-        Self { boot: boot_time(), web, reloads, log }
+        Self { boot: boot_time(), fleet, web, reloads, log }
     }
 
-    /// Writes all families: those of the targets, then the exporter's own.
-    pub(crate) fn write(&self, roster: &Roster, page: &mut Page<'_>) {
-        let targets = roster.targets();
+    /// Writes the families of the targets, then the exporter's own, which are not shown beside single targets:
+    /// with a scrape for each target they would be there many times.
+    pub(crate) fn write(&self, roster: &Roster, shown: &Shown, page: &mut Page<'_>) {
         page.set_ranks(detail::RANKS);
-        write_targets(&targets, page);
-        write_health(&targets, page);
-        page.live(probe::PACE_READINGS, [("", roster.pace())]);
+        match shown {
+            Shown::Targets(targets) => self.write_subjects(targets, page),
+            Shown::Everything => {
+                self.write_subjects(&roster.targets(), page);
+                page.live(probe::PACE_READINGS, [("", roster.pace())]);
+                self.write_own(page);
+            }
+        }
+    }
+
+    fn write_subjects(&self, targets: &[Arc<Target>], page: &mut Page<'_>) {
+        write_targets(targets, page);
+        self.fleet.with_servers(|servers| {
+            let known = targets.iter().filter_map(|t| Some((t.base(), servers.get(t.name())?)));
+            page.live(fleet::READINGS, known.collect::<Vec<_>>());
+        });
+        write_health(targets, page);
+    }
+
+    fn write_own(&self, page: &mut Page<'_>) {
         page.live(BUILD, [("", &())]);
         page.live(reload::READINGS, [("", self.reloads.as_ref())]);
         page.live(web::READINGS, [("", self.web.as_ref())]);
@@ -129,6 +150,7 @@ pub fn catalogue() -> Vec<Section> {
             "The server, and the applications' pools",
             &[describe(view::readings()), describe(view::COUNTER_READINGS)],
         ),
+        section("The databases that are discovered", &[describe(fleet::READINGS)]),
         section("The applications' own status", &[describe(source::READINGS)]),
         section("Health", &[describe(health::READINGS), describe(health::BOTTLENECK_READINGS)]),
         section(

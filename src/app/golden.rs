@@ -7,8 +7,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::exposition::Exporter;
+use super::fleet::Fleet;
 use super::log_queue::LogQueue;
 use super::reload::ReloadStatus;
+use crate::api::Shown;
 use crate::metrics::{Filter, Format, Page};
 use crate::probe::{Probing, Roster, fixture};
 use crate::web::HttpInstruments;
@@ -28,14 +30,16 @@ fn page() -> String {
     roster.apply(vec![fixture::settings("orders"), fixture::settings("unprobed")]);
     let orders = roster.target("orders").expect("it was applied");
     fixture::publish(&orders, fixture::rich_snapshot());
+    let roster = Arc::new(roster);
     let exporter = Exporter::new(
+        Fleet::new(Arc::clone(&roster)),
         Arc::new(HttpInstruments::new(crate::api::ROUTES)),
         ReloadStatus::new(),
         LogQueue::default(),
     );
     let filter = Filter::default();
     let mut page = Page::new(Format::Text, &filter);
-    exporter.write(&roster, &mut page);
+    exporter.write(&roster, &Shown::Everything, &mut page);
     page.finish()
 }
 

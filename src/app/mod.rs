@@ -5,6 +5,7 @@ mod daemon;
 mod detail;
 mod drill;
 mod exposition;
+mod fleet;
 #[cfg(test)]
 mod golden;
 mod json_writer;

@@ -27,7 +27,8 @@ use clap::FromArgMatches;
 use self::arguments::{Arguments, Subcommand};
 pub use self::extra::{EXTRAS, Extra, extra};
 use crate::app;
-use crate::config::{Config, Problems};
+use crate::config::{Config, Loader, Problems, Reread};
+use crate::files::FileReader;
 use crate::text::{Palette, printable};
 
 /// The exit code for bad flags and bad configuration (EX_USAGE).
@@ -86,7 +87,23 @@ fn run(arguments: Vec<OsString>, environment: BTreeMap<String, String>) -> ExitC
 
 /// Reads the configuration, and adds warnings of variables that name no flag.
 fn load(command: &Command, environment: &BTreeMap<String, String>) -> Result<Config, Problems> {
-    let mut config = crate::config::load(environment, command.settings.config_file.as_deref())?;
+    let mut config = load_with(&loader(command, environment), environment)?;
+    for file in std::mem::take(&mut config.target_files.refused) {
+        let problems = file.problems.iter().map(ToString::to_string);
+        config.warnings.extend(problems.map(|problem| format!("left out: {problem}")));
+    }
+    Ok(config)
+}
+
+/// Returns the reader of the configuration.
+fn loader(command: &Command, environment: &BTreeMap<String, String>) -> Loader {
+    let file = command.settings.config_file.clone();
+    Loader::new(environment.clone(), file, FileReader::default())
+}
+
+/// Reads the configuration like [`load`]; files of targets that are refused are left in it.
+fn load_with(loader: &Loader, environment: &BTreeMap<String, String>) -> Result<Config, Problems> {
+    let mut config = loader.load(Reread::All)?;
     config.warnings.extend(flags::unknown_variables(environment));
     Ok(config)
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Command, flags, load, print, print_warnings, report};
+use super::{Command, flags, load_with, loader, print, print_warnings, report};
 use crate::app::{self, Daemon, Notifier, logging};
-use crate::config::{Problem, Problems};
+use crate::config::{Config, Problem, Problems};
 use crate::web;
 
 /// The time in which the last log lines must be written at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -> ExitCode {
-    let config = match load(&command, &environment) {
+    let loader = loader(&command, &environment);
+    let config = match load_with(&loader, &environment) {
         Ok(config) => config,
         Err(problems) => return report(&problems),
     };
@@ -22,6 +23,9 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
         Err(problems) => return report(&problems),
     };
     if command.check_only {
+        if let Some(problems) = refused(&config) {
+            return report(&problems);
+        }
         print_warnings(&config.warnings);
         print_warnings(web_warnings.iter().map(|w| format!("--web.config.file: {w}")));
         return print("configuration is valid\n");
@@ -40,7 +44,7 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
     };
     let notifier = notifier(&environment);
     let settings = command.settings;
-    let daemon = Daemon { settings, environment, config, notifier, log: log.clone() };
+    let daemon = Daemon { settings, loader, config, notifier, log: log.clone() };
     let outcome = match app::serve(daemon, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -50,6 +54,16 @@ pub(super) fn run(mut command: Command, environment: BTreeMap<String, String>) -
     };
     log.wait_until_written(LAST_LINES);
     outcome
+}
+
+/// Returns the problems of all files of targets that are refused; `None` without any. A daemon starts without
+/// them, but a check must not pass.
+fn refused(config: &Config) -> Option<Problems> {
+    let mut all = Problems::default();
+    for problem in config.target_files.refused.iter().flat_map(|file| file.problems.iter()) {
+        all.add(problem.clone());
+    }
+    (!all.is_empty()).then_some(all)
 }
 
 /// Reads the web configuration file, so that its problems are reported before anything starts. Returns

@@ -212,6 +212,16 @@ impl<'a> Layers<'a> {
         self.owned().iter().any(|table| table.has(row.key))
     }
 
+    /// Reports whether a key of this very section is a table of keys in the file.
+    pub(super) fn has_table(&self, key: &str) -> bool {
+        self.owned().iter().any(|table| match table.values {
+            Values::File(values) => {
+                find(values, key).is_some_and(|value| matches!(value.kind, ValueKind::Table(_)))
+            }
+            Values::Variables(_) => false,
+        })
+    }
+
     /// A section within this one.
     pub(super) fn section(&self, key: &str) -> Layers<'a> {
         let (own, defaults) = self.tables.split_at(self.own);

@@ -49,7 +49,7 @@ pub struct VariableDoc {
 
 /// A configuration that sets what other options need before they have a default.
 const WITH_SECTIONS: &str = "
-targets: { default: { password_command: { command: [x] }, views: { statements: {} } } }
+targets: { default: { databases: {}, password_command: { command: [x] }, views: { statements: {} } } }
 auth_modules: { x: { type: userpass, userpass: { username: x }, allowed_targets: [x] } }
 ";
 
@@ -128,7 +128,14 @@ fn entries(text: &str) -> Vec<Entry> {
     let document = Document::parse(text, ::config::FileFormat::Yaml).unwrap_or_default();
     let reader = FileReader::default();
     let files = Files::new(&reader);
-    let sources =
-        Sources { environment: &environment, document: &document, folder: "".into(), files };
+    let good = super::GoodFiles::default();
+    let sources = Sources {
+        environment: &environment,
+        document: &document,
+        name: String::new(),
+        folder: "".into(),
+        files,
+        good: &good,
+    };
     resolve(&sources, Report::default()).map(|config| config.entries).unwrap_or_default()
 }

@@ -131,10 +131,6 @@ impl Schema<'_> {
     /// Suggests a key of a section: one that is spelled similarly, or else the key of an option that has a
     /// variable or a path like the unknown key, such as `database_url` or `pool_size`.
     fn suggest(&self, pattern: &str, key: &str, known: &BTreeSet<&str>) -> String {
-        let near = did_you_mean(key, known.iter().copied());
-        if !near.is_empty() {
-            return near;
-        }
         let wanted = key.to_ascii_lowercase().replace('-', "_");
         let below = self.patterns.iter().filter_map(|known| {
             let path = known.path.strip_prefix(pattern)?;
@@ -146,6 +142,12 @@ impl Schema<'_> {
             variable.into_iter().chain([path.replace('.', "_")]).map(move |name| (name, path))
         });
         let all: Vec<(String, &str)> = spelled.collect();
+        // The very name of a variable or a path is no misspelled key.
+        let is_exact = all.iter().any(|(name, _)| *name == wanted);
+        let near = did_you_mean(key, known.iter().copied());
+        if !near.is_empty() && !is_exact {
+            return near;
+        }
         let Some(name) = nearest(&wanted, all.iter().map(|(name, _)| name.as_str())) else {
             return String::new();
         };

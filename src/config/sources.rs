@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::files::{Content, FileError, FileReader};
+use crate::files::{Content, FileError, FileReader, FileStamp, NameFilter};
 use crate::secret::Secret;
 
 /// The time that all files of one configuration may take together.
@@ -31,6 +31,15 @@ impl<'a> Files<'a> {
     /// Reads the configuration file.
     pub(super) fn read(&self, path: &Path) -> Result<Content, FileError> {
         self.reader().read_with_metadata(path, LARGEST)
+    }
+
+    /// Lists the files of a folder.
+    pub(super) fn list(
+        &self,
+        folder: &Path,
+        is_meant: NameFilter,
+    ) -> Result<Vec<FileStamp>, FileError> {
+        self.reader().list(folder, is_meant)
     }
 
     /// Reads a secret; the error does not name the file, because its path may be a mistyped secret.

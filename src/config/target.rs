@@ -9,20 +9,28 @@ use super::database::{self, Database};
 use super::kind::OptionType as _;
 use super::layers::Layers;
 use super::listing::{Origin, Sourced};
-use super::{Scope, application, label, options, view};
+use super::{Scope, application, discover, label, options, view};
 use crate::dsn::Dsn;
 use crate::metrics::Detail;
 use crate::pool::{CONNECTIONS_PER_SERVER, ConnectSettings, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
-use crate::probe::{Schedule, TargetKind, TargetSettings, Thresholds};
+use crate::probe::{DiscoverSettings, Schedule, TargetKind, TargetSettings, Thresholds};
 use crate::view::ViewSettings;
 use crate::view::activity::EXPORTER_NAME;
 
+/// A target as it is configured.
+#[derive(Clone)]
+pub(super) struct Configured {
+    pub(super) settings: TargetSettings,
+    pub(super) discover: Option<DiscoverSettings>,
+}
+
 /// Reads a target; `None` if its database is unknown, which is reported.
-pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<TargetSettings> {
+pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option<Configured> {
     let configured = layers.own_unlisted(&options::KIND);
     let database = database::read(name, configured.as_ref().map(|kind| kind.value), layers, scope);
     let kind = kind(configured, database.as_ref(), layers);
+    let discover = discover::read(kind, layers);
     let labels = label::read(&layers.own_section(options::LABELS.key));
     let url = database.as_ref().map(|database| &database.dsn);
     let common = common(kind, layers, url);
@@ -32,7 +40,7 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
         warn(name, &common.limits, url, layers);
     }
     let Database { dsn, credentials } = database?;
-    Some(TargetSettings {
+    let settings = TargetSettings {
         name: name.to_owned(),
         labels,
         kind,
@@ -55,7 +63,9 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
         write: common.write,
         app_env: scope.app_env.to_owned(),
         detail: common.detail,
-    })
+        parent: None,
+    };
+    Some(Configured { settings, discover })
 }
 
 /// The kind of a target: the configured one, or that of the database in its URL.

@@ -13,6 +13,7 @@ use crate::view::statements;
 
 mod printed;
 mod sources;
+mod target_files;
 
 const EXAMPLE: &str = include_str!("../../config.example.yml");
 
@@ -38,7 +39,9 @@ fn load_file(variables: &[(&str, &str)], file: &Document) -> Result<Config, Prob
     environment.entry("USER".to_owned()).or_insert("somebody".to_owned());
     let reader = FileReader::default();
     let (folder, files) = (PathBuf::new(), Files::new(&reader));
-    let sources = Sources { environment: &environment, document: file, folder, files };
+    let (name, good) = (String::new(), GoodFiles::default());
+    let sources =
+        Sources { environment: &environment, document: file, name, folder, files, good: &good };
     resolve(&sources, Report::default())
 }
 
@@ -499,8 +502,9 @@ fn the_example_loads_and_has_every_key() {
         config.entries.iter().filter(|e| e.origin != Origin::Default).map(key).collect();
     for entry in &config.entries {
         // A file that is there on every machine cannot be named; the comment names the key.
-        let commented =
-            entry.path.last().is_some_and(|key| key.ends_with("_file") || key == "status_username");
+        let commented = entry.path.last().is_some_and(|key| {
+            key.ends_with("_file") || key == "status_username" || key == "targets_from"
+        });
         let alone = entry.path.get(3).is_some_and(|name| name == "default");
         let whole = entry.path.last().is_some_and(|key| key == "password_command");
         assert!(

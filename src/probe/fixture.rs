@@ -41,6 +41,7 @@ pub fn settings(name: &str) -> TargetSettings {
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),
         detail: Detail::Standard,
+        parent: None,
     }
 }
 

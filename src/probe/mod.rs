@@ -7,6 +7,7 @@
 
 mod baseline;
 mod console;
+mod databases;
 mod endpoint;
 #[cfg(any(test, feature = "testing"))]
 pub mod fixture;
@@ -33,6 +34,7 @@ mod target;
 pub mod write;
 
 pub use baseline::{Baseline, Since};
+pub(crate) use databases::{DiscoverSettings, ListedDatabase, list_databases};
 pub(crate) use hint::{hint, with_keys_of};
 pub(crate) use history::SPAN;
 pub use history::{History, ProbeSample, Window};

@@ -125,7 +125,10 @@ impl Roster {
 
     /// Reports whether every target was probed at least once, with or without success.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_probing() || self.targets.load().iter().all(|e| e.target.published().is_some())
+        let targets = self.targets.load();
+        // Those that follow from a list of databases come and go: the daemon stays ready meanwhile.
+        let mut own = targets.iter().filter(|entry| entry.target.settings().parent.is_none());
+        !self.is_probing() || own.all(|entry| entry.target.published().is_some())
     }
 
     /// A share in the connections of the server that these settings reach, for one probe that is not in the

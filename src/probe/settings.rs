@@ -90,6 +90,8 @@ pub struct TargetSettings {
     pub app_env: String,
     /// The detail of its metrics.
     pub detail: Detail,
+    /// The target whose server's list of databases it follows from; `None` for one of the configuration.
+    pub parent: Option<String>,
 }
 
 impl TargetSettings {

@@ -308,7 +308,9 @@ auth_modules:
 ";
 
 /// Sections whose content users choose, and values of keys that only make sense in another form.
-const WRITTEN: [(&str, &str); 11] = [
+const WRITTEN: [(&str, &str); 13] = [
+    ("targets_from", "# targets_from: [ conf.d/*.yml ]"),
+    ("databases", ""),
     ("min", "# min: 2"),
     ("max", "# max: 10"),
     ("status_bearer_token_file", "# status_bearer_token_file: /run/secrets/status-token"),

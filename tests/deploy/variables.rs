@@ -151,7 +151,7 @@ fn the_reference_explains_every_key_of_the_file() {
     let login = ["userpass.password", "userpass.password_file", "userpass.password_command"];
     login.iter().for_each(|name| assert!(keys.remove(*name), "{name}"));
     // These keys can also have a plain value instead of a table.
-    keys.extend(["views.statements".to_owned(), "applications".to_owned()]);
+    keys.extend(["views.statements", "applications", "databases"].map(str::to_owned));
     assert_eq!(explained, keys);
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use db_pool_exporter::api::{Context, ROUTES, Setting};
+use db_pool_exporter::api::{Context, ROUTES, Setting, Shown};
 use db_pool_exporter::metrics::{Kind, Page, Reading};
 use db_pool_exporter::probe::{Probing, Roster};
 use db_pool_exporter::web::{
@@ -115,7 +115,7 @@ fn start_on(
     let configuration = Arc::new(ArcSwap::default());
     let context = Context {
         settings: settings.clone(),
-        exposition: Arc::new(move |page: &mut Page<'_>| {
+        exposition: Arc::new(move |_: &Shown, page: &mut Page<'_>| {
             page.live(FAMILIES, [("", &100)]);
             page.live(READINGS, [("", &*shown)]);
         }),

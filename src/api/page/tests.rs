@@ -38,7 +38,7 @@ pub(super) fn context(targets: &[(&str, Option<Snapshot>)], probing: Probing) ->
     }
     Context {
         settings: ServerSettings::default(),
-        exposition: Arc::new(|_| {}),
+        exposition: Arc::new(|_, _| {}),
         ready: Arc::new(|| true),
         targets: Arc::new(roster),
         configuration: Arc::default(),

@@ -45,9 +45,11 @@ use self::server::NAME;
 use self::stage::Stage;
 use super::{Command, flags};
 use crate::app::{self, Daemon, LogQueue, Notifier, logging};
+use crate::config::{Loader, Reread};
+use crate::duration;
+use crate::files::FileReader;
 use crate::text::printable;
 use crate::web::{self, Listener};
-use crate::{config, duration};
 
 /// A scenario is played within these times.
 const SHORTEST: Duration = Duration::from_secs(20);
@@ -126,12 +128,11 @@ async fn live(
     };
     screen.say(&announcement(&stage, &listeners, &command, &script, arguments.duration));
     let Stage { server, bouncer, prometheus, status, configuration } = &mut stage;
-    let nothing = BTreeMap::new();
-    let config = config::load(&nothing, Some(configuration)).map_err(|p| anyhow::anyhow!("{p}"))?;
+    let loader = Loader::new(BTreeMap::new(), Some(configuration.clone()), FileReader::default());
+    let config = loader.load(Reread::All).map_err(|p| anyhow::anyhow!("{p}"))?;
     let mut settings = command.settings;
     settings.config_file = Some(configuration.clone());
-    let daemon =
-        Daemon { settings, environment: nothing, config, notifier: Notifier::default(), log };
+    let daemon = Daemon { settings, loader, config, notifier: Notifier::default(), log };
     let places =
         Places { server: server.port(), bouncer: bouncer.as_ref().map(Bouncer::port), status };
     let mut director = Director {

@@ -399,6 +399,46 @@ impl<U: OptionType> OptionType for List<U> {
     }
 }
 
+/// Patterns of files: one, or a list of them.
+#[derive(Clone, Copy)]
+pub(super) struct Globs;
+
+impl OptionType for Globs {
+    type Value = Vec<String>;
+
+    fn parse(&self, raw: &RawValue<'_>) -> Option<Vec<String>> {
+        let globs = match raw {
+            RawValue::Text(text) => vec![(*text).to_owned()],
+            RawValue::Word(..)
+            | RawValue::List(_)
+            | RawValue::Whole(_)
+            | RawValue::Fraction(_)
+            | RawValue::Switch(_)
+            | RawValue::Other => List(Text("")).parse(raw)?,
+        };
+        globs.iter().all(|glob| is_glob(glob)).then_some(globs)
+    }
+
+    fn allowed(&self, _: Grammar) -> String {
+        "a pattern of files that end in .yml, .yaml or .toml, or a list of them; `*` in the file's name alone"
+            .to_owned()
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        List(Text("")).show(value)
+    }
+
+    fn range(&self, _: Grammar) -> String {
+        "list".to_owned()
+    }
+}
+
+fn is_glob(text: &str) -> bool {
+    let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
+    let ending = [".yml", ".yaml", ".toml"].iter().any(|ending| name.ends_with(ending));
+    ending && !folder.contains('*') && !text.contains(char::is_control)
+}
+
 /// A section, which stands in the table of options only to be described.
 #[derive(Clone, Copy)]
 pub(super) struct Section;

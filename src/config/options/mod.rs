@@ -16,7 +16,7 @@ pub(super) use auth::*;
 pub(super) use target::*;
 pub(super) use view::switch as view_switch;
 
-use super::kind::{Checked, Grammar, OptionType, Switch, Whole};
+use super::kind::{Checked, Globs, Grammar, OptionType, Switch, Whole};
 use crate::view::{CONSOLE_VIEWS, VIEWS, View};
 
 /// One option.
@@ -160,6 +160,14 @@ options! {
         "how many probes may start at once; one that has run for a quarter of a second no longer counts. See \
          [many databases on one server](how-it-works.md#many-databases-on-one-server)",
     ).own_variable("DB_MONITOR_MAX_CONCURRENT_PROBES").default("8 for each processor").example("16");
+
+    TARGETS_FROM: Globs = row(
+        "targets_from",
+        Globs,
+        "files with more targets, by patterns: `*` stands for any characters of a file's name, not of a folder's. Each \
+         file has `targets:` alone, and is watched; a broken one is refused by itself, and what it last had lives on. \
+         See [files of targets](scaling.md#targets-in-files-of-their-own)",
+    ).default("none").example("[ \"conf.d/*.yml\" ]");
 
     ENABLED: Switch = row(
         "enabled",

@@ -194,6 +194,32 @@ options! {
         )
         .default(BUILT_IN_URL)
         .example("postgresql+asyncpg://app@db.example:5432/orders");
+    DATABASES: Checked = row(
+        "databases",
+        Checked(|word| word == "discover", "`discover`, or a table with `include`, `exclude`, `refresh` and `limit`"),
+        "`discover`, or a table of the keys below: each database of the server becomes a target `TARGET/DATABASE` with \
+         the settings of this one; see [many databases](scaling.md#many-databases-of-one-server)",
+    ).default("none").example("discover");
+    DISCOVER_INCLUDE: List<Text> = row(
+        "databases.include",
+        List(Text("a name; `*` stands for any characters")),
+        "the databases that are wanted",
+    ).default("all").example("[ \"app_*\" ]");
+    DISCOVER_EXCLUDE: List<Text> = row(
+        "databases.exclude",
+        List(Text("a name; `*` stands for any characters")),
+        "the databases that are not wanted, also where `include` has them",
+    ).default("none").example("[ \"*_test\" ]");
+    DISCOVER_REFRESH: Time = row(
+        "databases.refresh",
+        Time(Duration::from_secs(1), Duration::from_secs(86_400)),
+        "from one listing of the databases to the next; one that is dropped while it is probed is noticed at once",
+    );
+    DISCOVER_LIMIT: Whole = row(
+        "databases.limit",
+        Whole(1, 10_000, ""),
+        "the most databases that become targets, the first by name",
+    );
     LABELS: Section = row("labels", Section, "labels on `db_pool_target_info` and in service discovery")
         .default("none");
     APPLICATIONS: Section = row(
