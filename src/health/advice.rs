@@ -51,6 +51,13 @@ pub(crate) fn runbook(
         CheckName::Write => "DbPoolWriteFailing",
         CheckName::Session => "DbPoolWrongSession",
         CheckName::Endpoints => "DbPoolAppUnseen",
+        CheckName::PoolerWaiting if snapshot.views.consoles.iter().all(|c| c.pools.is_none()) => {
+            "DbPoolPoolerDown"
+        }
+        CheckName::PoolerWaiting if fails => "DbPoolPoolerStuck",
+        CheckName::PoolerWaiting => "DbPoolPoolerWaiting",
+        CheckName::PoolerSaturation => "DbPoolPoolerSaturated",
+        CheckName::PoolerPaused => "DbPoolPoolerPaused",
     })
 }
 

@@ -39,6 +39,12 @@ pub enum CheckName {
     Session,
     /// Passes while the applications that are to serve the status of their own pools do so.
     Endpoints,
+    /// Passes unless clients of a pooler wait for long.
+    PoolerWaiting,
+    /// Passes unless a pool of a pooler is close to its limit.
+    PoolerSaturation,
+    /// Passes unless a database of a pooler is paused.
+    PoolerPaused,
 }
 
 /// The result of a check, from best to worst; the label `status`.

@@ -38,6 +38,18 @@ pub(crate) fn hint(check: &Check) -> Option<&'static str> {
         CheckName::Endpoints => Some(
             "check status_urls or status_dir of the application; until they answer, the server's view of its sessions is used",
         ),
+        CheckName::PoolerWaiting if says("cannot be seen") => Some(
+            "is the user in stats_users, and does the URL lead to the console? what is not seen is not healthy",
+        ),
+        CheckName::PoolerWaiting => Some(
+            "see what holds the server connections (SHOW SERVERS in the console, pg_stat_activity on the server); with none open, PgBouncer cannot log in: read its log",
+        ),
+        CheckName::PoolerSaturation => Some(
+            "see what holds the server connections, then raise pool_size of the database or the user in pgbouncer.ini and RELOAD",
+        ),
+        CheckName::PoolerPaused => Some(
+            "find out who paused it, and whether that is still wanted; then RESUME in the console",
+        ),
     }
 }
 

@@ -10,6 +10,7 @@ mod endpoints;
 mod hint;
 mod judged;
 mod mark;
+mod pooler;
 mod readings;
 mod saturation;
 mod server;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::check::{Check, CheckOutcome, connection, slow_queries};
 use super::endpoints::endpoints;
 use super::judged::JudgedPool;
+use super::pooler;
 use super::saturation::{deciding, pool_saturation};
 use super::server::{headroom, session, write};
 use super::{Clock, Thresholds};
@@ -77,6 +78,7 @@ pub(crate) fn judge(
         let known =
             [headroom(snapshot), write(snapshot), session(snapshot, clock), endpoints(snapshot)];
         checks.extend(known.into_iter().flatten());
+        checks.extend(pooler::checks(snapshot, thresholds));
     }
     let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(CheckOutcome::Pass);
     let status = match worst {

@@ -71,6 +71,16 @@ impl Layers {
         self.cluster.psql(sql);
     }
 
+    /// Waits until a check of the console has this outcome and says these words.
+    fn expect_check(&self, name: &str, outcome: &str, words: &str) {
+        wait_for(name, SOON, || {
+            let health = get(self.address, "/api/v1/database/pool/health?target=bouncer").json();
+            let check = &health["checks"][name];
+            let says = check["message"].as_str().unwrap_or_default().contains(words);
+            (check["status"] == outcome && says).then_some(())
+        });
+    }
+
     /// Waits until the layer is this one and the sentence, in health and on the page, has these words.
     fn expect(&self, situation: &str, layer: &str, words: &str) {
         let mut last = String::new();
@@ -102,6 +112,8 @@ fn the_wait_is_found_in_the_pooler_on_the_server_or_nowhere() {
     layers.expect("25 clients, 3 connections", "pooler", sentence);
     layers.expect("25 clients, 3 connections", "pooler", "for pool shop/app, 3 of 3 in use");
     layers.expect("25 clients, 3 connections", "pooler", "sessions on CPU");
+    layers.expect_check("pooler_saturation", "warn", "3 of 3 server connections in use");
+    layers.expect_check("pooler_waiting", "pass", "22 clients wait for shop/app");
     drop(waiting);
     layers.end_sessions();
     layers.expect("they are gone", "none", "no client waits in PgBouncer");
@@ -120,9 +132,11 @@ fn the_wait_is_found_in_the_pooler_on_the_server_or_nowhere() {
     bouncer::command(layers.port, ROLE, "PAUSE shop");
     let paused = layers.clients(2, "SELECT 1");
     layers.expect("paused", "pooler", "which is paused");
+    layers.expect_check("pooler_paused", "warn", "paused: shop");
     drop(paused);
     bouncer::command(layers.port, ROLE, "RESUME shop");
     layers.expect("resumed", "none", "no client waits in PgBouncer");
+    layers.expect_check("pooler_paused", "pass", "");
 
     layers.bouncer.signal(Signal::KILL);
     layers.expect("PgBouncer is gone", "unknown", "PgBouncer cannot be seen (target bouncer)");
