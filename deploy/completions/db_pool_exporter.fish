@@ -155,7 +155,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand health
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand healthcheck" -s h -l help -d 'Print help'
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l scenario -d 'What happens: a whole day, or one scene between two calm ones' -r -f -a "day\t'All scenes, one after the other'
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l scenario -d 'The scenes to play: a whole day, or one scene between two calm ones' -r -f -a "day\t'All scenes, one after the other'
 calm\t'Few requests'
 burst\t'More requests than the pools can serve'
 leak\t'Requests that forget to end their transaction'
@@ -163,7 +163,7 @@ slow\t'Queries that take long'
 restart\t'A restart of the database'
 two-processes\t'Second processes, and more connections than the settings allow'"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l duration -d 'Play the scenario once in this time, and end [default: again and again until Ctrl-C, a day in 5m]' -r
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l rounds -d 'How many times the scenario is played with --duration' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l rounds -d 'The number of times that the scenario is played with --duration' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.telemetry-path -d 'Path of the metrics [default: /metrics]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.config.file -d 'File with TLS and authentication settings, in the format of the Prometheus exporter toolkit' -r -F

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The time after which an idle connection is closed: the overflow goes away soon after a burst.
 const REST: Duration = Duration::from_secs(3);
 
-/// Who a process is.
+/// The identity of a process: its name, its login and its pool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// The application_name, and the name of its status.
@@ -52,7 +52,7 @@ pub(super) struct Identity {
     pub(super) status: Option<PathBuf>,
 }
 
-/// What a process does in a scene.
+/// The load that a process puts on its pool in a scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Load {
     /// Milliseconds between two requests.

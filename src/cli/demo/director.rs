@@ -19,7 +19,7 @@ const DOWN: f64 = 0.6;
 /// The pause between two looks at Prometheus.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How many times the script is played.
+/// The number of times that the script is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rounds {
     /// Until the demo is stopped.

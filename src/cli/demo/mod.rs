@@ -58,7 +58,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// The flags of `demo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct DemoArguments {
-    /// What happens: a whole day, or one scene between two calm ones.
+    /// The scenes to play: a whole day, or one scene between two calm ones.
     #[arg(long, value_enum, default_value = "day")]
     scenario: Scenario,
 
@@ -66,7 +66,7 @@ pub(crate) struct DemoArguments {
     #[arg(long, value_name = "DURATION", value_parser = length)]
     duration: Option<Duration>,
 
-    /// How many times the scenario is played with --duration.
+    /// The number of times that the scenario is played with --duration.
     #[arg(long, value_name = "N", default_value_t = 1)]
     rounds: u32,
 }
@@ -163,7 +163,7 @@ async fn live(
     played.and(ran)
 }
 
-/// What to open now, and what happens next.
+/// Returns the first screen: the addresses to open, and the scenes with their times.
 fn announcement(
     stage: &Stage,
     listeners: &[Listener],
@@ -216,7 +216,8 @@ fn announcement(
     let again = if duration.is_some() { "then the demo ends" } else { "then it begins again" };
     let _ = write!(
         text,
-        "\nWhat happens, in {}; {again}\n{}\nCtrl-C stops everything and removes all files.\n",
+        "\nWhat happens, in {}; {again}\n{}\nThe exporter's own log shows errors only; --log.level=info shows more.\n\
+         Ctrl-C stops everything and removes all files.\n",
         screen::clock(script.length()),
         screen::programme(script)
     );

@@ -28,10 +28,10 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// The largest answer, in bytes.
 const LARGEST: usize = 1024 * 1024;
 
-/// The routes and inhibitions that the project suggests. The demo pages nobody.
+/// The routes and inhibitions that the project suggests. The demo sends no messages.
 const ALERTMANAGER: &str = include_str!("../../../alerts/alertmanager.example.yml");
 
-/// What Prometheus is to scrape, and how often.
+/// The scrape job of Prometheus.
 pub(super) struct Scrape {
     /// The exporter's address.
     pub(super) exporter: String,
@@ -169,7 +169,7 @@ fn alertmanager(
     let Some(program) = find(&["alertmanager", "prometheus-alertmanager"], environment) else {
         return Ok(None);
     };
-    fs::write(folder.join("alertmanager.yml"), pages_nobody(ALERTMANAGER))?;
+    fs::write(folder.join("alertmanager.yml"), without_receivers(ALERTMANAGER))?;
     let port = free_port()?;
     let mut alertmanager = command(&program, None, folder);
     alertmanager.args(["--config.file=alertmanager.yml", "--storage.path=alertmanager"]);
@@ -180,7 +180,7 @@ fn alertmanager(
 }
 
 /// Takes the webhooks out of the example: nothing of the demo leaves the machine, and nothing waits for it there.
-fn pages_nobody(example: &str) -> String {
+fn without_receivers(example: &str) -> String {
     let is_webhook = |line: &&str| {
         let line = line.trim_start();
         line.starts_with("webhook_configs:") || line.starts_with("- url:")
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_alertmanager_of_the_demo_has_the_suggested_inhibitions_and_sends_nothing() {
-        let text = pages_nobody(ALERTMANAGER);
+        let text = without_receivers(ALERTMANAGER);
         assert!(text.contains("inhibit_rules") && text.contains("receiver: pager"), "{text}");
         assert!(!text.contains("http"), "{text}");
         let both =

@@ -22,7 +22,7 @@ const TIMES: [(&str, f64); 3] = [
     ("headroom_prediction_seconds", 1.0),
 ];
 
-/// Times from here on are of whole days, of which the demo has none: they are divided once more.
+/// Times from here on stand for whole days. The demo has no days, so they are divided once more.
 const LONG_SECONDS: f64 = 23.0 * 3600.0;
 
 /// By how much more long times are divided.

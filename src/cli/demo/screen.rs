@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::prometheus::Alert;
 use super::script::{Act, Scene, Script};
 
-/// The words that take the last line of a terminal back.
+/// The control sequence that erases the last line of a terminal.
 const ERASE: &str = "\r\x1b[K";
 
 /// Standard error.
