@@ -48,7 +48,7 @@ pub(super) fn read(
     // Before the variables fill it: a password of theirs is not in the file.
     let in_file = dsn.password.as_ref().and_then(|_| url_file(&origin, scope));
     let source = fill(name, &mut dsn, password, layers, scope, &origin).or(in_file);
-    if configured.unwrap_or(kind_of(&dsn)) == TargetKind::PgBouncer && asks_for_session(&dsn) {
+    if configured.unwrap_or(kind_of(&dsn)).spec().is_console && asks_for_session(&dsn) {
         layers.refuse(options::URL.key, &origin, NO_SESSION_ATTRS);
     }
     if dsn.password.as_ref().is_some_and(|password| is_surrounded(password.reveal())) {
@@ -67,7 +67,7 @@ pub(super) fn read(
 impl Database {
     /// Reports whether its name is that of PgBouncer's console.
     pub(super) fn names_console(&self) -> bool {
-        kind_of(&self.dsn) == TargetKind::PgBouncer
+        kind_of(&self.dsn).spec().is_console
     }
 }
 

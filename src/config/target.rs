@@ -14,7 +14,9 @@ use crate::dsn::Dsn;
 use crate::metrics::Detail;
 use crate::pool::{CONNECTIONS_PER_SERVER, ConnectSettings, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
-use crate::probe::{DiscoverSettings, Schedule, TargetKind, TargetSettings, Thresholds};
+use crate::probe::{
+    DiscoverSettings, ProcessSettings, Schedule, TargetKind, TargetSettings, Thresholds,
+};
 use crate::view::ViewSettings;
 use crate::view::activity::EXPORTER_NAME;
 
@@ -34,6 +36,7 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
     let labels = label::read(&layers.own_section(options::LABELS.key));
     let url = database.as_ref().map(|database| &database.dsn);
     let common = common(kind, layers, url);
+    let processes = processes(kind, layers);
     let applications = layers.own_section(options::APPLICATIONS.key);
     let applications = application::read(kind, &applications, url, &common.limits, scope);
     if scope.production {
@@ -60,6 +63,7 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
         thresholds: common.thresholds,
         views: ViewSettings { applications: applications.inferred, ..common.views },
         sources: applications.sources,
+        processes,
         write: common.write,
         app_env: scope.app_env.to_owned(),
         detail: common.detail,
@@ -80,6 +84,31 @@ fn kind(
     let Sourced { value, origin } = found.unwrap_or(Sourced::default(TargetKind::Postgres));
     layers.list(options::KIND.key, options::KIND.kind.show(&value), origin);
     value
+}
+
+/// The way in which the processes of a pooler are found.
+fn processes(kind: TargetKind, layers: &Layers<'_>) -> ProcessSettings {
+    let is_console = kind.spec().is_console;
+    let listing = if is_console { layers } else { &layers.unlisted() };
+    let discover = listing.own(&options::DISCOVER);
+    let listed = listing.own(&options::PROCESSES);
+    if !is_console {
+        let discover = discover.iter().map(|found| (options::DISCOVER.key, &found.origin));
+        let listed = listed.iter().map(|found| (options::PROCESSES.key, &found.origin));
+        for (key, origin) in discover.chain(listed) {
+            layers.refuse(key, origin, "has a meaning only for `kind: pgbouncer`");
+        }
+    }
+    match (discover, listed) {
+        (Some(_), Some(listed)) => {
+            let message = "cannot stand beside `discover`";
+            layers.refuse(options::PROCESSES.key, &listed.origin, message);
+            ProcessSettings::One
+        }
+        (Some(_), None) => ProcessSettings::Peers,
+        (None, Some(listed)) => ProcessSettings::Listed(listed.value),
+        (None, None) => ProcessSettings::One,
+    }
 }
 
 /// Checks `defaults` by itself, even if no target uses it.

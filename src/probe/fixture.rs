@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Connected, Failure, PoolSight, ProbePart, ProbeSample, Published, Queried, Schedule, Sight,
-    Snapshot, Target, TargetKind, TargetSettings, Thresholds, Window,
+    Connected, Failure, PoolSight, ProbePart, ProbeSample, ProcessSettings, Published, Queried,
+    Schedule, Sight, Snapshot, Target, TargetKind, TargetSettings, Thresholds, Window,
 };
 use crate::dsn::Dsn;
 use crate::metrics::{Detail, UsageSource};
@@ -37,6 +37,7 @@ pub fn settings(name: &str) -> TargetSettings {
         limits: pool::fixture::limits(),
         views: view::ViewSettings::default(),
         sources: Vec::new(),
+        processes: ProcessSettings::One,
         write: None,
         thresholds: Thresholds::default(),
         app_env: "development".to_owned(),

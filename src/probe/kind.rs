@@ -40,6 +40,8 @@ pub struct KindSpec {
     pub takes_shared_query: bool,
     /// True if statements run in transactions. Without them there is no write probe either.
     pub has_transactions: bool,
+    /// True if it is a pooler's console: it answers no SELECT, and a pooler can have several processes.
+    pub is_console: bool,
     /// True if its views show the sessions of applications. Such a target watches one application by default.
     pub shows_applications: bool,
     /// The views that it has, in the order in which they are read.
@@ -54,6 +56,7 @@ const POSTGRES: KindSpec = KindSpec {
     default_query: "SELECT 1",
     takes_shared_query: true,
     has_transactions: true,
+    is_console: false,
     shows_applications: true,
     views: VIEWS,
 };
@@ -67,6 +70,7 @@ const PGBOUNCER: KindSpec = KindSpec {
     default_query: "SHOW VERSION",
     takes_shared_query: false,
     has_transactions: false,
+    is_console: true,
     shows_applications: false,
     views: CONSOLE_VIEWS,
 };

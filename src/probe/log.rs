@@ -49,6 +49,20 @@ fn cause(reason: Reason) -> Reason {
     if reason == Reason::Budget { Reason::Timeout } else { reason }
 }
 
+/// Warns once of a pooler's address that belongs to several processes.
+fn shared_address(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
+    let is_shared = |snapshot: &Snapshot| {
+        snapshot.views.consoles.iter().any(|console| console.is_one_of_several == Some(true))
+    };
+    if is_shared(snapshot) && !before.is_some_and(is_shared) {
+        warn!(
+            target = name,
+            hint = "set `discover: peers` (PgBouncer 1.19 and later), or list the Unix sockets of the processes under `processes`",
+            "the address belongs to several processes of PgBouncer (so_reuseport), and the numbers are those of any one of them"
+        );
+    }
+}
+
 /// Logs the views and the write probe, each by itself.
 fn extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
     let was_connected = before.is_some_and(|snapshot| snapshot.query.is_ok());
@@ -74,6 +88,7 @@ fn extras(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
             (Ok(()), Some(_) | None) => {}
         }
     }
+    shared_address(name, snapshot, before);
     hidden_sessions(name, snapshot, before);
     exceeded_limits(name, snapshot, before);
     sight(name, snapshot, before);

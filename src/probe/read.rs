@@ -4,6 +4,7 @@
 //! not harm the others: after a failure the transaction is rolled back, and after a time-out the next part gets
 //! another connection. No part of this file decides whether the target is up.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -14,7 +15,7 @@ use super::instruments::{OwnQuery, RunningStatement};
 use super::snapshot::{Failure, ProbePart};
 use super::target::Target;
 use super::write;
-use crate::pool::{Checkout, NOT_IN_PREREQUISITE_STATE, QueryError, Reason, TransactionMode};
+use crate::pool::{Checkout, NOT_IN_PREREQUISITE_STATE, Pool, QueryError, Reason, TransactionMode};
 use crate::view::{Answer, Context, Extension, Memory, Query, View, ViewError, ViewSource, Views};
 
 /// The least time for a statement. With less time before the probe's deadline none is sent: it would only report
@@ -37,7 +38,11 @@ pub(super) async fn read(
     // If it has not ended by the deadline, the probe goes on without the lock: every wait below then ends at
     // once with the deadline's failure, which the snapshot needs for each part.
     let _reading = timeout_at(deadline, target.reading()).await;
-    let mut visit = Visit { refused, ..Visit::new(target, deadline) };
+    if let Some(processes) = target.processes() {
+        return processes.read(target, deadline, refused).await;
+    }
+    let seat = (target.pool(), target.memory());
+    let mut visit = Visit { refused, ..Visit::new(target, seat, deadline) };
     let mut tasks: Vec<Task> = enabled(target).map(Task::View).collect();
     if target.settings().writes() {
         tasks.push(Task::Write);
@@ -50,16 +55,46 @@ pub(super) async fn read(
 /// Reads the sampled views alone, between two probes; not while a probe reads its own.
 pub(super) async fn sample(target: &Target, deadline: Instant) {
     let Some(_reading) = target.try_reading() else { return };
-    let mut visit = Visit::new(target, deadline);
-    let tasks: Vec<Task> = enabled(target).filter(|v| v.is_sampled).map(Task::View).collect();
-    visit.run(&tasks).await;
-    for (part, result) in &visit.extras {
+    let extras = match target.processes() {
+        Some(processes) => processes.sample(target, deadline).await,
+        None => {
+            let seat = (target.pool(), target.memory());
+            let (answers, extras) = visit(target, seat, deadline, Scope::Sample).await;
+            target.remember(|memory| memory.sample(&target.settings().views, answers));
+            extras
+        }
+    };
+    for (part, result) in &extras {
         if let Err(failure) = result {
             target.instruments().failures.inc(*part, failure.reason);
             tracing::debug!(target = target.name(), error = %failure.message, "sampling failed");
         }
     }
-    target.remember(|memory| memory.sample(&target.settings().views, visit.answers));
+}
+
+/// A pool to a server, and the memory of the views that are read through it.
+pub(super) type Seat<'t> = (&'t Arc<Pool>, &'t Mutex<Memory>);
+
+/// The views that a visit reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All that are enabled.
+    Probe,
+    /// Those that are sampled.
+    Sample,
+}
+
+/// Reads views through a pool, without the write probe.
+pub(super) async fn visit(
+    target: &Target,
+    seat: Seat<'_>,
+    deadline: Instant,
+    scope: Scope,
+) -> (Vec<Box<dyn Answer>>, Extras) {
+    let mut visit = Visit::new(target, seat, deadline);
+    let views = enabled(target).filter(|view| scope == Scope::Probe || view.is_sampled);
+    visit.run(&views.map(Task::View).collect::<Vec<_>>()).await;
+    (visit.answers, visit.extras)
 }
 
 /// The views that the target's kind has and its settings enable.
@@ -93,6 +128,7 @@ impl Task {
 /// The parts that are done so far, and the connection that goes from one to the next.
 struct Visit<'t> {
     target: &'t Target,
+    seat: Seat<'t>,
     deadline: Instant,
     connection: Option<Checkout>,
     /// The reason for which there is no connection: then nothing more is tried.
@@ -104,9 +140,10 @@ struct Visit<'t> {
 }
 
 impl<'t> Visit<'t> {
-    fn new(target: &'t Target, deadline: Instant) -> Self {
+    fn new(target: &'t Target, seat: Seat<'t>, deadline: Instant) -> Self {
         Self {
             target,
+            seat,
             deadline,
             connection: None,
             refused: None,
@@ -114,6 +151,11 @@ impl<'t> Visit<'t> {
             extras: Vec::new(),
             round_trip: Duration::ZERO,
         }
+    }
+
+    /// Gives access to what the views remember.
+    fn remember<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
+        with(&mut self.seat.1.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn run(&mut self, tasks: &[Task]) {
@@ -189,7 +231,7 @@ impl<'t> Visit<'t> {
             return Err(failure.clone());
         }
         let limit = self.target.settings().schedule.timeout;
-        let result = match timeout_at(self.deadline, self.target.pool().check_out()).await {
+        let result = match timeout_at(self.deadline, self.seat.0.check_out()).await {
             Ok(result) => result.map_err(Failure::from),
             Err(_) => Err(Failure::deadline(limit)),
         };
@@ -248,13 +290,12 @@ impl<'t> Visit<'t> {
         let threshold = self.target.settings().slow_threshold;
         let (instruments, own) = (self.target.instruments(), OwnQuery::View(view.name));
         let running = RunningStatement::begin(instruments, own, threshold);
-        let memory =
-            |with: &mut dyn FnMut(&mut Memory)| self.target.remember(|memory| with(memory));
+        let memory = |with: &mut dyn FnMut(&mut Memory)| self.remember(|memory| with(memory));
         let shown = console::show(commands, connection, limit, memory).await;
         if shown.failure.is_none() {
             let took = running.answered();
             if view.is_sampled {
-                self.target.remember(|memory| memory.sampling().observe(took));
+                self.remember(|memory| memory.sampling().observe(took));
             }
         }
         shown
@@ -273,20 +314,20 @@ impl<'t> Visit<'t> {
         let running = RunningStatement::begin(instruments, own, threshold);
         let rows = connection.query(&query.sql, &query.parameters(), limit).await;
         let rows = rows.inspect_err(|error| {
-            self.target.remember(|memory| memory.refused(view.name, error.sqlstate()));
+            self.remember(|memory| memory.refused(view.name, error.sqlstate()));
         })?;
         let took = running.answered();
         if view.is_sampled {
             // The cost is processor time of the server, so the network's round trip is taken off. Otherwise a
             // distant server would be sampled less often than a near one.
             let cost = took.saturating_sub(self.round_trip);
-            self.target.remember(|memory| memory.sampling().observe(cost));
+            self.remember(|memory| memory.sampling().observe(cost));
         }
         Ok(rows)
     }
 
     fn in_context<T>(&self, with: impl FnOnce(&Context<'_>) -> T) -> T {
-        let pool = self.target.pool();
+        let pool = self.seat.0;
         let own_pids = pool.connector().budget().pids();
         let own_open = pool.connector().budget().pooled();
         let settings = &self.target.settings().views;

@@ -180,7 +180,7 @@ impl Roster {
 
     fn make(&self, settings: TargetSettings) -> Entry {
         let address = ServerAddress::new(&settings.connect.dsn.hosts);
-        let budget = self.budgets.share(&address, settings.connections_per_server);
+        let budget = self.budgets.share(&address, settings.connections_of_address());
         let server = self.servers.at(&address);
         let _runtime = self.runtime.as_ref().map(Handle::enter);
         let target = Target::on(server, settings, budget, self.tasks.clone(), self.stop.clone());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::kind::TargetKind;
+use super::processes::ProcessSettings;
 use super::write;
 use crate::metrics::Detail;
 use crate::pool;
@@ -82,6 +83,8 @@ pub struct TargetSettings {
     pub views: view::ViewSettings,
     /// The status that some of these applications serve themselves.
     pub sources: Vec<SourceSettings>,
+    /// The processes of a pooler.
+    pub processes: ProcessSettings,
     /// The write probe; `None` for off.
     pub write: Option<write::WriteProbeSettings>,
     /// The thresholds of the health checks.
@@ -95,6 +98,16 @@ pub struct TargetSettings {
 }
 
 impl TargetSettings {
+    /// The most connections to the target's address. Two are enough beside several processes, each of which has one
+    /// more: these are three at the most, even where all of them reach the same process.
+    pub(super) fn connections_of_address(&self) -> u32 {
+        if self.processes.are_several() {
+            self.connections_per_server.min(2)
+        } else {
+            self.connections_per_server
+        }
+    }
+
     /// The views that its kind has and its settings enable.
     pub(super) fn enabled_views(&self) -> impl Iterator<Item = &'static View> {
         let views = self.kind.spec().views.iter().copied();

@@ -13,6 +13,7 @@ use super::hour::{Hour, HourView};
 use super::instruments::{OwnQuery, ProbeInstruments};
 use super::marks::{Mark, Marks};
 use super::pooling::StatementPooling;
+use super::processes::ProcessSet;
 use super::read::enabled;
 use super::server::Server;
 use super::settings::TargetSettings;
@@ -39,6 +40,7 @@ pub struct Target {
     pooling: StatementPooling,
     hour: Mutex<Hour>,
     marks: Mutex<Marks>,
+    processes: ProcessSet,
 }
 
 impl Target {
@@ -67,6 +69,7 @@ impl Target {
         let reasons = settings.limits.close_reasons();
         let instruments = Arc::new(pool::PoolInstruments::closing_for(reasons));
         let connect = connect_settings(&settings);
+        let processes = ProcessSet::new(&settings, tasks.clone(), stop.clone());
         let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
         let instruments = ProbeInstruments::new(&settings);
@@ -84,6 +87,7 @@ impl Target {
             pooling: StatementPooling::default(),
             hour: Mutex::new(Hour::new(Instant::now())),
             marks: Mutex::default(),
+            processes,
         })
     }
 
@@ -122,6 +126,16 @@ impl Target {
         with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The memory of its views.
+    pub(super) fn memory(&self) -> &Mutex<Memory> {
+        &self.memory
+    }
+
+    /// The processes that are asked apart; `None` where it is one.
+    pub(super) fn processes(&self) -> Option<&ProcessSet> {
+        self.settings.processes.are_several().then_some(&self.processes)
+    }
+
     /// Takes the lock under which the views are read, by a probe or for a sample.
     pub(super) async fn reading(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.reading.lock().await
@@ -139,6 +153,9 @@ impl Target {
             let now = Instant::now();
             let mut counters = self.remember(|memory| memory.counters(now));
             self.endpoints.iter().for_each(|pools| pools.replace_counters(&mut counters, now));
+            if let Some(processes) = self.processes() {
+                counters.waiting = processes.waiting();
+            }
             counters
         })
     }
@@ -236,7 +253,7 @@ impl Target {
 /// Limits a connect to 95 % of the probe's time, so that its own time-out comes before the probe's
 /// deadline. The connect's time-out reports the phase that hangs; the deadline drops the future, and with
 /// it that knowledge.
-fn connect_settings(settings: &TargetSettings) -> pool::ConnectSettings {
+pub(super) fn connect_settings(settings: &TargetSettings) -> pool::ConnectSettings {
     let limit = settings.schedule.timeout.mul_f64(0.95);
     let connect = settings.connect.clone();
     pool::ConnectSettings { timeout: connect.timeout.min(limit), ..connect }

@@ -31,6 +31,9 @@ pub enum CappedFamily {
     /// `db_pool_pgbouncer_user_connections`, and all that have its label sets.
     #[strum(serialize = "db_pool_pgbouncer_user_connections")]
     PoolerUsers,
+    /// `db_pool_pgbouncer_application_clients`, and all that have its label sets.
+    #[strum(serialize = "db_pool_pgbouncer_application_clients")]
+    PoolerApplications,
 }
 
 /// The number of label sets that found no room, by family, since the target was started.
@@ -47,6 +50,7 @@ impl CappedFamily {
             Self::PoolerPools => pgbouncer::pools::VIEW.name,
             Self::PoolerDatabases => pgbouncer::stats::VIEW.name,
             Self::PoolerUsers => pgbouncer::limits::VIEW.name,
+            Self::PoolerApplications => pgbouncer::clients::VIEW.name,
         }
     }
 }

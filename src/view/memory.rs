@@ -16,7 +16,7 @@ use super::dropped::{CappedFamily, Dropped};
 use super::headroom::Headroom;
 use super::key::SessionKey;
 use super::limits::ServerLimits;
-use super::pgbouncer::{ConsoleMemory, ConsoleReadings};
+use super::pgbouncer::{ConsoleMemory, ConsoleReadings, WaitingSeconds};
 use super::row::{Answer, ViewName};
 use super::sampling::Sampling;
 use super::series::{Labels, Series, label};
@@ -75,6 +75,11 @@ impl Memory {
     /// Returns the pace of the samples, and the time that they stand for.
     pub fn sampling(&mut self) -> &mut Sampling {
         &mut self.sampling
+    }
+
+    /// Returns the time that clients of a pooler's pools have waited, for a scrape.
+    pub(crate) fn waiting(&mut self) -> WaitingSeconds {
+        self.console.show_waiting()
     }
 
     /// Takes in that the server refused a statement with this SQLSTATE: where it could not convert a text

@@ -78,6 +78,11 @@ impl Sampling {
         span
     }
 
+    /// As [`Self::take`], for samples of other memories that are summed up in this one.
+    pub(crate) fn take_now(&mut self, at: Instant) {
+        self.take(at);
+    }
+
     pub(super) fn add_headroom(&mut self, span: Duration, free: Option<u64>) {
         let Some(free) = free else { return };
         let gone = if free == 0 { span } else { Duration::ZERO };

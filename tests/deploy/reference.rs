@@ -300,6 +300,11 @@ const MORE_TARGETS: &str = "
     kind: pgbouncer
     url: postgresql://stats@bouncer.example:6432/pgbouncer
     query: SHOW VERSION
+    discover: peers
+
+  bouncer-by-socket:
+    url: postgresql://stats@localhost:6432/pgbouncer
+    processes: [/run/pgbouncer-1, /run/pgbouncer-2]
 
 # Not used by this version, which warns at the start: it has no /probe yet. The logins of
 # /probe?target=..&auth_module=.., and the targets that each may be used for.
@@ -308,7 +313,7 @@ auth_modules:
 ";
 
 /// Sections whose content users choose, and values of keys that only make sense in another form.
-const WRITTEN: [(&str, &str); 13] = [
+const WRITTEN: [(&str, &str); 15] = [
     ("targets_from", "# targets_from: [ conf.d/*.yml ]"),
     ("databases", ""),
     ("min", "# min: 2"),
@@ -323,6 +328,8 @@ const WRITTEN: [(&str, &str); 13] = [
         "# password_command: { command: [aws, rds, generate-db-auth-token, --hostname, db.example] }",
     ),
     ("labels", "labels: { team: payments }"),
+    ("discover", "# discover: peers"),
+    ("processes", "# processes: [/run/pgbouncer-1, /run/pgbouncer-2]"),
     ("options", "options: { application_name: probe }"),
     ("views.statements", ""),
 ];

@@ -31,6 +31,7 @@ mod log;
 mod many;
 mod page;
 mod password;
+mod pgbouncer;
 mod pool;
 mod production;
 mod reload;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::{options, row};
 use crate::config::kind::{
-    Checked, Choice, FilePath, Hidden, Limit, List, Percent, Section, Switch, Text, Time, TimeOr,
-    Whole,
+    Checked, Choice, FilePath, Grammar, Hidden, Limit, List, OptionType, Percent, RawValue,
+    Section, Switch, Text, Time, TimeOr, Whole, quote,
 };
 use crate::metrics::Detail;
-use crate::probe::{TargetKind, write};
+use crate::probe::{ProcessAddress, TargetKind, write};
 
 const INTERVALS: Time = Time::new(100, 3600);
 const DEADLINES: Time = Time::new(10, 3600);
@@ -222,6 +224,18 @@ options! {
     );
     LABELS: Section = row("labels", Section, "labels on `db_pool_target_info` and in service discovery")
         .default("none");
+    DISCOVER: Choice<Discover> = row(
+        "discover",
+        Choice::new(),
+        "`peers`: the processes of a [PgBouncer with `so_reuseport`](pgbouncer.md#several-processes) are found by `SHOW \
+         PEERS` (1.19 and later), and each is asked apart",
+    ).default("none").example("peers");
+    PROCESSES: List<ProcessAt> = row(
+        "processes",
+        List(ProcessAt),
+        "the consoles of these processes, in place of `discover`: the folders of their Unix sockets, or hosts, perhaps \
+         with `:PORT`",
+    ).default("none").example("[/run/pgbouncer-1, /run/pgbouncer-2]");
     APPLICATIONS: Section = row(
         "applications",
         Section,
@@ -257,6 +271,34 @@ options! {
         Time(Duration::ZERO, Duration::from_secs(86_400)),
         "how long its output is used; after a refusal it is run again at the next connection",
     );
+}
+
+/// The ways to find the processes of a pooler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub(in crate::config) enum Discover {
+    /// By SHOW PEERS.
+    Peers,
+}
+
+/// The address of a process' console.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct ProcessAt;
+
+impl OptionType for ProcessAt {
+    type Value = ProcessAddress;
+
+    fn parse(&self, raw: &RawValue<'_>) -> Option<ProcessAddress> {
+        ProcessAddress::parse(&Text("").parse(raw)?)
+    }
+
+    fn allowed(&self, _: Grammar) -> String {
+        "the folder of a Unix socket or a host, perhaps with `:` and a port".to_owned()
+    }
+
+    fn show(&self, value: &ProcessAddress) -> String {
+        quote(&value.name)
+    }
 }
 
 /// Reports whether a text is the name of a table, with or without its schema.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::clients::PoolerApplications;
 use super::clock::{WaitClocks, pool_of};
 use super::limits::{ConsoleLimits, OwnSize};
 use super::memory::ConsoleMemory;
@@ -27,6 +28,8 @@ pub struct Console {
     pub limits: Option<ConsoleLimits>,
     /// What its databases have done since the exporter has watched them.
     pub totals: Vec<(String, StatTotals)>,
+    /// Connections by application; `None` where they are not read.
+    pub applications: Option<PoolerApplications>,
     /// The server connections that its pools may open together, by server; empty where a pool has no limit.
     pub budgets: BTreeMap<String, u64>,
     /// True if it shares its address with other processes, and a new connection can reach another one; `None` where
@@ -74,9 +77,16 @@ impl Console {
             is_one_of_several: limits.as_ref().map(|limits| limits.is_one_of_several),
             totals: totals.map(|(name, totals)| (name.clone(), totals)).collect(),
             pools: pools.map(|pools| pooled(&memory.clocks, &pools, limits.as_ref())),
+            applications: memory.applications.shown(now).cloned(),
             limits,
             budgets,
         }
+    }
+
+    /// The same, as one of several processes that are asked apart.
+    pub fn of_process(self, name: &str) -> Self {
+        let is_one_of_several = self.is_one_of_several.map(|_| false);
+        Self { process: Some(name.to_owned()), is_one_of_several, ..self }
     }
 
     /// Limits the databases and users that are shown, after the sizes of the pools were taken from them. Returns the

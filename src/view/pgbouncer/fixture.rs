@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::table::{ConsoleAnswers, Table};
-use super::{CONSOLE_VIEWS, Console};
+use super::{CONSOLE_VIEWS, Console, clients};
 use crate::view::memory::Memory;
 use crate::view::row::{Answer, Context, ViewSource};
 use crate::view::settings::ViewSettings;
@@ -20,7 +20,7 @@ pub struct ConsoleReader {
 
 impl Default for ConsoleReader {
     fn default() -> Self {
-        let settings = ViewSettings::of(CONSOLE_VIEWS);
+        let settings = ViewSettings::of(CONSOLE_VIEWS).with(clients::VIEW.name);
         Self { memory: Memory::new(&settings), settings, now: Instant::now() }
     }
 }
@@ -40,6 +40,9 @@ impl ConsoleReader {
                 continue;
             }
             let asked = ask(&context, version);
+            if asked.is_empty() {
+                continue;
+            }
             let given = asked.into_iter().filter_map(|c| Some((c, tables.get(c)?.clone())));
             let shown = ConsoleAnswers {
                 server_version: version.to_owned(),
@@ -90,6 +93,21 @@ fn answers(grown: u64) -> BTreeMap<&'static str, Table> {
         ),
         ("SHOW CONFIG", table("key value", &["max_client_conn 100", "default_pool_size 20"])),
         ("SHOW LISTS", table("list items", &["used_clients 28"])),
+        (
+            "SHOW CLIENTS",
+            table(
+                "type user database state wait wait_us application_name",
+                &[
+                    "C app shop active 0 0 web",
+                    "C app shop waiting 2 500000 web",
+                    "C stats pgbouncer active 0 0 psql",
+                ],
+            ),
+        ),
+        (
+            "SHOW SERVERS",
+            table("type user database state application_name", &["S app shop active web"]),
+        ),
         ("SHOW STATE", table("key value", &["active yes", "paused no", "suspended no"])),
         (
             "SHOW STATS",

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
+use super::clients::ApplicationMemory;
 use super::clock::WaitClocks;
 use super::console::Console;
 use super::limits::ConsoleLimits;
@@ -24,6 +25,7 @@ pub(in crate::view) struct ConsoleMemory {
     missing: (String, BTreeSet<&'static str>),
     pub(super) clocks: WaitClocks,
     pub(super) stats: DatabaseCounters,
+    pub(super) applications: ApplicationMemory,
 }
 
 /// What the views of a console have read so far in one probe.
@@ -40,6 +42,7 @@ impl ConsoleMemory {
             missing: (String::new(), BTreeSet::new()),
             clocks: WaitClocks::new(series_limit),
             stats: DatabaseCounters::default(),
+            applications: ApplicationMemory::new(series_limit),
         }
     }
 

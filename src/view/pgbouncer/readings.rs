@@ -2,6 +2,7 @@
 //!
 //! Where a target has several processes, each sample has the label `process` after those of its family.
 
+use super::clients::PoolerApplication;
 use super::console::{Console, PooledPool};
 use super::stats::Stat;
 use crate::metrics::{Kind, Label, Reading, Samples, Value};
@@ -254,6 +255,44 @@ pub(super) const TOTALS: &[Reading<Views>] = &[
     ),
 ];
 
+/// Families of the applications behind a pool.
+pub(super) const APPLICATIONS: &[Reading<Views>] = &[
+    gauge(
+        "db_pool_pgbouncer_application_clients",
+        "Client connections of an application by state, once a minute (views.clients). Idle ones are active before PgBouncer 1.25; the application's name is empty before 1.18.",
+        &["database", "user", "application", "state"],
+        |views, out| {
+            applications(views, |console, [database, user, name], application| {
+                for (state, n) in &application.clients {
+                    push(out, console, &[database, user, name, state], *n);
+                }
+            });
+        },
+    ),
+    gauge(
+        "db_pool_pgbouncer_application_servers",
+        "Server connections that an application has, or had last, by state, once a minute (views.clients).",
+        &["database", "user", "application", "state"],
+        |views, out| {
+            applications(views, |console, [database, user, name], application| {
+                for (state, n) in &application.servers {
+                    push(out, console, &[database, user, name, state], *n);
+                }
+            });
+        },
+    ),
+    gauge(
+        "db_pool_pgbouncer_application_max_wait_seconds",
+        "How long the application's client that waits for longest has waited, once a minute (views.clients); 0 while none waits.",
+        &["database", "user", "application"],
+        |views, out| {
+            applications(views, |console, labels, application| {
+                push(out, console, &labels, application.max_wait);
+            });
+        },
+    ),
+];
+
 /// The family that grows between two probes; read at each scrape.
 pub(in crate::view) const WAITING_CLIENT_SECONDS: Reading<Counters> = Reading {
     name: "db_pool_pgbouncer_waiting_client_seconds_total",
@@ -282,6 +321,14 @@ fn pools(views: &Views, mut each: impl FnMut(&Console, &PooledPool)) {
 
 fn of_pool(out: &mut Samples<'_>, console: &Console, pool: &PooledPool, value: impl Value) {
     push(out, console, &[&pool.key.database, &pool.key.user], value);
+}
+
+fn applications(views: &Views, mut each: impl FnMut(&Console, [&str; 3], &PoolerApplication)) {
+    for console in &views.consoles {
+        for (key, application) in console.applications.iter().flatten() {
+            each(console, key.labels(), application);
+        }
+    }
 }
 
 fn databases(
