@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::memory::ConsoleMemory;
 use super::pools::{CONSOLE, wait};
 use super::product::PoolerIdentity;
-use super::table::{ConsoleAnswers, Record};
+use super::table::{ConsoleAnswers, Record, Table};
 use crate::view::column::ViewError;
 use crate::view::dropped::CappedFamily;
 use crate::view::key::SessionKey;
@@ -128,7 +128,7 @@ fn ask(context: &Context<'_>, server_version: &str) -> Vec<&'static str> {
 fn read(_: &Context<'_>, answers: &ConsoleAnswers) -> Result<Box<dyn Answer>, ViewError> {
     let clients = answers.required(CLIENTS, &["user", "database", "state"])?;
     let mut applications = PoolerApplications::new();
-    for row in clients.rows().filter(|row| row.text("database") != Some(CONSOLE)) {
+    for row in clients.rows().filter(|row| !is_console(*row)) {
         let application = applications.entry(key(row)).or_default();
         let state = state(row, CLIENT_STATES);
         *application.clients.entry(state).or_default() += 1;
@@ -137,11 +137,16 @@ fn read(_: &Context<'_>, answers: &ConsoleAnswers) -> Result<Box<dyn Answer>, Vi
             application.max_wait = application.max_wait.max(wait);
         }
     }
-    for row in answers.get(SERVERS).iter().flat_map(|table| table.rows()) {
+    let servers = answers.get(SERVERS).into_iter().flat_map(Table::rows);
+    for row in servers.filter(|row| !is_console(*row)) {
         let application = applications.entry(key(row)).or_default();
         *application.servers.entry(state(row, SERVER_STATES)).or_default() += 1;
     }
     Ok(Box::new(Rows { at: answers.at, applications }))
+}
+
+fn is_console(row: Record<'_>) -> bool {
+    row.text("database") == Some(CONSOLE)
 }
 
 /// Before 1.18 the name of an application is not shown.
