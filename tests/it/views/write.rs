@@ -130,3 +130,27 @@ async fn a_hot_standby_is_read_only(version: Option<u32>) {
     );
     Watch::new(writing(&primary, 3, true)).good().await;
 }
+
+#[tokio::test]
+async fn a_probe_that_runs_out_of_time_names_its_whole_limit() {
+    let cluster = builder(None).start();
+    monitor(&cluster, Privilege::None);
+    make_table(&cluster);
+    cluster.psql(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           PERFORM pg_sleep(0.3); RETURN NULL; END $$;
+         CREATE TRIGGER slowly AFTER INSERT ON db_pool_exporter_heartbeat
+           FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
+    );
+    // The fourth row has 0.1 s left of the second: that is not how long the server was waited for.
+    let mut settings = writing(&cluster, 10, false);
+    settings.schedule.timeout = Duration::from_secs(1);
+    let watch = Watch::new(settings);
+    let snapshot = watch.probe().await;
+    let (_, result) =
+        snapshot.extras.iter().find(|(part, _)| *part == ProbePart::Write).expect("it was tried");
+    let message = &result.as_ref().expect_err("ten rows take three seconds").message;
+    let seconds = message.split("within ").nth(1).and_then(|rest| rest.split(' ').next());
+    let seconds: f64 = seconds.and_then(|number| number.parse().ok()).expect("a number");
+    assert!((0.7..=1.0).contains(&seconds), "{message}");
+}
