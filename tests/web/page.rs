@@ -417,7 +417,7 @@ async fn a_thousand_targets_are_quick() {
                 "{rows} of 1,000 targets: first byte {:.0} ms, ready {:.0} ms",
                 best.0, best.1
             );
-            // An unoptimized build on a busy machine; `make page-speed` has the limit of a release.
+            // An unoptimized build on a busy machine has another limit than a release.
             let limit = if cfg!(debug_assertions) { 2_000.0 } else { 100.0 };
             assert!(best.0 < limit, "made in {} ms", best.0);
         }
