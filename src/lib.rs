@@ -31,6 +31,8 @@ pub mod probe;
 
 pub mod health;
 
+mod ondemand;
+
 mod report;
 
 mod sizing;

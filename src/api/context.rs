@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Setting;
 use crate::metrics::Page;
+use crate::ondemand::OnDemand;
 use crate::probe::{Roster, Target};
 use crate::web::ServerSettings;
 
@@ -25,6 +26,12 @@ pub enum Shown {
     Targets(Vec<Arc<Target>>),
 }
 
+/// The parts of the daemon that `/probe` uses.
+pub struct Probes {
+    /// Probes targets on demand.
+    pub(crate) on_demand: Arc<OnDemand>,
+}
+
 /// The parts of the daemon that the answers use.
 pub struct Context {
     /// The settings of the web server: paths and prefixes for links.
@@ -37,6 +44,8 @@ pub struct Context {
     pub targets: Arc<Roster>,
     /// The effective configuration, which the status page shows.
     pub configuration: Arc<ArcSwap<Vec<Setting>>>,
+    /// Probes on demand; `None` without `/probe`.
+    pub probes: Option<Probes>,
     /// Asks for a reload; `None` if nothing can be reloaded.
     pub reload: Option<Reload>,
 }

@@ -317,7 +317,8 @@ fn the_description_and_the_routes_name_the_same() {
         Verb::Get => "get",
         Verb::Post => "post",
     };
-    let routes = ROUTES.iter().filter(|route| route.path.starts_with("/api/"));
+    let is_described = |path: &str| path.starts_with("/api/") || path == "/probe";
+    let routes = ROUTES.iter().filter(|route| is_described(route.path));
     let routes: BTreeSet<_> =
         routes.map(|route| (route.path.to_owned(), verb(route.verb).to_owned())).collect();
     let api = openapi::description();

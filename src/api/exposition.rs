@@ -5,10 +5,11 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hyper::header::HeaderMap;
 use hyper::{StatusCode, header};
 
 use super::{Context, Shown};
-use crate::metrics::{Filter, Page};
+use crate::metrics::{Filter, Format, Page};
 use crate::probe::Roster;
 use crate::web::{self, Answer, Coding, Request};
 
@@ -21,13 +22,22 @@ pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
         return Answer::problem(StatusCode::NOT_FOUND, detail);
     };
     let format = web::format(&request.headers);
-    let coding = web::coding(&request.headers);
-    let names = request.query().filter(|(key, _)| key == "name[]");
-    let filter = Filter::new(names.map(|(_, value)| value.into_owned()));
+    let filter = Filter::new(names(request));
     let mut page = Page::new(format, &filter);
     (context.exposition)(&shown, &mut page);
-    let text = page.finish();
-    encode(text, format.content_type(), coding).with(header::VARY, VARY)
+    self::page(page, format, &request.headers)
+}
+
+/// The families that a request asks for; all if it names none.
+pub(super) fn names(request: &Request) -> impl Iterator<Item = String> {
+    let names = request.query().filter(|(key, _)| key == "name[]");
+    names.map(|(_, value)| value.into_owned())
+}
+
+/// Answers with a page in the coding that the scraper prefers.
+pub(super) fn page(page: Page<'_>, format: Format, headers: &HeaderMap) -> Answer {
+    let coding = web::coding(headers);
+    encode(page.finish(), format.content_type(), coding).with(header::VARY, VARY)
 }
 
 /// Finds the targets of the query; `None` where there is no such target.

@@ -3,7 +3,7 @@
 //!
 //! The names, types and units of the JSON are a contract, that of the specification. The answer types
 //! belong to this room alone. `openapi.json` describes every field; tests compare it with the routes
-//! and the answers. Nothing here queries a database: the answers show the last snapshot.
+//! and the answers. Only `/probe` queries a database: the other answers show the last snapshot.
 
 mod context;
 mod exposition;
@@ -13,6 +13,7 @@ mod lifecycle;
 mod openapi;
 mod page;
 mod pool;
+mod probe;
 mod request;
 mod routes;
 mod runbook;
@@ -26,7 +27,7 @@ mod contract;
 #[cfg(test)]
 mod schema;
 
-pub use context::{Context, Exposition, Reload, Shown};
+pub use context::{Context, Exposition, Probes, Reload, Shown};
 #[cfg(test)]
 use health::bare_health;
 pub use health::{health, pool_health};

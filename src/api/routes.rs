@@ -2,7 +2,7 @@
 //!
 //! To add an endpoint: a file with its answer, and a row here.
 
-use super::{Context, exposition, lifecycle, page, request, runbook};
+use super::{Context, exposition, lifecycle, page, probe, request, runbook};
 use crate::web::{Access, Admission, Route, TELEMETRY, Verb};
 
 /// All endpoints.
@@ -13,6 +13,14 @@ pub const ROUTES: &[Route<Context>] = &[
         access: Access::Open,
         admission: Admission::Limited,
         answer: |context, request| Box::pin(exposition::answer(context, request)),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/probe",
+        access: Access::Sensitive,
+        // Each request is a probe of its own, also where its answer would be equal.
+        admission: Admission::Unshared,
+        answer: |context, request| Box::pin(probe::answer(context, request)),
     },
     Route {
         verb: Verb::Get,

@@ -19,7 +19,7 @@ struct Group {
     labels: Map<String, Value>,
 }
 
-/// Every target, in the order of the roster, also when monitoring is disabled: `/probe` still works.
+/// Every target, in the order of the roster, also when monitoring is disabled.
 pub(crate) fn sd(request: &ApiRequest<'_>) -> Reply {
     let targets = request.roster.targets();
     let groups: Vec<Group> = targets.iter().map(|target| group(target)).collect();

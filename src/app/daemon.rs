@@ -23,6 +23,7 @@ use super::version::VERSION;
 use crate::api;
 use crate::config::{Config, Loader};
 use crate::health;
+use crate::ondemand::OnDemand;
 use crate::probe::Roster;
 use crate::web::{self, HttpInstruments, Listener, ServerSettings, Service};
 
@@ -97,7 +98,14 @@ pub(crate) async fn run(
     let status = ReloadStatus::new();
     let (reload, requests) = mpsc::channel(1);
     let shown = Arc::new(ArcSwap::from_pointee(shown_settings(&config.entries)));
-    let service = service(&settings, &fleet, Arc::clone(&shown), Arc::clone(&status), log, reload)?;
+    let most = settings.web.probes_at_once();
+    let on_demand = Arc::new(OnDemand::new(Arc::clone(&roster), most, tasks.clone(), kill.clone()));
+    on_demand.apply(config.auth_modules.clone());
+    let instruments = Arc::new(HttpInstruments::new(api::ROUTES));
+    let exporter =
+        Exporter::new(Arc::clone(&fleet), Arc::clone(&instruments), Arc::clone(&status), log);
+    let context = context(&settings, &roster, exporter, &on_demand, Arc::clone(&shown), reload);
+    let service = Service::new(settings.web.clone(), api::ROUTES, context, instruments)?;
     log_start(&listeners, &settings.web, &config);
     roster.set_most_probes(config.max_concurrent_probes);
     // A broken file of targets does not keep the others from being watched.
@@ -108,6 +116,7 @@ pub(crate) async fn run(
         folders: config.target_files.folders,
         fleet: Arc::clone(&fleet),
         roster: Arc::clone(&roster),
+        on_demand,
         status,
         auto_reload: if settings.auto_reload { AutoReload::On } else { AutoReload::Off },
         production: settings.web.production,
@@ -140,28 +149,25 @@ async fn end_targets(roster: Arc<Roster>, tasks: &TaskTracker, kill: &Cancellati
     }
 }
 
-fn service(
+fn context(
     settings: &DaemonSettings,
-    fleet: &Arc<Fleet>,
+    roster: &Arc<Roster>,
+    exporter: Exporter,
+    on_demand: &Arc<OnDemand>,
     shown: Arc<ArcSwap<Vec<api::Setting>>>,
-    status: Arc<ReloadStatus>,
-    log: LogQueue,
     reload: api::Reload,
-) -> Result<Arc<Service<api::Context>>> {
-    let instruments = Arc::new(HttpInstruments::new(api::ROUTES));
-    let exporter = Exporter::new(Arc::clone(fleet), Arc::clone(&instruments), status, log);
-    let roster = fleet.roster();
+) -> api::Context {
     let for_page = Arc::clone(roster);
     let for_ready = Arc::clone(roster);
-    let context = api::Context {
+    api::Context {
         settings: settings.web.clone(),
         exposition: Arc::new(move |shown, page| exporter.write(&for_page, shown, page)),
         targets: Arc::clone(roster),
         ready: Arc::new(move || for_ready.is_ready()),
         configuration: shown,
+        probes: Some(api::Probes { on_demand: Arc::clone(on_demand) }),
         reload: Some(reload),
-    };
-    Ok(Service::new(settings.web.clone(), api::ROUTES, context, instruments)?)
+    }
 }
 
 /// The longest time between two updates of the service manager's status line.

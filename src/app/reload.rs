@@ -19,6 +19,7 @@ use super::notify::Notifier;
 use crate::api::Setting;
 use crate::config::{self, Config, Entry, Loader, RefusedFile, Reread, TargetFiles};
 use crate::metrics::{Kind, Reading};
+use crate::ondemand::OnDemand;
 use crate::probe::Roster;
 use crate::watch::{ChangedFiles, ChangedFolders, ListedFolder, ReadFiles};
 
@@ -148,6 +149,8 @@ pub(super) struct Reloader {
     /// The targets, which a new configuration replaces.
     pub(super) fleet: Arc<Fleet>,
     pub(super) roster: Arc<Roster>,
+    /// The modules of `/probe`, which it replaces too.
+    pub(super) on_demand: Arc<OnDemand>,
     pub(super) status: Arc<ReloadStatus>,
     pub(super) auto_reload: AutoReload,
     /// The daemon was started with the rules of production.
@@ -225,6 +228,7 @@ impl Reloader {
         self.roster.set_probing(config.enabled.into());
         self.roster.set_most_probes(config.max_concurrent_probes);
         self.fleet.configure(config.targets, config.discover);
+        self.on_demand.apply(config.auth_modules);
         self.status.succeeded();
         info!(cause, targets = self.roster.targets().len(), "configuration reloaded");
         self.folders.clone_from(&config.target_files.folders);

@@ -132,7 +132,7 @@ pub(super) struct Arguments {
     #[arg(long = "log.format", global = true, value_name = "FORMAT")]
     pub(super) log_format: Option<String>,
 
-    /// Reserved for /probe, without effect in this version: seconds to subtract from Prometheus' scrape time-out [default: 0.5].
+    /// For /probe: seconds to subtract from Prometheus' scrape time-out [default: 0.5].
     #[arg(long = "timeout-offset", global = true, value_name = "SECONDS")]
     pub(super) timeout_offset: Option<String>,
 
@@ -163,6 +163,10 @@ pub(super) struct Web {
     /// The maximum number of requests in progress; 0 means no limit [default: 40].
     #[arg(long = "web.max-requests", global = true, value_name = "N")]
     pub(super) max_requests: Option<String>,
+
+    /// The maximum number of requests to /probe in progress, at most half of --web.max-requests [default: 10].
+    #[arg(long = "web.max-probes", global = true, value_name = "N")]
+    pub(super) max_probes: Option<String>,
 
     /// The URL under which clients reach the daemon.
     #[arg(long = "web.external-url", global = true, value_name = "URL")]

@@ -106,6 +106,13 @@ fn web(flags: &mut Flags<'_>, web: WebArguments, offset: Option<String>) -> web:
             number,
             requests,
         ),
+        max_probes: flags.value_or(
+            "web.max-probes",
+            web.max_probes,
+            (default.max_probes, default.max_probes.to_string()),
+            "a whole number from 1 to 1000",
+            probes,
+        ),
         external_url: flags
             .optional("web.external-url", web.external_url, url, |text| text.parse().ok()),
         route_prefix: flags.optional("web.route-prefix", web.route_prefix, path, plain_path),
@@ -297,6 +304,10 @@ fn requests(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number| digits && *number <= 100_000)
 }
 
+fn probes(text: &str) -> Option<usize> {
+    requests(text).filter(|number| (1..=1000).contains(number))
+}
+
 fn seconds(text: &str) -> Option<Duration> {
     let number: f64 = text.trim_end_matches('s').parse().ok()?;
     Duration::try_from_secs_f64(number).ok().filter(|offset| offset.as_secs() <= 60)
@@ -404,6 +415,7 @@ mod tests {
             "web.telemetry-path",
             "web.systemd-socket",
             "web.max-requests",
+            "web.max-probes",
             "web.external-url",
             "web.enable-lifecycle",
             "web.route-prefix",

@@ -8,7 +8,7 @@ use super::listing::{Origin, Sourced};
 use super::options::{self, BUILT_IN_URL};
 use super::password::{self, Password};
 use crate::dsn::{self, Dsn, Host, Part, SessionAttrs, SslMode};
-use crate::pool::{Credentials, PasswordSource};
+use crate::pool::{Credentials, Passfile, PasswordSource};
 use crate::probe::{DEFAULT_TARGET, TargetKind};
 use crate::secret::Secret;
 
@@ -55,13 +55,18 @@ pub(super) fn read(
         let text = "its password begins or ends with white space or a line break";
         layers.report().warn(format!("target `{name}`: {text}"));
     }
-    let home = scope.environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let credentials = Credentials { source, home: home(scope), passfile: Passfile::Used };
     layers.list(options::URL.key, dsn.to_string(), origin);
     for parameter in &dsn.ignored {
         let text = format!("target `{name}`: the URL's parameter `{parameter}` has no effect here");
         layers.report().note(text);
     }
-    Some(Database { dsn, credentials: Credentials { source, home } })
+    Some(Database { dsn, credentials })
+}
+
+/// The user's home folder, with `.pgpass` and `.postgresql`.
+pub(super) fn home(scope: &Scope<'_>) -> Option<PathBuf> {
+    scope.environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 impl Database {
@@ -187,9 +192,13 @@ fn url_file(origin: &Origin, scope: &Scope<'_>) -> Option<PasswordSource> {
 
 /// Reports whether passwords and data may cross a network unencrypted.
 pub(super) fn may_be_plain(dsn: &Dsn) -> bool {
-    let weak = match dsn.tls.mode {
+    is_weak(dsn) && !dsn.hosts.iter().all(Host::is_local)
+}
+
+/// Reports whether the sslmode permits a connection without encryption.
+pub(super) fn is_weak(dsn: &Dsn) -> bool {
+    match dsn.tls.mode {
         Some(SslMode::Disable | SslMode::Allow | SslMode::Prefer) | None => true,
         Some(SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => false,
-    };
-    weak && !dsn.hosts.iter().all(Host::is_local)
+    }
 }

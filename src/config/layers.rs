@@ -277,11 +277,6 @@ impl<'a> Layers<'a> {
         self.report.refuse(self.place(key, origin), message);
     }
 
-    /// Warns of an option that is checked and has no effect in this version.
-    pub(super) fn warn_unused(&self, place: &str) {
-        self.report.warn(format!("{place} is read but not used by this version"));
-    }
-
     /// The place that set a key, otherwise the place in the file that could set it.
     pub(super) fn place(&self, key: &str, origin: &Origin) -> String {
         match origin {

@@ -34,7 +34,6 @@ use std::sync::{Mutex, PoisonError};
 
 use ::config::{Map, Value, ValueKind};
 
-pub(crate) use auth::AuthModule;
 pub(crate) use kind::quote;
 pub(crate) use listing::{Entry, Origin, render};
 pub(crate) use names::unknown_flag_variables;
@@ -52,6 +51,7 @@ use self::sources::Files;
 use self::targets_from::{Glob, GoodFiles, Surroundings};
 pub(crate) use self::targets_from::{RefusedFile, TargetFiles};
 use crate::files::FileReader;
+use crate::ondemand::AuthModule;
 use crate::probe::{self, DEFAULT_TARGET};
 pub(crate) use crate::problem::{Problem, Problems};
 
@@ -64,7 +64,6 @@ pub(crate) struct Config {
     /// The files of `targets_from`.
     pub target_files: TargetFiles,
     /// The authentication modules of `/probe`, by name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read once there is a /probe"))]
     pub auth_modules: BTreeMap<String, AuthModule>,
     /// `DB_MONITOR_ENABLED`: false stops all probes.
     pub enabled: bool,
@@ -346,28 +345,30 @@ fn targets(
 
 fn auth_modules(root: &Layers<'_>, scope: &Scope<'_>) -> BTreeMap<String, AuthModule> {
     let section = root.own_section("auth_modules");
-    let names = section.names(is_name);
-    if !names.is_empty() {
-        section.warn_unused("auth_modules");
-    }
+    let defaults = root.section("defaults");
     let mut modules = BTreeMap::new();
-    for name in names {
-        if let Some(module) = auth::read(&section.section(&name), scope) {
+    for name in section.names(is_name) {
+        if let Some(module) = auth::read(&name, &section.section(&name), &defaults, scope) {
             modules.insert(name, module);
         }
     }
     modules
 }
 
-/// Reports whether a file names targets, or files of them, but not the one that variables describe.
+/// Reports whether a file names targets, or files of them, but not the one that variables describe. A file with
+/// modules alone is for an exporter that probes only on demand: it must not watch the built-in URL as well.
 fn names_others(file: &Map<String, Value>) -> bool {
     if file.contains_key(options::TARGETS_FROM.key) {
         return true;
     }
+    let is_filled = |key: &str| {
+        let table = file.get(key).map(|value| &value.kind);
+        matches!(table, Some(ValueKind::Table(table)) if !table.is_empty())
+    };
     match file.get("targets").map(|value| &value.kind) {
-        Some(ValueKind::Table(targets)) => {
-            !targets.is_empty() && !targets.contains_key(DEFAULT_TARGET)
+        Some(ValueKind::Table(targets)) if !targets.is_empty() => {
+            !targets.contains_key(DEFAULT_TARGET)
         }
-        _ => false,
+        _ => is_filled("auth_modules"),
     }
 }

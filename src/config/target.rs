@@ -12,7 +12,7 @@ use super::listing::{Origin, Sourced};
 use super::{Scope, application, discover, label, options, view};
 use crate::dsn::Dsn;
 use crate::metrics::Detail;
-use crate::pool::{CONNECTIONS_PER_SERVER, ConnectSettings, PoolLimits};
+use crate::pool::{CONNECTIONS_PER_SERVER, ConnectSettings, Credentials, PoolLimits};
 use crate::probe::write::WriteProbeSettings;
 use crate::probe::{
     DiscoverSettings, ProcessSettings, Schedule, TargetKind, TargetSettings, Thresholds,
@@ -58,6 +58,7 @@ pub(super) fn read(name: &str, layers: &Layers<'_>, scope: &Scope<'_>) -> Option
             credentials,
             application_name: EXPORTER_NAME.to_owned(),
             ping: kind.spec().ping,
+            linger: ConnectSettings::LINGER,
         },
         limits: common.limits,
         thresholds: common.thresholds,
@@ -108,6 +109,49 @@ fn processes(kind: TargetKind, layers: &Layers<'_>) -> ProcessSettings {
         (Some(_), None) => ProcessSettings::Peers,
         (None, Some(listed)) => ProcessSettings::Listed(listed.value),
         (None, None) => ProcessSettings::One,
+    }
+}
+
+/// The settings for addresses that are not in the configuration, but for the names and the hosts: those of
+/// `defaults`. `dsn`: the login, and what stands in the URL of a target.
+///
+/// No application is inferred, because its limits are not known, and nothing is written.
+pub(super) fn template(
+    defaults: &Layers<'_>,
+    dsn: Arc<Dsn>,
+    credentials: Credentials,
+    timeout: Duration,
+    scope: &Scope<'_>,
+) -> TargetSettings {
+    let kind = TargetKind::Postgres;
+    let common = common(kind, &defaults.unlisted(), None);
+    let (connect_timeout, command_timeout) = (dsn.connect_timeout, dsn.command_timeout);
+    TargetSettings {
+        name: String::new(),
+        parent: None,
+        labels: Vec::new(),
+        kind,
+        schedule: Schedule { timeout, ..common.schedule },
+        query: common.query,
+        slow_threshold: common.views.slow_threshold,
+        command_timeout: command_timeout.or(common.command_timeout),
+        connections_per_server: common.connections_per_server,
+        connect: ConnectSettings {
+            dsn,
+            timeout: connect_timeout.unwrap_or(common.connect_timeout),
+            credentials,
+            application_name: EXPORTER_NAME.to_owned(),
+            ping: kind.spec().ping,
+            linger: ConnectSettings::LINGER,
+        },
+        limits: common.limits,
+        thresholds: common.thresholds,
+        views: common.views,
+        sources: Vec::new(),
+        write: None,
+        app_env: scope.app_env.to_owned(),
+        detail: common.detail,
+        processes: ProcessSettings::One,
     }
 }
 

@@ -115,18 +115,58 @@ fn nothing_at_all_is_the_specifications_defaults() {
     );
 }
 
+/// A file with one module.
+fn with_module(text: &str) -> String {
+    format!("auth_modules: {{ app: {{ type: userpass, userpass: {{ username: m }}, {text} }} }}")
+}
+
 #[test]
-fn what_is_not_used_yet_is_said() {
-    let text = "
-targets: { orders: { url: 'postgresql://u@h/d', applications: { web: { status_urls: ['http://a/x'] } } } }
-auth_modules: { app: { type: userpass, userpass: { username: u }, allowed_targets: ['*'] } }
-";
-    let expected = ["auth_modules is read but not used by this version"];
-    assert_eq!(good(&[], text).warnings, expected);
-    let without = "targets: { orders: { url: 'postgresql://u@h/d', applications: { web: {} } } }";
-    assert!(good(&[], without).warnings.is_empty());
+fn a_file_with_modules_alone_has_no_target() {
+    let text = with_module("allowed_targets: ['*']");
+    let config = good(&[], &text);
+    assert!(config.targets.is_empty() && config.auth_modules.len() == 1);
+    assert_eq!(config.warnings, [""; 0]);
     let url = ("DATABASE_URL", "postgresql://u@h/d");
+    assert_eq!(good(&[url], &text).targets.len(), 1);
     assert!(good(&[url], "auth_modules: {}").warnings.is_empty());
+    assert_eq!(good(&[], "auth_modules: {}\ndefaults: {}").targets.len(), 1, "the built-in URL");
+}
+
+#[test]
+fn a_module_has_its_login_its_options_and_the_settings_of_defaults() {
+    let text = "
+defaults: { interval: 20s, slow_query_threshold: 3s, connect_timeout: 2s, write_probe: { enabled: true } }
+auth_modules:
+  app:
+    type: userpass
+    userpass: { username: m, password: pw }
+    options: { sslmode: require, connect_timeout: '1', application_name: probe, dbname: own }
+    timeout: 3s
+    allowed_targets: [db]
+";
+    let config = good(&[], text);
+    let template = &config.auth_modules["app"].template;
+    assert_eq!(template.schedule.interval, Duration::from_secs(20));
+    assert_eq!(template.schedule.timeout, Duration::from_secs(3));
+    assert_eq!(template.slow_threshold, Duration::from_secs(3));
+    assert_eq!(template.connect.timeout, Duration::from_secs(1));
+    assert!(template.write.is_none() && template.views.applications.is_empty());
+    let dsn = &template.connect.dsn;
+    assert_eq!(dsn.password.as_ref().map(crate::secret::Secret::reveal), Some("pw"));
+    assert_eq!((dsn.user.as_deref(), dsn.database.as_deref()), (Some("m"), Some("own")));
+    assert_eq!(template.connect.sslmode(), "require");
+    assert!(template.connect.credentials.passfile == crate::pool::Passfile::Unused);
+}
+
+#[test]
+fn a_module_without_encryption_is_warned_of_in_production() {
+    let production = [("APP_ENV", "production")];
+    let warnings = |options: &str| {
+        good(&production, &with_module(&format!("allowed_targets: [db]{options}"))).warnings
+    };
+    assert_eq!(warnings("").len(), 1);
+    assert!(warnings("")[0].starts_with("auth_modules.app: its logins may be without TLS"));
+    assert_eq!(warnings(", options: { sslmode: require }"), [""; 0]);
 }
 
 #[test]
@@ -487,9 +527,7 @@ fn without_a_user_it_is_the_effective_one_and_not_that_of_a_variable() {
 #[test]
 fn the_example_loads_and_has_every_key() {
     let config = good(&[], EXAMPLE);
-    let unused = |warning: &String| warning.ends_with(" is read but not used by this version");
-    assert!(config.warnings.iter().all(unused), "{:?}", config.warnings);
-    assert_eq!(config.warnings.len(), 1);
+    assert_eq!(config.warnings, [""; 0]);
     let key = |entry: &Entry| -> Vec<String> {
         let skip =
             if entry.path[0] == "targets" || entry.path[0] == "auth_modules" { 2 } else { 0 };
@@ -604,4 +642,26 @@ fn modules_are_checked() {
     one(&[], &text, "auth_modules.app.options.sslmod: is not a parameter");
     let text = module(&format!("{{ {login}, allowed_targets: [a], options: {{ sslmode: x }} }}"));
     one(&[], &text, "auth_modules.app.options.sslmode: must be one of");
+    let text = module(&format!("{{ {login}, allowed_targets: [a], options: {{ passfile: x }} }}"));
+    one(&[], &text, "auth_modules.app.options.passfile: is not an option of a module");
+    let weak = "{ sslmode: require, sslrootcert: system }";
+    let text = module(&format!("{{ {login}, allowed_targets: [a], options: {weak} }}"));
+    one(&[], &text, "auth_modules.app.options.sslmode: ");
+}
+
+#[test]
+fn all_problems_of_a_module_are_reported_at_once() {
+    let text = "auth_modules: { app: { timeout: x, options: { host: a, sslmode: b }, allowed_targets: ['10.0.0.0/33'], other: 1 } }";
+    let problems = load_text(&[], text, FileFormat::Yaml).err().unwrap().to_string();
+    for place in [
+        "type",
+        "userpass.username",
+        "timeout",
+        "options.host",
+        "options.sslmode",
+        "allowed_targets",
+        "other",
+    ] {
+        assert!(problems.contains(&format!("auth_modules.app.{place}: ")), "{place} in {problems}");
+    }
 }

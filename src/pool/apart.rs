@@ -1,4 +1,4 @@
-//! Runs blocking work on a separate thread.
+//! Runs blocking work on a separate thread: the lookup of names among it.
 //!
 //! It does not use tokio's blocking pool: work that hangs there (on a name server, on a network file system)
 //! would in the end occupy all its threads, and healthy targets could not connect any more.
@@ -8,6 +8,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
 /// Runs `work` on a new thread and waits for it. If this future is dropped, the thread still finishes its
@@ -25,23 +26,49 @@ pub(super) async fn on_own_thread<T: Send + 'static>(
     receiver.await.map_err(|_| io::Error::other("the thread ended early"))
 }
 
-/// Looks host names up. While a lookup runs, further requests for the same name wait for its answer. Without
+/// Looks host names up.
+pub(crate) trait Resolve: Send + Sync {
+    /// The addresses of a name, each with this port.
+    ///
+    /// # Errors
+    /// A text for people.
+    fn look_up<'a>(&'a self, name: &'a str, port: u16) -> BoxFuture<'a, Resolved>;
+}
+
+/// The outcome of a lookup.
+pub(crate) type Resolved = Result<Vec<SocketAddr>, String>;
+
+/// Asks the system. While a lookup runs, further requests for the same name wait for its answer. Without
 /// this rule a name server that hangs would cost one more thread at every probe.
-#[derive(Default)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     running: Arc<Mutex<HashMap<String, watch::Receiver<Answer>>>>,
+    most: usize,
+}
+
+impl Default for Resolver {
+    /// Without a limit: a target has few names.
+    fn default() -> Self {
+        Self::at_once(usize::MAX)
+    }
 }
 
 /// `None` until the lookup has ended. Errors are kept as texts, because `io::Error` is not `Clone` and several
 /// waiters can get the same answer.
 type Answer = Option<Result<Vec<SocketAddr>, String>>;
 
+impl Resolve for Resolver {
+    fn look_up<'a>(&'a self, name: &'a str, port: u16) -> BoxFuture<'a, Resolved> {
+        Box::pin(self.wait_for(name, port))
+    }
+}
+
 impl Resolver {
-    /// The addresses of a name.
-    ///
-    /// # Errors
-    /// The system's text.
-    pub(super) async fn look_up(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    /// A resolver that looks up at most so many names at once, each on a thread of its own; more fail at once.
+    pub(crate) fn at_once(most: usize) -> Self {
+        Self { running: Arc::default(), most }
+    }
+
+    async fn wait_for(&self, name: &str, port: u16) -> Resolved {
         let mut answer = self.join(name).map_err(|error| error.to_string())?;
         let addresses = match answer.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone().unwrap_or_else(|| Ok(Vec::new()))?,
@@ -54,6 +81,9 @@ impl Resolver {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = running.get(name) {
             return Ok(answer.clone());
+        }
+        if running.len() >= self.most {
+            return Err(io::Error::other("too many names are being looked up"));
         }
         let (sender, answer) = watch::channel(None);
         let all = Arc::clone(&self.running);
@@ -96,5 +126,14 @@ mod tests {
         assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 5432));
         assert!(!found.is_empty() && resolver.running.lock().unwrap().is_empty());
         assert!(resolver.look_up("no.such.name.invalid", 5432).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn lookups_that_hang_are_limited() {
+        let resolver = Resolver::at_once(1);
+        let (_sender, answer) = watch::channel(None);
+        resolver.running.lock().unwrap().insert("hangs".to_owned(), answer);
+        let found = resolver.look_up("localhost", 5432).await;
+        assert_eq!(found, Err("too many names are being looked up".to_owned()));
     }
 }

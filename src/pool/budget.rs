@@ -99,9 +99,13 @@ impl Budget {
         self.server.places.end(self.holder);
     }
 
-    /// The longest time to wait for a permit, of the time for a connect.
+    /// The longest time to wait for a permit, of the time for a connect. Who shares, or visits, waits for others.
     pub(super) fn patience(&self, timeout: Duration) -> Duration {
-        if self.server.places.is_shared() { timeout * 3 / 4 } else { PATIENCE.min(timeout) }
+        if self.server.places.is_shared() || !self.may_keep() {
+            timeout * 3 / 4
+        } else {
+            PATIENCE.min(timeout)
+        }
     }
 
     /// The permits that the target's pool uses: those of the pool for connections that are kept, those of fresh
@@ -227,7 +231,6 @@ pub(crate) struct Visit(Arc<Budget>);
 
 impl Visit {
     /// The permits.
-    #[allow(dead_code, reason = "for probes on demand")]
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.0
     }

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::apart::{Resolver, on_own_thread};
+use super::apart::{Resolve, Resolver, on_own_thread};
 use super::budget::{Budget, Permit};
 use super::error::ConnectError;
 use super::login::{self, Failed, Live};
-use super::password::{Keychain, Login};
+use super::password::{Credentials, Keychain, Login};
 use super::policy::Warned;
 use super::reach::reach;
 use super::settings::ConnectSettings;
@@ -30,12 +30,36 @@ pub struct Connector {
     settings: ConnectSettings,
     budget: Arc<Budget>,
     instruments: Arc<PoolInstruments>,
-    keychain: Arc<Keychain>,
-    resolver: Resolver,
-    warned: Arc<Warned>,
+    memory: ConnectMemory,
     connecting: Gauge,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// The parts of connecting that may outlive a connector: the output of a password command, the names that are being
+/// looked up, the warnings that were logged.
+#[derive(Clone)]
+pub(crate) struct ConnectMemory {
+    keychain: Arc<Keychain>,
+    resolver: Arc<dyn Resolve>,
+    warned: Arc<Warned>,
+}
+
+impl ConnectMemory {
+    /// Remembers nothing yet. Whoever shares it must have these credentials.
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self {
+            keychain: Arc::new(Keychain::new(credentials)),
+            resolver: Arc::new(Resolver::default()),
+            warned: Arc::default(),
+        }
+    }
+
+    /// The same, but names are looked up by this resolver.
+    #[must_use]
+    pub(crate) fn with_resolver(&self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver, ..self.clone() }
+    }
 }
 
 impl Connector {
@@ -47,17 +71,26 @@ impl Connector {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            keychain: Arc::new(Keychain::new(settings.credentials.clone())),
-            resolver: Resolver::default(),
-            warned: Arc::default(),
-            settings,
-            budget,
-            instruments,
-            connecting: Gauge::new(),
-            tasks,
-            stop,
-        })
+        let memory = ConnectMemory::new(settings.credentials.clone());
+        Self::with_memory(settings, budget, instruments, tasks, stop, memory)
+    }
+
+    /// As [`Self::new`], with the memory of other connectors that have the same credentials.
+    pub(crate) fn with_memory(
+        settings: ConnectSettings,
+        budget: Arc<Budget>,
+        instruments: Arc<PoolInstruments>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        memory: ConnectMemory,
+    ) -> Arc<Self> {
+        let connecting = Gauge::new();
+        Arc::new(Self { settings, budget, instruments, memory, connecting, tasks, stop })
+    }
+
+    /// What its connects remember, to be shared.
+    pub(crate) fn memory(&self) -> &ConnectMemory {
+        &self.memory
     }
 
     /// The address, the login and the limits for its connections.
@@ -104,7 +137,7 @@ impl Connector {
             live.waited = waited;
         }
         if result.as_ref().is_err_and(|error| error.reason == Reason::Auth) {
-            self.keychain.refused();
+            self.memory.keychain.refused();
         }
         self.count(purpose, &result);
         result
@@ -115,7 +148,7 @@ impl Connector {
         permit: Permit,
         deadline: Instant,
     ) -> Result<Live, ConnectError> {
-        let login = self.keychain.login(&self.settings.dsn, |task| self.spawn(task));
+        let login = self.memory.keychain.login(&self.settings.dsn, |task| self.spawn(task));
         let login = match timeout_at(deadline, login).await {
             Ok(login) => login?,
             Err(_) => return Err(ConnectError::no_password(self.settings.timeout)),
@@ -262,7 +295,8 @@ impl Connector {
     ) -> Result<Live, Failed> {
         let (password, context) = self.read_files(attempt, way).await?;
         let tcp = &self.settings.dsn.tcp;
-        let (stream, peer) = reach(attempt.host, tcp, &self.resolver, progress, deadline).await?;
+        let (stream, peer) =
+            reach(attempt.host, tcp, self.memory.resolver.as_ref(), progress, deadline).await?;
         let job = login::Job {
             settings: self.settings.clone(),
             user: attempt.login.user.clone(),
@@ -274,7 +308,7 @@ impl Connector {
             progress: progress.clone(),
             permit: Arc::clone(attempt.permit),
             budget: Arc::clone(&self.budget),
-            warned: Arc::clone(&self.warned),
+            warned: Arc::clone(&self.memory.warned),
         };
         login::start(job, stream, |task| self.spawn(task)).await
     }
@@ -289,10 +323,10 @@ impl Connector {
         way: Attempt,
     ) -> Result<(Option<Secret>, Option<Arc<tls::Context>>), ConnectError> {
         let dsn = Arc::clone(&self.settings.dsn);
-        let keychain = Arc::clone(&self.keychain);
+        let keychain = Arc::clone(&self.memory.keychain);
         let host = attempt.host.clone();
         let password = attempt.login.password.clone();
-        let _turn = self.keychain.turn_to_read().await;
+        let _turn = self.memory.keychain.turn_to_read().await;
         let files = on_own_thread("files", move || {
             let password = password.or_else(|| keychain.for_host(&dsn, &host));
             let context = match way {

@@ -24,6 +24,7 @@ pub fn connect_to(dsn: Dsn) -> ConnectSettings {
         credentials: Credentials::default(),
         application_name: "db_pool_exporter".to_owned(),
         ping: "",
+        linger: ConnectSettings::LINGER,
     }
 }
 

@@ -28,9 +28,6 @@ use crate::dsn::{ChannelBinding, SessionAttrs};
 use crate::metrics::{Phase, Reason};
 use crate::secret::Secret;
 
-/// The time for which an abandoned connection is waited for. TCP keepalives detect a dead peer far sooner.
-const LINGER: Duration = Duration::from_secs(600);
-
 /// The time for which the permit of a connection is kept that has not ended even then. Our socket is closed
 /// at its start, so the backend has this time to notice.
 const COOL: Duration = Duration::from_secs(60);
@@ -121,13 +118,14 @@ async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<L
     // to max_connections.
     let permit = Arc::clone(&job.permit);
     let budget = Arc::clone(&job.budget);
+    let linger = job.settings.linger;
     let mut login = Box::pin(login(job, stream));
     let mut abandoned = None;
     let result = tokio::select! {
         result = &mut login => result,
         () = waiter.closed() => {
             abandoned = Some(budget.abandon());
-            let Ok(result) = timeout(LINGER, &mut login).await else {
+            let Ok(result) = timeout(linger, &mut login).await else {
                 // The backend may outlive even this; closing our side at least makes it notice.
                 drop(login);
                 return sleep(COOL).await;
@@ -140,7 +138,7 @@ async fn run(job: Job, stream: Box<dyn Io>, mut waiter: oneshot::Sender<Result<L
             let _listed = budget.list(live.backend.pid);
             // If the waiter has gone, the client is dropped here and the connection closes.
             drop(waiter.send(Ok(live)));
-            drive(connection, dropped, &budget).await;
+            drive(connection, dropped, &budget, linger).await;
         }
         Err(error) => drop(waiter.send(Err(error))),
     }
@@ -295,7 +293,12 @@ async fn check_session(
 ///
 /// Returning earlier would free the permit while the backend still exists, and the next connect would make
 /// one more than the budget allows.
-async fn drive(connection: Connection, dropped: CancellationToken, budget: &Budget) {
+async fn drive(
+    connection: Connection,
+    dropped: CancellationToken,
+    budget: &Budget,
+    linger: Duration,
+) {
     let mut connection = Box::pin(connection);
     tokio::select! {
         end = &mut connection => return log_end(end),
@@ -305,7 +308,7 @@ async fn drive(connection: Connection, dropped: CancellationToken, budget: &Budg
         return log_end(end);
     }
     let _abandoned = budget.abandon();
-    match timeout(LINGER, connection).await {
+    match timeout(linger, connection).await {
         Ok(end) => log_end(end),
         Err(_) => sleep(COOL).await,
     }

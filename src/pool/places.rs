@@ -40,6 +40,8 @@ pub(super) enum Standing {
 #[derive(Debug)]
 struct Holder {
     standing: Standing,
+    /// It came as a guest.
+    is_guest: bool,
     /// The most connections that it allows on the server.
     limit: usize,
     /// It reads the server for all members.
@@ -115,6 +117,15 @@ impl State {
         self.holders.values().map(|holder| holder.abandoned).sum()
     }
 
+    /// The places of guests, also of those that have gone while a connection of theirs may exist.
+    fn held_by_guests(&self) -> Held {
+        let guests = self.holders.values().filter(|holder| holder.is_guest);
+        guests.fold(Held::default(), |sum, holder| Held {
+            pool: sum.pool + holder.held.pool,
+            fresh: sum.fresh + holder.held.fresh,
+        })
+    }
+
     fn sharing(&self) -> Sharing {
         match self.members() {
             0 | 1 => Sharing::Alone,
@@ -135,13 +146,20 @@ impl State {
         let (mut held, mut used) = (holder.held, self.used);
         let (held, used) = (*held.of(purpose), *used.of(purpose));
         let sharing = self.sharing();
+        let guests = self.held_by_guests();
+        if holder.is_guest && sharing == Sharing::Alone {
+            // The only member keeps a place for its fresh connect: a visit must not make it fail.
+            let is_needed = limit > LEAST_TO_KEEP && self.members() > 0;
+            let reserved = usize::from(is_needed && self.used.fresh == guests.fresh);
+            return guests.all() == 0 && self.used.all() + reserved < limit;
+        }
         // One holder must not take the places of all others: each has one for a purpose.
-        if held > 0 && (sharing != Sharing::Alone || holder.standing == Standing::Guest) {
+        if held > 0 && sharing != Sharing::Alone {
             return false;
         }
         // The pool and the fresh connects leave each other a place, so that neither prevents the other.
         let most = match (purpose, sharing) {
-            (Purpose::Fresh, Sharing::Alone) => limit.saturating_sub(1).min(1),
+            (Purpose::Fresh, Sharing::Alone) => guests.fresh + limit.saturating_sub(1).min(1),
             (Purpose::Fresh, Sharing::Roomy) => limit.saturating_sub(self.members()),
             // Nobody keeps one, so that nobody needs a place beside those who come and go.
             (Purpose::Fresh, Sharing::Crowded) if limit <= LEAST_TO_KEEP => limit,
@@ -184,7 +202,9 @@ impl Places {
         state.next += 1;
         let id = state.next;
         state.last_limit = limit;
-        let holder = Holder { standing, limit, leads: false, held: Held::default(), abandoned: 0 };
+        let is_guest = standing == Standing::Guest;
+        let held = Held::default();
+        let holder = Holder { standing, is_guest, limit, leads: false, held, abandoned: 0 };
         state.holders.insert(id, holder);
         drop(state);
         self.hand_out();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
-use super::apart::Resolver;
+use super::apart::Resolve;
 use super::error::ConnectError;
 use super::timings::{Progress, share};
 use super::wire::Io;
@@ -55,7 +55,7 @@ impl fmt::Display for Peer {
 pub(super) async fn reach(
     host: &Host,
     tcp: &Tcp,
-    resolver: &Resolver,
+    resolver: &dyn Resolve,
     progress: &Progress,
     deadline: Instant,
 ) -> Result<(Box<dyn Io>, Peer), ConnectError> {
@@ -118,7 +118,7 @@ fn socket(folder: &Path, port: u16) -> PathBuf {
 async fn look_up(
     host: &Host,
     port: u16,
-    resolver: &Resolver,
+    resolver: &dyn Resolve,
     progress: &Progress,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
     if let Some(address) = host.hostaddr {

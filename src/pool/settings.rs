@@ -20,11 +20,18 @@ pub struct ConnectSettings {
     pub application_name: String,
     /// The statement of the pre-ping; the empty statement is the cheapest that PostgreSQL answers.
     pub ping: &'static str,
+    /// The time for which a connection that was given up is waited for, with its socket open, until the server
+    /// closes it. It keeps its permit for longer.
+    pub linger: Duration,
 }
 
 impl ConnectSettings {
     /// The limit for opening a connection, unless another is configured.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// The time for which a configured target's abandoned connection is waited for. TCP keepalives detect a dead
+    /// peer far sooner.
+    pub const LINGER: Duration = Duration::from_secs(600);
 
     /// The sslmode in force, as libpq calls it.
     pub fn sslmode(&self) -> &'static str {

@@ -16,7 +16,7 @@ use super::run::run;
 use super::server::Servers;
 use super::settings::TargetSettings;
 use super::target::Target;
-use crate::pool::{Budgets, ServerAddress, Visit};
+use crate::pool::{Budgets, ConnectMemory, ServerAddress, Visit};
 
 /// The targets that run. Readers see one list; a change replaces it as a whole.
 pub struct Roster {
@@ -133,7 +133,6 @@ impl Roster {
 
     /// A share in the connections of the server that these settings reach, for one probe that is not in the
     /// configuration.
-    #[allow(dead_code, reason = "for probes on demand")]
     pub(crate) fn visit(&self, settings: &TargetSettings) -> Visit {
         let address = ServerAddress::new(&settings.connect.dsn.hosts);
         self.budgets.visit(&address, settings.connections_per_server)
@@ -183,7 +182,9 @@ impl Roster {
         let budget = self.budgets.share(&address, settings.connections_of_address());
         let server = self.servers.at(&address);
         let _runtime = self.runtime.as_ref().map(Handle::enter);
-        let target = Target::on(server, settings, budget, self.tasks.clone(), self.stop.clone());
+        let memory = ConnectMemory::new(settings.connect.credentials.clone());
+        let (tasks, stop) = (self.tasks.clone(), self.stop.clone());
+        let target = Target::on(server, settings, budget, tasks, stop, memory);
         Entry { target, stop: self.stop.child_token(), is_probed: self.is_probing() }
     }
 

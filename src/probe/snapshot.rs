@@ -244,6 +244,26 @@ impl Snapshot {
         Some(Self { sight, ..self.clone() })
     }
 
+    /// Returns the same snapshot with the reason of each failure in place of its message, which can have the words of
+    /// the server.
+    pub(crate) fn without_messages(&self) -> Self {
+        let plain = |failure: &Failure| Failure {
+            message: match failure.phase {
+                Some(phase) => format!("{} failed: {}", phase.label(), failure.reason.label()),
+                None => failure.reason.label().to_owned(),
+            },
+            ..failure.clone()
+        };
+        let extras =
+            self.extras.iter().map(|(part, result)| (*part, result.clone().map_err(|f| plain(&f))));
+        Self {
+            connect: self.connect.clone().map(|result| result.map_err(|failure| plain(&failure))),
+            query: self.query.clone().map_err(|failure| plain(&failure)),
+            extras: extras.collect(),
+            ..self.clone()
+        }
+    }
+
     /// The time since the probe ended.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.taken)

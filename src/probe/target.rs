@@ -21,7 +21,7 @@ use super::sight::ServerPath;
 use super::snapshot::Published;
 use crate::dsn::Host;
 use crate::metrics::{Kind, Reading, Subject, base_label};
-use crate::pool::{self, Budget, Connector, Pool, ServerAddress};
+use crate::pool::{self, Budget, ConnectMemory, Connector, Pool, ServerAddress};
 use crate::view::{Counters, Memory};
 
 /// A running target. Its snapshots have one writer, its probe, and many readers.
@@ -51,8 +51,20 @@ impl Target {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
+        let memory = ConnectMemory::new(settings.connect.credentials.clone());
+        Self::alone(settings, budget, tasks, stop, memory)
+    }
+
+    /// As [`Self::new`]; its connects share a memory with those of other targets.
+    pub(crate) fn alone(
+        settings: TargetSettings,
+        budget: Arc<Budget>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        memory: ConnectMemory,
+    ) -> Arc<Self> {
         let server = Server::new(ServerAddress::new(&settings.connect.dsn.hosts));
-        Self::on(server, settings, budget, tasks, stop)
+        Self::on(server, settings, budget, tasks, stop, memory)
     }
 
     /// Makes a target, without connecting. Must be called within a tokio runtime.
@@ -65,12 +77,14 @@ impl Target {
         budget: Arc<Budget>,
         tasks: TaskTracker,
         stop: CancellationToken,
+        memory: ConnectMemory,
     ) -> Arc<Self> {
         let reasons = settings.limits.close_reasons();
         let instruments = Arc::new(pool::PoolInstruments::closing_for(reasons));
         let connect = connect_settings(&settings);
         let processes = ProcessSet::new(&settings, tasks.clone(), stop.clone());
-        let connector = Connector::new(connect, budget, Arc::clone(&instruments), tasks, stop);
+        let for_connects = Arc::clone(&instruments);
+        let connector = Connector::with_memory(connect, budget, for_connects, tasks, stop, memory);
         let pool = Pool::new(connector, settings.limits.clone(), instruments);
         let instruments = ProbeInstruments::new(&settings);
         Arc::new(Self {

@@ -164,11 +164,11 @@ impl Outgoing {
         Some(Answer { status: found.status, headers: found.headers.clone(), body: body.into() })
     }
 
-    /// Counts a body as on its way until it was sent, and shares it with equal requests.
+    /// Counts a body as on its way until it was sent, and shares it with equal requests: those with this key.
     pub(super) fn send(
         &self,
         route: &'static str,
-        key: Key,
+        key: Option<Key>,
         answer: Answer,
         share: Option<Share>,
     ) -> Answer {
@@ -182,7 +182,9 @@ impl Outgoing {
         let body = Arc::new(LargeBody { bytes, _share: share });
         let mut shared = lock(&self.shared);
         shared.retain(SharedAnswer::is_fresh);
-        if shared.len() < MOST_SHARED {
+        if let Some(key) = key
+            && shared.len() < MOST_SHARED
+        {
             let (made, headers) = (Instant::now(), headers.clone());
             shared.push(SharedAnswer { key, made, status, headers, body: Arc::downgrade(&body) });
         }
@@ -230,4 +232,23 @@ async fn wait(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_with_a_key_is_shared_while_it_is_sent() {
+        let outgoing = Outgoing::new(1);
+        let key =
+            Key { target: "/probe".to_owned(), accept: None, coding: None, sees_details: true };
+        let answer = || Answer::text(StatusCode::OK, vec![b'x'; LARGE]);
+        let alone = outgoing.send("/probe", None, answer(), None);
+        assert!(outgoing.shared(&key).is_none());
+        let shared = outgoing.send("/metrics", Some(key.clone()), answer(), None);
+        assert!(outgoing.shared(&key).is_some());
+        drop((alone, shared));
+        assert!(outgoing.shared(&key).is_none());
+    }
 }

@@ -46,6 +46,8 @@ impl Verb {
 pub enum Admission {
     /// Refused with 503.
     Limited,
+    /// Refused with 503; its answer is made anew for each request, never shared with equal ones.
+    Unshared,
     /// Answered all the same: liveness must not depend on load.
     Always,
 }

@@ -285,8 +285,8 @@ impl<C: Send + Sync> Service<C> {
             guard.enter(Stage::Answering);
             return (route.answer)(&self.context, &request).await;
         }
-        let key = key(&request);
-        if let Some(shared) = self.outgoing.shared(&key) {
+        let key = (route.admission != Admission::Unshared).then(|| key(&request));
+        if let Some(shared) = key.as_ref().and_then(|key| self.outgoing.shared(key)) {
             return shared;
         }
         let Ok(bytes) = self.outgoing.bytes(route.path, standing, &self.connections).await else {

@@ -151,6 +151,8 @@ pub struct ServerSettings {
     pub web_config_file: Option<PathBuf>,
     /// `--web.max-requests`: requests in flight; 0 means no limit.
     pub max_requests: usize,
+    /// `--web.max-probes`: requests to `/probe` in flight.
+    pub max_probes: usize,
     /// `--web.external-url`.
     pub external_url: Option<ExternalUrl>,
     /// `--web.route-prefix`; `None` for the path of the external URL.
@@ -175,6 +177,7 @@ impl Default for ServerSettings {
             telemetry_path: "/metrics".to_owned(),
             web_config_file: None,
             max_requests: 40,
+            max_probes: 10,
             external_url: None,
             route_prefix: None,
             lifecycle: false,
@@ -187,6 +190,15 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
+    /// The number of probes on demand that may run at once: at most half of all requests, so that slow databases
+    /// never keep `/metrics` waiting.
+    pub(crate) fn probes_at_once(&self) -> usize {
+        match self.max_requests {
+            0 => self.max_probes,
+            requests => self.max_probes.min((requests / 2).max(1)),
+        }
+    }
+
     /// The prefix of every path that is answered: empty, or a slash and more.
     pub fn prefix(&self) -> String {
         match &self.route_prefix {
@@ -248,6 +260,19 @@ mod tests {
         assert_eq!(
             (settings.prefix(), settings.outside_prefix()),
             (String::new(), "/pools".into())
+        );
+    }
+
+    #[test]
+    fn probes_on_demand_take_at_most_half_of_the_requests() {
+        let at_once = |max_requests, max_probes| {
+            ServerSettings { max_requests, max_probes, ..ServerSettings::default() }
+                .probes_at_once()
+        };
+        assert_eq!(ServerSettings::default().probes_at_once(), 10);
+        assert_eq!(
+            [at_once(0, 100), at_once(10, 100), at_once(1, 100), at_once(40, 3)],
+            [100, 5, 1, 3]
         );
     }
 

@@ -306,8 +306,7 @@ const MORE_TARGETS: &str = "
     url: postgresql://stats@localhost:6432/pgbouncer
     processes: [/run/pgbouncer-1, /run/pgbouncer-2]
 
-# Not used by this version, which warns at the start: it has no /probe yet. The logins of
-# /probe?target=..&auth_module=.., and the targets that each may be used for.
+# The logins of /probe?target=..&auth_module=.., and the addresses that each may be used for.
 auth_modules:
   app:
 ";

@@ -33,6 +33,7 @@ mod page;
 mod password;
 mod pgbouncer;
 mod pool;
+mod probe;
 mod production;
 mod reload;
 mod role;

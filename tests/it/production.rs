@@ -34,7 +34,13 @@ fn strangers_see_the_open_paths_only_and_the_log_is_json() {
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     scrape_until(local, "db_pool_up{target=\"default\"}", 1.0);
     let open = ["/metrics", "/-/healthy", "/-/ready", "/api/v1/health"];
-    let closed = ["/", "/api/v1/targets", "/api/v1/sd", "/api/v1/database/pool/status"];
+    let closed = [
+        "/",
+        "/api/v1/targets",
+        "/api/v1/sd",
+        "/api/v1/database/pool/status",
+        "/probe?target=default",
+    ];
     for path in open.iter().chain(&closed) {
         assert_eq!(get(local, path).status, 200, "{path}");
     }

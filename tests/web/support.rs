@@ -122,6 +122,7 @@ fn start_on(
         ready: Arc::new(move || is_ready.load(Ordering::Relaxed)),
         targets: Arc::clone(&targets),
         configuration: Arc::clone(&configuration),
+        probes: None,
         reload: Some(send),
     };
     let address = match listeners[0].address() {

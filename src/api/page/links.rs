@@ -53,6 +53,7 @@ impl Links {
 }
 
 const LINKS: &[(&str, &str)] = &[
+    ("/probe", "a fresh probe of one target, with ?target=NAME"),
     ("/api/v1/health", "the verdict on every target, for load balancers"),
     ("/api/v1/targets", "this page as JSON, with phases and errors"),
     ("/api/v1/database/pool/status", "a pool in numbers"),

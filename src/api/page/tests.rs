@@ -42,6 +42,7 @@ pub(super) fn context(targets: &[(&str, Option<Snapshot>)], probing: Probing) ->
         ready: Arc::new(|| true),
         targets: Arc::new(roster),
         configuration: Arc::default(),
+        probes: None,
         reload: None,
     }
 }

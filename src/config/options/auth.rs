@@ -1,13 +1,12 @@
 //! Options of an authentication module.
 
-use std::net::IpAddr;
-
 use strum::{IntoStaticStr, VariantArray};
 
 use super::{options, row};
 use crate::config::kind::{
     Choice, Grammar, List, OptionType, RawValue, Section, Text, Time, quote,
 };
+use crate::ondemand::Allowed;
 
 /// The ways to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -27,25 +26,20 @@ options! {
         Text("a role"),
         "the role; `password`, `password_file` and `password_command` stand beside it, as in a target",
     ).example("monitor");
-    AUTH_OPTIONS: Section = row("options", Section, "parameters of the connection, as in a URL").default("none");
-    AUTH_TIMEOUT: Time = row("timeout", Time::new(10, 3600), "the limit of one probe");
+    AUTH_OPTIONS: Section = row("options", Section, "parameters of the connection, as in a URL; they win over the request").default("none");
+    AUTH_TIMEOUT: Time = row(
+        "timeout",
+        Time::new(10, 3600),
+        "the limit of one probe; never longer than the scrape's own, or than 25 s",
+    );
     AUTH_ALLOWED_TARGETS: List<AllowedTarget> = row(
         "allowed_targets",
         List(AllowedTarget),
-        "the targets that may be named: patterns of hosts, networks",
+        "the addresses that may be probed: patterns of names, networks; on port 5432, or on the port that follows (`:6432`, `:*` for any)",
     ).example("[\"*.db.internal:5432\", \"10.0.0.0/8\"]");
 }
 
-/// Targets that may be named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Allowed {
-    /// Hosts by a pattern of their name (`*` is any text), on this port or, with `None`, on any.
-    Name(String, Option<u16>),
-    /// Addresses of a network: its address, and the number of its leading bits that count.
-    Network(IpAddr, u8),
-}
-
-/// A pattern `HOST`, `HOST:PORT`, or a network `ADDRESS/BITS`.
+/// An entry of `allowed_targets`.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct AllowedTarget;
 
@@ -53,35 +47,15 @@ impl OptionType for AllowedTarget {
     type Value = Allowed;
 
     fn parse(&self, raw: &RawValue<'_>) -> Option<Allowed> {
-        let text = Text("").parse(raw)?;
-        if let Some((address, bits)) = text.split_once('/') {
-            let (address, bits): (IpAddr, u8) = (address.parse().ok()?, bits.parse().ok()?);
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            return (bits <= most).then_some(Allowed::Network(address, bits));
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            let bits = if address.is_ipv4() { 32 } else { 128 };
-            return Some(Allowed::Network(address, bits));
-        }
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0)?)),
-            None => (text.as_str(), None),
-        };
-        let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || "*-_.".contains(c));
-        (!host.is_empty() && is_plain).then(|| Allowed::Name(host.to_ascii_lowercase(), port))
+        Allowed::parse(&Text("").parse(raw)?)
     }
 
     fn allowed(&self, _: Grammar) -> String {
-        "a pattern of hosts such as `*.db.internal` or `*.db.internal:5432`, \
-         or a network such as `10.0.0.0/8`"
+        "a pattern of names such as `*.db.internal`, or a network such as `10.0.0.0/8`, perhaps with a port (`:6432`, or `:*` for any)"
             .to_owned()
     }
 
     fn show(&self, value: &Allowed) -> String {
-        quote(&match value {
-            Allowed::Name(host, Some(port)) => format!("{host}:{port}"),
-            Allowed::Name(host, None) => host.clone(),
-            Allowed::Network(address, bits) => format!("{address}/{bits}"),
-        })
+        quote(&value.to_string())
     }
 }

@@ -11,7 +11,6 @@ mod target;
 mod view;
 
 pub(super) use application::*;
-pub(crate) use auth::Allowed;
 pub(super) use auth::*;
 pub(super) use target::*;
 pub(super) use view::switch as view_switch;

@@ -29,6 +29,18 @@ pub struct Credentials {
     /// The user's home folder, which may hold `.pgpass` and `.postgresql`; `None` means that neither
     /// is used.
     pub home: Option<PathBuf>,
+    /// The use of libpq's password file.
+    pub passfile: Passfile,
+}
+
+/// The use of libpq's password file, which has a line for each host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passfile {
+    /// A host without another password takes that of its line.
+    #[default]
+    Used,
+    /// No password comes from there: the host is not one that the file's owner chose.
+    Unused,
 }
 
 /// A source of passwords.
@@ -115,6 +127,9 @@ impl Keychain {
 
     /// Finds the password for a host in libpq's password file. Blocks.
     pub(super) fn for_host(&self, dsn: &Dsn, host: &Host) -> Option<Secret> {
+        if self.credentials.passfile == Passfile::Unused {
+            return None;
+        }
         let path = match &dsn.passfile {
             Some(path) => path.clone(),
             None => self.home()?.join(".pgpass"),

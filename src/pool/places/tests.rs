@@ -137,10 +137,23 @@ fn a_guest_opens_one_connection_and_changes_nothing_for_the_members() {
     let guest = scene.places.join(3, Standing::Guest);
     assert!(scene.places.may_keep(a) && !scene.places.may_keep(guest));
     assert!(scene.take(a, Pool) && scene.take(guest, Fresh) && !scene.take(guest, Fresh));
-    assert!(!scene.take(a, Fresh), "they come one after the other");
+    let other = scene.places.join(3, Standing::Guest);
+    assert!(!scene.take(other, Fresh), "they come one after the other");
+    assert!(scene.take(a, Fresh), "the member's fresh connect does not wait for a guest");
     scene.places.end(guest);
     scene.give_back(guest);
-    assert_eq!(scene.holders(), [a, a]);
+    assert_eq!(scene.holders(), [a, a, other]);
+}
+
+#[test]
+fn the_last_place_is_for_the_fresh_connect_of_the_only_member() {
+    let mut scene = Scene::default();
+    let a = scene.join(3);
+    let guest = scene.places.join(3, Standing::Guest);
+    assert!(scene.take(a, Pool) && scene.take(a, Pool));
+    assert!(!scene.take(guest, Fresh) && scene.take(a, Fresh));
+    scene.give_back(a);
+    assert_eq!(scene.holders(), [a, a, guest]);
 }
 
 #[test]

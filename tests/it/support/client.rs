@@ -24,7 +24,7 @@ pub(crate) fn pool(url: &str, credentials: Credentials) -> Arc<Pool> {
 
 /// Login settings from the URL alone, with files from this home directory.
 pub(crate) fn at_home(home: &Path) -> Credentials {
-    Credentials { source: None, home: Some(home.to_owned()) }
+    Credentials { home: Some(home.to_owned()), ..Credentials::default() }
 }
 
 /// Opens a fresh connection with the exporter's pool.
