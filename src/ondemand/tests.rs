@@ -150,7 +150,7 @@ async fn names_of_targets_and_addresses_are_never_mistaken_for_each_other() {
     let probe = |target, module| {
         let on_demand = &on_demand;
         async move {
-            let request = ProbeRequest { target, module, limit: Some(Duration::from_millis(50)) };
+            let request = ProbeRequest { target, module, limit: Some(Duration::from_secs(5)) };
             on_demand.probe(&request).await.err()
         }
     };

@@ -151,7 +151,7 @@ impl State {
             // The only member keeps a place for its fresh connect: a visit must not make it fail.
             let is_needed = limit > LEAST_TO_KEEP && self.members() > 0;
             let reserved = usize::from(is_needed && self.used.fresh == guests.fresh);
-            return guests.all() == 0 && self.used.all() + reserved < limit;
+            return held == 0 && self.used.all() + reserved < limit;
         }
         // One holder must not take the places of all others: each has one for a purpose.
         if held > 0 && sharing != Sharing::Alone {
