@@ -77,7 +77,7 @@ _db_pool_exporter() {
 
     case "${cmd}" in
         db_pool_exporter)
-            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --color --help --version serve config check size drill healthcheck demo completions help"
+            opts="-h -V --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.max-probes --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --color --help --version serve config check size drill healthcheck demo completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -134,6 +134,10 @@ _db_pool_exporter() {
                     return 0
                     ;;
                 --web.max-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.max-probes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -236,7 +240,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__config)
-            opts="-h --config.file --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
+            opts="-h --config.file --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.max-probes --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -288,6 +292,10 @@ _db_pool_exporter() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --web.max-probes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --web.external-url)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -324,7 +332,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__demo)
-            opts="-h --scenario --duration --rounds --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --help"
+            opts="-h --scenario --duration --rounds --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.max-probes --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -370,6 +378,10 @@ _db_pool_exporter() {
                     return 0
                     ;;
                 --web.max-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.max-probes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -616,7 +628,7 @@ _db_pool_exporter() {
             return 0
             ;;
         db_pool_exporter__subcmd__serve)
-            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
+            opts="-h --config.file --config.check --config.enable-auto-reload --web.listen-address --web.telemetry-path --web.config.file --web.systemd-socket --web.max-requests --web.max-probes --web.external-url --web.route-prefix --web.enable-lifecycle --web.disable-local-trust --log.level --log.format --timeout-offset --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -673,6 +685,10 @@ _db_pool_exporter() {
                     return 0
                     ;;
                 --web.max-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --web.max-probes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

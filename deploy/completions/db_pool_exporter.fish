@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_db_pool_exporter_global_optspecs
-    string join \n config.file= config.check= config.enable-auto-reload= web.listen-address= web.telemetry-path= web.config.file= web.systemd-socket= web.max-requests= web.external-url= web.route-prefix= web.enable-lifecycle= web.disable-local-trust= log.level= log.format= timeout-offset= color= h/help V/version
+    string join \n config.file= config.check= config.enable-auto-reload= web.listen-address= web.telemetry-path= web.config.file= web.systemd-socket= web.max-requests= web.max-probes= web.external-url= web.route-prefix= web.enable-lifecycle= web.disable-local-trust= log.level= log.format= timeout-offset= color= h/help V/version
 end
 
 function __fish_db_pool_exporter_needs_command
@@ -35,6 +35,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.c
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r -f -a "true\t''
 false\t''"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.max-probes -d 'The maximum number of requests to /probe in progress, at most half of --web.max-requests [default: 10]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r -f -a "true\t''
@@ -48,7 +49,7 @@ error\t''
 trace\t''"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r -f -a "logfmt\t''
 json\t''"
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l timeout-offset -d 'For /probe: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_needs_command" -l color -d 'Colours in reports: always, never, or auto for a terminal where NO_COLOR is not set [default: auto]' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -74,6 +75,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r -f -a "true\t''
 false\t''"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.max-probes -d 'The maximum number of requests to /probe in progress, at most half of --web.max-requests [default: 10]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r -f -a "true\t''
@@ -87,7 +89,7 @@ error\t''
 trace\t''"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r -f -a "logfmt\t''
 json\t''"
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -l timeout-offset -d 'For /probe: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l config.file -d 'The configuration file: TOML if its name ends in .toml, otherwise YAML' -r -F
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.listen-address -d 'Address to listen on: `:9956`, `127.0.0.1:9956`, `[::1]:9956` or `unix:/path`; repeatable [default: :9956]' -r
@@ -96,6 +98,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r -f -a "true\t''
 false\t''"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.max-probes -d 'The maximum number of requests to /probe in progress, at most half of --web.max-requests [default: 10]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r -f -a "true\t''
@@ -109,7 +112,7 @@ error\t''
 trace\t''"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l log.format -d 'The format of log lines: logfmt or json [default: logfmt; json with APP_ENV=production]' -r -f -a "logfmt\t''
 json\t''"
-complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l timeout-offset -d 'Reserved for /probe, without effect in this version: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -l timeout-offset -d 'For /probe: seconds to subtract from Prometheus\' scrape time-out [default: 0.5]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand config" -s h -l help -d 'Print help'
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand check" -l format -d 'The format of the report' -r -f -a "table\t'A table, for people'
 json\t'JSON, for programs'"
@@ -170,6 +173,7 @@ complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" 
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.systemd-socket -d 'Use the sockets that systemd passes, instead of --web.listen-address' -r -f -a "true\t''
 false\t''"
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.max-requests -d 'The maximum number of requests in progress; 0 means no limit [default: 40]' -r
+complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.max-probes -d 'The maximum number of requests to /probe in progress, at most half of --web.max-requests [default: 10]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.external-url -d 'The URL under which clients reach the daemon' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.route-prefix -d 'Prefix of every path [default: the path of --web.external-url]' -r
 complete -c db_pool_exporter -n "__fish_db_pool_exporter_using_subcommand demo" -l web.enable-lifecycle -d 'Allow every client to reload the configuration and to reset the JSON counters' -r -f -a "true\t''
