@@ -104,7 +104,8 @@ pub(crate) async fn run(
     let instruments = Arc::new(HttpInstruments::new(api::ROUTES));
     let exporter =
         Exporter::new(Arc::clone(&fleet), Arc::clone(&instruments), Arc::clone(&status), log);
-    let context = context(&settings, &roster, exporter, &on_demand, Arc::clone(&shown), reload);
+    let context =
+        context(&settings, fleet.roster(), exporter, &on_demand, Arc::clone(&shown), reload);
     let service = Service::new(settings.web.clone(), api::ROUTES, context, instruments)?;
     log_start(&listeners, &settings.web, &config);
     roster.set_most_probes(config.max_concurrent_probes);
