@@ -61,15 +61,28 @@ def offered(url, start, end):
     return sorted(name for name in names if not shown_names or shown_names.fullmatch(name))
 
 
+def served():
+    """The families that only an application with a status of its own has."""
+    text = (check.TOP / "METRICS.md").read_text(encoding="utf-8")
+    section = text.split("## The applications' own status\n")[1].split("\n## ")[0]
+    return set(re.findall(r"^\| `(\w+)` \|", section, re.M))
+
+
 def applications(url, start, end):
-    """Panels that stay empty when an application is chosen whose pool is known."""
+    """Panels that stay empty when an application is chosen whose pool is known; those of statuses, when it serves one."""
+    own = served()
     names = offered(url, start, end)
     known = [name for name in names if shown(url, f'db_pool_app_max_connections{{application="{name}"}}', start, end)]
     if len(known) < 2:
         yield f"the drop-down offers {names}, and the pools of {known} are known"
+    serving = [name for name in known if shown(url, f'db_pool_app_up{{application="{name}"}}', start, end)]
+    if not serving:
+        yield "no application serves its status"
     for where, panel in check.panels():
         narrowed = [target["expr"] for target in panel.get("targets", []) if "$application" in target["expr"]]
-        for name in known if narrowed else []:
+        is_of_statuses = narrowed and all(
+            re.sub("_(bucket|sum|count)$", "", name) in own for expr in narrowed for name in check.names(expr))
+        for name in (serving if is_of_statuses else known) if narrowed else []:
             found = [shown(url, at_this_pace(expr.replace("$application", name)), start, end) for expr in narrowed]
             if not any(isinstance(one, list) and one for one in found):
                 yield f"{where} is empty for {name}"
