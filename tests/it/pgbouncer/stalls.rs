@@ -104,12 +104,12 @@ fn a_suspended_pgbouncer_is_down_by_the_deadline() {
     let mut daemon = daemon(&target(&bouncer));
     let address = daemon.address();
     scrape_until(address, UP, 1.0);
-    let mut suspend = bouncer.command_in_background("SUSPEND");
+    let suspended = bouncer.suspend();
     scrape_until(address, UP, 0.0);
     let found = get(address, "/metrics");
     assert_eq!(found.sample("db_pool_up{target=\"bouncer\"}"), Some(0.0));
-    let _ = suspend.kill();
-    let _ = suspend.wait();
+    drop(suspended);
+    scrape_until(address, UP, 1.0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -76,9 +77,18 @@ impl Watched {
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// As [`Watched::command`], without waiting for its end, which may never come.
-    pub(crate) fn command_in_background(&self, command: &str) -> Child {
-        self.psql("admin", command).spawn().expect("psql can be run")
+    /// Suspends it while the result lives: PgBouncer resumes when the administrator leaves.
+    pub(crate) fn suspend(&self) -> Suspended {
+        let mut psql = Command::new(super::client::psql_program());
+        psql.args(["-wXqA", "-U", "admin", "-d", "pgbouncer", "-p", &self.port.to_string(), "-h"])
+            .arg(&self.folder)
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        let mut psql = psql.spawn().expect("psql can be run");
+        let input = psql.stdin.as_mut().expect("it was asked for");
+        input.write_all(b"SUSPEND;\n").expect("psql reads");
+        Suspended(psql)
     }
 
     /// What psql shows for a command: a map of columns to values for each row.
@@ -106,6 +116,16 @@ impl Watched {
             .current_dir(&self.folder)
             .stdin(Stdio::null());
         psql
+    }
+}
+
+/// An administrator's psql that has suspended PgBouncer.
+pub(crate) struct Suspended(Child);
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
