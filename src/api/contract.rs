@@ -248,6 +248,7 @@ async fn discovery_names_each_target_for_probe() {
         "__meta_db_pool_target": "orders",
         "__meta_db_pool_kind": "postgres",
         "__meta_db_pool_host": "",
+        "__meta_db_pool_server": "",
         "__meta_db_pool_database": "orders",
     });
     assert_eq!((status, answer), (200, json!([{"targets": ["orders"], "labels": labels}])));

@@ -13,12 +13,12 @@ use crate::metrics::{Filter, Format, Page};
 use crate::probe::Roster;
 use crate::web::{self, Answer, Coding, Request};
 
-/// Answers with all families, or with those of `name[]`, of all targets, or of those of `target`, in the format
-/// and coding that the scraper prefers.
+/// Answers with all families, or with those of `name[]`, of all targets, or of those of `target` and `server`, in
+/// the format and coding that the scraper prefers.
 pub(super) async fn answer(context: &Context, request: &Request) -> Answer {
     let Some(shown) = shown(&context.targets, request) else {
         // Not 200 with an empty page: that would be a scrape that succeeds, and nobody would notice.
-        let detail = "Unknown target: /api/v1/targets lists the names";
+        let detail = "Unknown target or server: /api/v1/targets lists the targets";
         return Answer::problem(StatusCode::NOT_FOUND, detail);
     };
     let format = web::format(&request.headers);
@@ -40,16 +40,31 @@ pub(super) fn page(page: Page<'_>, format: Format, headers: &HeaderMap) -> Answe
     encode(page.finish(), format.content_type(), coding).with(header::VARY, VARY)
 }
 
-/// Finds the targets of the query; `None` where there is no such target.
+/// Finds the targets of the query: those that are named, and all of each server that is named. `None` where there
+/// is no such target, or no target of such a server.
 fn shown(roster: &Roster, request: &Request) -> Option<Shown> {
-    let names: Vec<_> = request.query().filter(|(key, _)| key == "target").collect();
-    if names.is_empty() {
+    let all = |wanted: &str| -> HashSet<String> {
+        let pairs = request.query().filter(|(key, _)| key == wanted);
+        pairs.map(|(_, value)| value.into_owned()).collect()
+    };
+    let (names, servers) = (all("target"), all("server"));
+    if names.is_empty() && servers.is_empty() {
         return Some(Shown::Everything);
     }
-    let names: HashSet<&str> = names.iter().map(|(_, name)| name.as_ref()).collect();
+    let mut unknown: HashSet<&str> = names.iter().chain(&servers).map(String::as_str).collect();
     let mut targets = roster.targets();
-    targets.retain(|target| names.contains(target.name()));
-    (targets.len() == names.len()).then_some(Shown::Targets(targets))
+    targets.retain(|target| {
+        let server = target.server().address().to_string();
+        let (is_named, is_of_server) = (names.contains(target.name()), servers.contains(&server));
+        if is_named {
+            unknown.remove(target.name());
+        }
+        if is_of_server {
+            unknown.remove(server.as_str());
+        }
+        is_named || is_of_server
+    });
+    unknown.is_empty().then_some(Shown::Targets(targets))
 }
 
 const VARY: &str = "Accept, Accept-Encoding";

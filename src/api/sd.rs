@@ -34,6 +34,7 @@ fn group(target: &Target) -> Group {
         ("__meta_db_pool_target", target.name().to_owned()),
         ("__meta_db_pool_kind", settings.kind.label().to_owned()),
         ("__meta_db_pool_host", target.host()),
+        ("__meta_db_pool_server", target.server().address().to_string()),
         ("__meta_db_pool_database", target.database().to_owned()),
     ];
     let known = known.into_iter().map(|(name, value)| (name.to_owned(), value));

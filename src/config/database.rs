@@ -105,13 +105,36 @@ fn is_surrounded(text: &str) -> bool {
     text.trim().len() < text.len()
 }
 
+/// Variables in which other programs look for the URL.
+const FOREIGN_URLS: [&str; 12] = [
+    "DB_URL",
+    "DB_URI",
+    "DB_DSN",
+    "DATABASE_DSN",
+    "POSTGRES_URL",
+    "POSTGRES_URI",
+    "POSTGRES_DSN",
+    "POSTGRESQL_URL",
+    "PG_URL",
+    "PGURL",
+    "SQLALCHEMY_DATABASE_URI",
+    "SQLALCHEMY_DATABASE_URL",
+];
+
 /// The warning that no URL was given, with the name of a variable that looks like a mistyped one.
 fn built_in_used(scope: &Scope<'_>) -> String {
     const NAME: &str = "DATABASE_URL";
     let shown = dsn::parse(BUILT_IN_URL).map_or_else(|_| String::new(), |dsn| dsn.to_string());
     let mut names = scope.environment.keys().filter(|name| *name != NAME);
     let near = names.find(|name| strsim::damerau_levenshtein(name, NAME) <= 2);
-    let hint = near.map_or_else(String::new, |near| format!("; {near} is set: is it mistyped?"));
+    let foreign = FOREIGN_URLS
+        .iter()
+        .find(|name| scope.environment.get(**name).is_some_and(|value| !value.is_empty()));
+    let hint = match (near, foreign) {
+        (Some(near), _) => format!("; {near} is set: is it mistyped?"),
+        (None, Some(name)) => format!("; {name} is set, but is not read: is it meant?"),
+        (None, None) => String::new(),
+    };
     format!("{NAME} is not set: the built-in URL {shown} is used{hint}")
 }
 

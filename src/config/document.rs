@@ -6,8 +6,9 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use config::{FileFormat, Format, Map, Value};
+use config::{FileFormat, Format, Map, Value, ValueKind};
 
+use super::names::printable;
 use super::sources::Files;
 use super::yaml;
 use crate::problem::Problem;
@@ -18,6 +19,8 @@ pub(super) struct Document {
     pub(super) values: Map<String, Value>,
     /// The file's name, if every user of the host may read it.
     pub(super) world_readable: Option<String>,
+    /// The file and the line of `targets`, where it is a list.
+    pub(super) listed_at: Option<String>,
 }
 
 /// The permission of everybody to read a file.
@@ -38,7 +41,8 @@ impl Document {
             return Err(Problem::new(place, "is not UTF-8 text"));
         };
         match Self::parse(text, format) {
-            Ok(document) => {
+            Ok(mut document) => {
+                document.listed_at = document.list_of_targets(text, &place);
                 Ok(Self { world_readable: is_world_readable.then_some(place), ..document })
             }
             Err(message) => Err(Problem::new(place, message)),
@@ -55,11 +59,26 @@ impl Document {
             yaml::check(text)?;
         }
         match Format::parse(&format, Some(&"file".to_owned()), text) {
-            Ok(values) => Ok(Self { values, world_readable: None }),
+            Ok(values) => Ok(Self { values, ..Self::default() }),
             Err(error) => {
-                Err(format!("is not a table of keys in {name}{}", position(&error.to_string())))
+                let position = position(&error.to_string(), text);
+                Err(format!("is not a table of keys in {name}{position}"))
             }
         }
+    }
+
+    /// The place of `targets`, where it is a list: `exporter.yml, line 3`.
+    fn list_of_targets(&self, text: &str, file: &str) -> Option<String> {
+        let is_list = matches!(self.values.get("targets")?.kind, ValueKind::Array(_));
+        let is_key = |line: &str| {
+            let line = line.trim_start_matches('[').trim_start_matches(['"', '\'']);
+            let rest = line.strip_prefix("targets");
+            rest.is_some_and(|rest| {
+                rest.trim_start_matches(['"', '\'', ' ']).starts_with([':', '=', ']'])
+            })
+        };
+        let line = text.lines().position(is_key).filter(|_| is_list)?;
+        Some(format!("{file}, line {}", line + 1))
     }
 }
 
@@ -68,14 +87,24 @@ fn is_empty(text: &str) -> bool {
     text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'))
 }
 
-/// The line of a parser's message, which otherwise can quote the file.
-fn position(message: &str) -> String {
-    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric());
-    let line = words.find(|word| *word == "line").and_then(|_| words.next());
-    match line.and_then(|number| number.parse::<u32>().ok()) {
-        Some(number) => format!(", line {number}"),
-        None => String::new(),
-    }
+/// The line and the column of a parser's message, which otherwise can quote the file, and the key on that line.
+fn position(message: &str, text: &str) -> String {
+    let number = |word: &str| -> Option<usize> {
+        let mut words = message.split(|c: char| !c.is_ascii_alphanumeric());
+        words.find(|found| *found == word).and_then(|_| words.next())?.parse().ok()
+    };
+    let Some(line) = number("line") else { return String::new() };
+    let column = number("column").map_or_else(String::new, |column| format!(", column {column}"));
+    let before = text.lines().take(line);
+    let content = before.clone().last().unwrap_or_default();
+    // What stands before `=` is a key; a line without it can be part of a value.
+    let key = content.split_once('=').map(|(key, _)| printable(key.trim()));
+    let is_header = |line: &&str| line.starts_with('[') && line.trim_end().ends_with(']');
+    let section = before.filter(is_header).last();
+    let section = section.map(|header| printable(header.trim().trim_matches(['[', ']'])));
+    let path: Vec<String> = section.into_iter().chain(key).collect();
+    let at = if path.is_empty() { String::new() } else { format!(", at {}", path.join(".")) };
+    format!(", line {line}{column}{at}")
 }
 
 #[cfg(test)]
@@ -101,6 +130,12 @@ mod tests {
             assert!(!message.contains("s3cr3t"), "{message}");
         }
         let message = Document::parse("a = 1\nb = \"s3cr3t", FileFormat::Toml).err().expect("bad");
-        assert!(message.ends_with(", line 2"), "{message}");
+        assert!(message.contains(", line 2, column ") && message.ends_with(", at b"), "{message}");
+        let toml = "[targets.a]\nurl = 'x'\nurl = 'y'\n";
+        let message = Document::parse(toml, FileFormat::Toml).err().expect("twice");
+        assert!(
+            message.contains(", line 3, column ") && message.ends_with(", at targets.a.url"),
+            "{message}"
+        );
     }
 }

@@ -136,7 +136,11 @@ fn is_foreign(name: &str) -> bool {
 pub(super) fn warn_app_env(app_env: &str, report: &Report) {
     let name = app_env.to_ascii_lowercase();
     let distance = strsim::damerau_levenshtein(&name, "production");
-    if distance > 0 && (name.starts_with("prod") || name == "live" || distance <= 3) {
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_usual = words.any(|word| ["prd", "prod", "production", "live"].contains(&word));
+    // `preprod` and `non-prod` are something else, and say so.
+    let is_other = ["non", "not", "pre", "no-"].iter().any(|other| name.starts_with(other));
+    if distance > 0 && !is_other && (name.starts_with("prod") || is_usual || distance <= 3) {
         report.warn(
             "APP_ENV looks like production, but is not `production`: the rules of production do not apply"
                 .to_owned(),

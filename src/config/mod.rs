@@ -220,7 +220,7 @@ fn resolve(sources: &Sources<'_>, report: Report) -> Result<Config, Problems> {
     let exists = environment::names_target(environment) || !names_others(&document.values);
     let presence = if exists { TargetPresence::Present } else { TargetPresence::Absent };
     environment::check(environment, presence, &report);
-    schema::check(&document.values, &report);
+    schema::check(document, &report);
     let variables = Variables::read(environment, presence, files, &report);
     let root = Layers::root(&report, &variables, &document.values);
     let app_env = root.get_or(&options::APP_ENV, "development".to_owned());

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use config::{Map, Value, ValueKind};
 
+use super::document::Document;
 use super::names::{self, did_you_mean, join, nearest, printable};
 use super::options::GROUPS;
 use super::report::Report;
@@ -53,14 +54,17 @@ const NAMED: [Named; 5] = [
 ];
 
 /// Refuses unknown keys, invalid names, and values where a section must be.
-pub(super) fn check(file: &Map<String, Value>, report: &Report) {
-    Schema { patterns: patterns(), report }.check("", "", file);
+pub(super) fn check(document: &Document, report: &Report) {
+    let listed_at = document.listed_at.as_deref();
+    Schema { patterns: patterns(), report, listed_at }.check("", "", &document.values);
 }
 
 struct Schema<'a> {
     /// The paths of all options, with `*` for names.
     patterns: Vec<Pattern>,
     report: &'a Report,
+    /// The file and the line of `targets`, where it is a list.
+    listed_at: Option<&'a str>,
 }
 
 struct Pattern {
@@ -124,7 +128,9 @@ impl Schema<'_> {
             let named = NAMED.iter().find(|named| named.section == pattern);
             let example =
                 named.map_or_else(String::new, |named| format!(", as in `{}`", named.example));
-            self.report.refuse(place, format!("must be a table of keys{example}"));
+            let at = self.listed_at.filter(|_| place == "targets");
+            let at = at.map_or_else(String::new, |at| format!(" ({at})"));
+            self.report.refuse(place, format!("must be a table of keys{example}{at}"));
         }
     }
 

@@ -247,7 +247,7 @@ fn resolve(
 ) -> Result<Found, Problems> {
     let report = Report::default();
     check(&document.values, owners, &report);
-    schema::check(&document.values, &report);
+    schema::check(document, &report);
     let variables = Variables::default();
     let folder = path.parent().unwrap_or(Path::new(""));
     let scope = Scope { folder, ..*around.scope };

@@ -234,11 +234,47 @@ fn probable_misspellings_are_warned_of_with_a_suggestion() {
     {
         assert_eq!(warnings(name), [""; 0], "{name}");
     }
-    for (name, is_warned_of) in
-        [("prod", true), ("Producton", true), ("Production", false), ("staging", false)]
-    {
+    for (name, is_warned_of) in [
+        ("prod", true),
+        ("Producton", true),
+        ("prd", true),
+        ("eu-prod", true),
+        ("Production", false),
+        ("staging", false),
+        ("preprod", false),
+        ("non-prod", false),
+    ] {
         let warnings = good(&[url, ("APP_ENV", name)], "").warnings;
         assert_eq!(warnings.iter().any(|w| w.starts_with("APP_ENV looks")), is_warned_of, "{name}");
+    }
+}
+
+#[test]
+fn a_url_in_a_variable_of_other_programs_is_pointed_out() {
+    for name in ["DB_URL", "POSTGRES_URL", "SQLALCHEMY_DATABASE_URI"] {
+        let warnings = good(&[(name, "postgresql://u:s3cret@h/d")], "").warnings;
+        let expected = format!("; {name} is set, but is not read: is it meant?");
+        assert!(matches!(&warnings[..], [one] if one.ends_with(&expected)), "{name}: {warnings:?}");
+        let url = ("DATABASE_URL", "postgresql://u@h/d");
+        assert_eq!(good(&[url, (name, "x")], "").warnings, [""; 0], "the application's own");
+    }
+}
+
+#[test]
+fn a_list_of_targets_is_refused_with_its_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, line) in [
+        ("x.yml", "# a comment\ndefaults: { interval: 1s }\ntargets:\n  - { name: a }\n", 3),
+        ("x.toml", "app_env = 'test'\n[[targets]]\nname = 'a'\n", 2),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let problems = load(&BTreeMap::new(), Some(&path)).err().unwrap().to_string();
+        let expected = format!("{name}, line {line})");
+        assert!(
+            problems.contains("targets: must be a table") && problems.contains(&expected),
+            "{problems}"
+        );
     }
 }
 

@@ -20,16 +20,25 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::support::checks::file;
 use crate::support::pools::{ROLE, cluster};
 use crate::support::postgres::Cluster;
 use crate::support::process::Program;
 use crate::support::web::{get, scrape_until};
-use crate::support::{bouncer, wait_for};
+use crate::support::{bouncer, installed, wait_for};
 
 /// A daemon with one target `s` on this port, and its file.
 fn daemon(port: u16, databases: &str) -> (Program, SocketAddr, PathBuf) {
+    daemon_at("1s", port, databases)
+}
+
+/// As [`daemon`], with another interval: many targets of one server take turns with its connections.
+fn daemon_at(interval: &str, port: u16, databases: &str) -> (Program, SocketAddr, PathBuf) {
     let file = crate::support::workplace::folder("discovery").join("exporter.yml");
     write(&file, port, databases);
+    let text = fs::read_to_string(&file).expect("just written");
+    let text = text.replace("interval: 1s", &format!("interval: {interval}"));
+    fs::write(&file, text).expect("the folder is writable");
     let mut daemon = Program::daemon().arg("--config.file").arg(&file).start();
     let address = daemon.address();
     (daemon, address, file)
@@ -169,7 +178,7 @@ fn names_of_any_characters_are_safe_in_labels_urls_and_discovery() {
     let cluster = cluster();
     let odd = ["a b", "q\\'\"\"x", "per%cent", "sl/ash", "注文", "new\nline", "&amp;<i>"];
     create(&cluster, &odd);
-    let (_daemon, address, _file) = daemon(cluster.port(), "discover");
+    let (_daemon, address, _file) = daemon_at("5s", cluster.port(), "discover");
     wait_for("all databases", Duration::from_secs(20), || {
         (names(address).len() == odd.len() + 1).then_some(())
     });
@@ -212,6 +221,95 @@ fn names_of_any_characters_are_safe_in_labels_urls_and_discovery() {
     }
     let two = get(address, "/metrics?target=s&target=s/a%2520b&name[]=db_pool_up").body;
     assert_eq!(two.lines().filter(|line| !line.starts_with('#')).count(), 2, "{two}");
+}
+
+#[test]
+fn many_databases_hold_three_connections() {
+    // Seen with 100 as well, which takes two minutes.
+    const DATABASES: usize = 30;
+    let cluster = cluster();
+    let create: Vec<String> =
+        (0..DATABASES).map(|n| format!("CREATE DATABASE d{n:03} TEMPLATE template0;")).collect();
+    for one in &create {
+        cluster.psql(one);
+    }
+    let (_daemon, address, _file) = daemon_at("10s", cluster.port(), "{ include: [ 'd*' ] }");
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+    let (mut most, mut looks) = (0, 0);
+    wait_for("all to be up", Duration::from_secs(120), || {
+        most = most.max(cluster.psql(held).parse::<u32>().expect("a number"));
+        looks += 1;
+        let page = get(address, "/metrics?name[]=db_pool_up").body;
+        let up = page
+            .lines()
+            .filter(|line| line.starts_with("db_pool_up{target=\"s/d") && line.ends_with("} 1"));
+        (up.count() == DATABASES).then_some(())
+    });
+    println!("{looks} looks, at most {most} connections");
+    assert!((1..=3).contains(&most), "{most}");
+    let server = format!("127.0.0.1%3A{}", cluster.port());
+    let page = get(address, &format!("/metrics?server={server}&name[]=db_pool_target_info")).body;
+    assert_eq!(page.lines().filter(|line| !line.starts_with('#')).count(), DATABASES + 1);
+    assert_eq!(get(address, "/metrics?server=127.0.0.1:1").status, 404);
+}
+
+/// The scrape configuration that the documentation has under a mark, with another address of the exporter.
+fn documented(mark: &str, exporter: SocketAddr) -> String {
+    let page = fs::read_to_string(file("docs/scaling.md")).expect("the page is there");
+    let after = page.split(&format!("<!-- scrape: {mark} -->\n```yaml\n")).nth(1).expect(mark);
+    let text = after.split("```").next().unwrap_or_default();
+    assert!(text.contains("exporter:9956"), "{text}");
+    text.replace("exporter:9956", &exporter.to_string())
+        .replace("refresh_interval: 1m", "refresh_interval: 5s")
+}
+
+#[test]
+fn a_real_prometheus_scrapes_every_target_with_the_documented_configuration() {
+    let cluster = cluster();
+    create(&cluster, &["a b", "q\"\"x", "注文"]);
+    let (_daemon, address, _file) = daemon(cluster.port(), "discover");
+    let targets = ["s", "s/a%20b", "s/q%22x", "s/注文"];
+    for target in targets {
+        scrape_until(address, &up(target), 1.0);
+    }
+    let folder = crate::support::workplace::folder("discovered");
+    let path = folder.join("prometheus.yml");
+    let global = "global: { scrape_interval: 1s, scrape_timeout: 1s }\n";
+    fs::write(&path, format!("{global}{}", documented("metrics", address))).expect("writable");
+    let mut prometheus = Program::at(installed(&["prometheus"]))
+        .arg(format!("--config.file={}", path.display()))
+        .arg("--storage.tsdb.path=data")
+        .arg("--web.listen-address=127.0.0.1:0")
+        .start();
+    let server = prometheus.address();
+    let query = |text: &str| {
+        let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let answer = get(server, &format!("/api/v1/query?query={text}"));
+        if answer.status == 200 {
+            answer.json()["data"]["result"].clone()
+        } else {
+            serde_json::Value::Null
+        }
+    };
+    for text in ["up{job=\"db-pool\"} == 1", "db_pool_up == 1"] {
+        let found = wait_for("every target", Duration::from_secs(30), || {
+            let found = query(text);
+            (found.as_array().map(Vec::len) == Some(targets.len())).then_some(found)
+        });
+        for target in targets {
+            let has = |sample: &serde_json::Value| sample["metric"]["instance"] == target;
+            assert!(found.as_array().is_some_and(|all| all.iter().any(has)), "{target}: {found}");
+        }
+    }
+    // Each scrape has its own target alone, and the exporter's own families are scraped once.
+    let both = query(
+        "db_pool_up unless on (instance) label_replace(db_pool_up, \"instance\", \"$1\", \"target\", \"(.*)\")",
+    );
+    assert_eq!(both.as_array().map(Vec::len), Some(0), "{both}");
+    let own = query("process_start_time_seconds");
+    assert_eq!(own.as_array().map(Vec::len), Some(1), "{own}");
+    let series = query("count(db_pool_probe_interval_seconds)");
+    assert_eq!(series[0]["value"][1], "4", "{series}");
 }
 
 #[test]
