@@ -653,7 +653,7 @@ def pgbouncer():
              steps(RED, (1, GREEN)), mappings=UP, size=(4, 5), empty="not watched"),
         stat("Waiting clients", "Clients of all pools that wait for a server connection.", f"sum({waiting})",
              steps(GREEN, (1, YELLOW)), size=(4, 5), empty="not known"),
-        stat("Longest wait", "The client that has waited for longest. Where PgBouncer shows 0 for it, the time by the exporter's "
+        stat("Longest wait now", "The client that has waited for longest. Where PgBouncer shows 0 for it, the time by the exporter's "
              "own clock.", f"max(db_pool_pgbouncer_max_wait_seconds{{{at}}})", steps(GREEN, (1, YELLOW), (30, RED)), unit="s",
              size=(4, 5), empty="not known"),
         firing("Firing alerts", "The name of an alert links to its runbook.", at, size=(12, 5)),
