@@ -4,7 +4,7 @@
 TEST_PARTS := build tools postgres versions pgbouncer prometheus chromium python pool-status grafana node page deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-day pictures test test-quick test-python test-all soak-truth cost-sampling metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
+.PHONY: help setup build demo demo-day pictures test test-quick test-python test-all soak-truth cost-sampling bench-scale metrics-md config-docs pages manifests site dist check-release lint format-check clippy docs shellcheck deny check
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ soak-truth: ## Ten minutes of random load beside the pools' own status, and 20 s
 cost-sampling: ## Measure what sampling costs at 300 and 1,000 sessions
 	scripts/setup.sh build postgres
 	cargo test --locked --release --test it truth::cost -- --ignored --nocapture
+
+bench-scale: ## Measure a thousand targets: lateness, memory, processor time, scrapes, connections
+	scripts/setup.sh build postgres
+	cargo build --release --locked
+	benches/scale/bench.py --program "$${CARGO_TARGET_DIR:-target}/release/db_pool_exporter" \
+	  --programs "$$(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin 2>/dev/null | sort -V | tail -1)"
 
 metrics-md: ## Generate METRICS.md from the tables in the code
 	UPDATE_METRICS_MD=1 cargo test --locked --lib metrics_md

@@ -226,7 +226,7 @@ async fn slow_queries_are_those_that_the_last_probe_saw() {
         waits_for: Some("Lock".to_owned()),
     };
     let activity = Some(Activity { running: vec![running], ..Activity::default() });
-    let views = Views { activity, ..Views::default() };
+    let views = Views { activity: activity.map(std::sync::Arc::new), ..Views::default() };
     publish(&roster, "default", Snapshot { views, ..fixture::snapshot() });
     let (status, answer) = ask(&roster, None, slow_queries);
     let expected = json!([{

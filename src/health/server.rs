@@ -95,8 +95,8 @@ mod tests {
         let window = calm.chain((0..zeros).map(|_| sample(Some(0)))).collect();
         Snapshot {
             views: Views {
-                headroom: Some(headroom),
-                limits: Some(limits),
+                headroom: Some(Arc::new(headroom)),
+                limits: Some(Arc::new(limits)),
                 applications,
                 ..Views::default()
             },
@@ -149,7 +149,14 @@ mod tests {
         let outcome = |snapshot: &Snapshot| session(snapshot, &clock).map(|check| check.outcome);
         let mut snapshot = fixture::snapshot();
         assert_eq!(outcome(&snapshot), None, "a server that does not say which one it is");
-        let identity = ServerIdentity { pid: 1, started: 1, in_recovery: false, read_only: false };
+        let identity = ServerIdentity {
+            pid: 1,
+            started: 1,
+            in_recovery: false,
+            read_only: false,
+            user: String::new(),
+            database: String::new(),
+        };
         if let Ok(Queried { identity: known, .. }) = &mut snapshot.query {
             *known = Some(identity);
         }

@@ -71,7 +71,7 @@ pub(crate) fn judge(
     let deciding = snapshot.and_then(|snapshot| deciding(snapshot, clock, thresholds));
     let mut checks = vec![
         connection(snapshot, clock),
-        pool_saturation(snapshot, deciding.as_ref(), thresholds),
+        with_reader(pool_saturation(snapshot, deciding.as_ref(), thresholds), snapshot, clock),
         slow_queries(snapshot, thresholds),
     ];
     if let Some(snapshot) = snapshot {
@@ -89,6 +89,17 @@ pub(crate) fn judge(
     let message = summary(status, &checks);
     let pool = JudgedPool::new(snapshot, deciding.as_ref());
     Verdict { status, message, checks, pool, age: snapshot.map(|snapshot| snapshot.age(clock.now)) }
+}
+
+/// Adds to a check which other target has read the sessions that it judges, and when.
+fn with_reader(check: Check, snapshot: Option<&Snapshot>, clock: &Clock) -> Check {
+    let Some(reader) = snapshot.and_then(|snapshot| snapshot.views.read_by.as_ref()) else {
+        return check;
+    };
+    let age = clock.now.saturating_duration_since(reader.at).as_secs();
+    let note = format!("sessions read by target {} {age} s ago", reader.target);
+    let message = Some(check.message.map_or(note.clone(), |message| format!("{message} ({note})")));
+    Check { message, ..check }
 }
 
 fn summary(status: HealthStatus, checks: &[Check]) -> String {

@@ -89,6 +89,11 @@ impl Budget {
         self.server.places.may_keep(self.holder)
     }
 
+    /// Reports whether other targets share the connections.
+    pub(super) fn is_shared(&self) -> bool {
+        self.server.places.is_shared()
+    }
+
     /// Sets whether the target reads the server for all others, which needs a connection all the time.
     pub(crate) fn set_leads(&self, leads: bool) {
         self.server.places.set_leads(self.holder, leads);
@@ -101,11 +106,7 @@ impl Budget {
 
     /// The longest time to wait for a permit, of the time for a connect. Who shares, or visits, waits for others.
     pub(super) fn patience(&self, timeout: Duration) -> Duration {
-        if self.server.places.is_shared() || !self.may_keep() {
-            timeout * 3 / 4
-        } else {
-            PATIENCE.min(timeout)
-        }
+        if self.is_shared() || !self.may_keep() { timeout * 3 / 4 } else { PATIENCE.min(timeout) }
     }
 
     /// The permits that the target's pool uses: those of the pool for connections that are kept, those of fresh

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::checkout::Checkout;
 use super::rows;
@@ -25,6 +25,10 @@ pub struct ServerIdentity {
     pub in_recovery: bool,
     /// True if the session's transactions are read-only by libpq's rule for `target_session_attrs`.
     pub read_only: bool,
+    /// The session's role.
+    pub user: String,
+    /// Its database.
+    pub database: String,
 }
 
 /// The longest time that a server may take to answer.
@@ -35,7 +39,7 @@ const SQL: &str = "SELECT pg_catalog.pg_backend_pid(), \
                    (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::int8, \
                    pg_catalog.pg_is_in_recovery(), \
                    pg_catalog.current_setting('default_transaction_read_only')::bool \
-                   OR pg_catalog.pg_is_in_recovery()";
+                   OR pg_catalog.pg_is_in_recovery(), session_user, pg_catalog.current_database()";
 
 impl ServerIdentity {
     /// Reports whether the session is of the kind that `target_session_attrs` asks for.
@@ -65,8 +69,15 @@ impl ServerIdentity {
             started: row.get(1)?.parse().ok()?,
             in_recovery: row.get(2)? == "t",
             read_only: row.get(3)? == "t",
+            user: name(row, 4),
+            database: name(row, 5),
         })
     }
+}
+
+/// A name in an answer. One that is not in UTF-8 is left out: it must not hide which server answered.
+fn name(row: &SimpleQueryRow, column: usize) -> String {
+    row.try_get(column).ok().flatten().unwrap_or_default().to_owned()
 }
 
 /// A server that does not answer must not fail a probe that has succeeded before its deadline.

@@ -72,6 +72,9 @@ pub struct Pool {
     bb8: bb8::Pool<Manager>,
     manager: Manager,
     slots: Arc<Semaphore>,
+    /// The only slot while other targets share the server: a second check-out waits for the connection of the first,
+    /// for which there is a permit, and not for another permit, for which there is none.
+    single: Arc<Semaphore>,
     limits: PoolLimits,
     instruments: Arc<PoolInstruments>,
     gauges: Gauges,
@@ -115,6 +118,7 @@ impl Pool {
             bb8,
             manager,
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+            single: Arc::new(Semaphore::new(1)),
             limits,
             instruments,
             gauges: Gauges::default(),
@@ -221,7 +225,8 @@ impl Pool {
 
     async fn attempt(self: &Arc<Self>, start: Instant) -> Result<Checkout, CheckoutError> {
         let waiting = self.gauges.pending.inc_guard();
-        let slot = timeout(self.limits.timeout, Arc::clone(&self.slots).acquire_owned()).await;
+        let slots = if self.connector().budget().is_shared() { &self.single } else { &self.slots };
+        let slot = timeout(self.limits.timeout, Arc::clone(slots).acquire_owned()).await;
         drop(waiting);
         self.instruments.times.wait.observe(start.elapsed());
         let permit = match slot {
@@ -246,7 +251,14 @@ impl Pool {
 
     /// Closes the idle connections, unless the budget lets the pool keep them.
     pub(crate) async fn release_idle(&self) {
-        while !self.connector().budget().may_keep() && self.bb8.state().idle_connections > 0 {
+        if !self.connector().budget().may_keep() {
+            self.close_idle().await;
+        }
+    }
+
+    /// Closes the idle connections.
+    pub(crate) async fn close_idle(&self) {
+        while self.bb8.state().idle_connections > 0 {
             // An idle connection that is checked out meanwhile leaves nothing to wait for.
             let slot = timeout(RELEASE, manager::releasing(self.bb8.get_owned())).await;
             if slot.is_err() {

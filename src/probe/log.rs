@@ -106,7 +106,7 @@ fn hidden_sessions(name: &str, snapshot: &Snapshot, before: Option<&Snapshot>) {
 }
 
 fn hides(snapshot: &Snapshot) -> bool {
-    snapshot.views.activity.as_ref().is_some_and(Activity::hides)
+    snapshot.views.activity.as_deref().is_some_and(Activity::hides)
 }
 
 /// Logs once that an application's pool cannot be seen any more, or again, and that two numbers of processes

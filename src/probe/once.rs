@@ -42,7 +42,12 @@ pub(super) async fn pass(target: &Target, fresh: FreshConnect, history: &mut His
     let pass = Pass::new(target);
     let ((connect, query), (mut views, extras), ()) =
         tokio::join!(pass.essentials(fresh), pass.extras(), pass.endpoints());
-    target.pool().release_idle().await;
+    if pass.visits {
+        // It has a permit for fresh connections. A target that leads from now on keeps one of the pool's.
+        target.pool().close_idle().await;
+    } else {
+        target.pool().release_idle().await;
+    }
     let now = Instant::now();
     target.endpoints().iter().for_each(|pools| pools.replace(&mut views, now));
     let before = target.published();
@@ -62,6 +67,10 @@ pub(super) async fn pass(target: &Target, fresh: FreshConnect, history: &mut His
     let before = before.as_deref().map(|published| published.snapshot.as_ref());
     let snapshot = Snapshot::assemble(outcome, before);
     count(target, &snapshot, fresh);
+    if fresh == FreshConnect::Try {
+        target.server().reached(&snapshot);
+    }
+    target.server().deliver(target, &snapshot);
     let session_fault = history.sessions.check(target, &snapshot, fresh);
     let sight = Arc::new(history.sights.update(&snapshot));
     let window = history.add(&snapshot, fresh, target.settings().slow_threshold);
@@ -201,6 +210,7 @@ impl<'t> Pass<'t> {
         } else {
             None
         };
+        self.target.set_identity(identity.as_ref());
         connection.release(limit).await;
         Ok(Queried { checkout, query, server, identity })
     }

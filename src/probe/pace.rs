@@ -78,6 +78,8 @@ pub(super) struct Company {
     pub(super) started: usize,
     /// The targets of its server, whenever they were started.
     pub(super) on_server: usize,
+    /// Others wait for its first probe, because it reads the server for them.
+    pub(super) waits_for_it: bool,
 }
 
 impl Company {
@@ -117,7 +119,8 @@ impl Pace {
         now: Instant,
     ) -> Moments {
         let part = part(name);
-        let spread = if among.started > FEW { FIRST + among.delay() } else { FIRST };
+        let is_early = among.started <= FEW || among.waits_for_it;
+        let spread = if is_early { FIRST } else { FIRST + among.delay() };
         let first = now + spread.min(interval).mul_f64(part);
         if among.started <= FEW {
             return Moments { first, second: first + interval };
@@ -181,7 +184,7 @@ mod tests {
     const INTERVAL: Duration = Duration::from_secs(15);
 
     fn company(started: usize) -> Company {
-        Company { started, on_server: started / 10 }
+        Company { started, on_server: started / 10, waits_for_it: false }
     }
 
     fn names() -> Vec<String> {

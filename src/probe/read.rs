@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 
 use super::console;
 use super::instruments::{OwnQuery, RunningStatement};
+use super::server::{self, Part};
 use super::snapshot::{Failure, ProbePart};
 use super::target::Target;
 use super::write;
@@ -43,13 +44,25 @@ pub(super) async fn read(
     }
     let seat = (target.pool(), target.memory());
     let mut visit = Visit { refused, ..Visit::new(target, seat, deadline) };
-    let mut tasks: Vec<Task> = enabled(target).map(Task::View).collect();
+    let part =
+        if visit.refused.is_some() { Part::Reads } else { target.server().part(target).await };
+    let is_own = |view: &&View| matches!(part, Part::Reads) || !view.name.is_of_server();
+    let mut tasks: Vec<Task> = enabled(target).filter(is_own).map(Task::View).collect();
     if target.settings().writes() {
         tasks.push(Task::Write);
     }
     visit.run(&tasks).await;
-    let views = target.remember(|memory| memory.digest(&target.settings().views, visit.answers));
-    (views, visit.extras)
+    let Visit { answers, mut extras, .. } = visit;
+    let settings = &target.settings().views;
+    let views = target.remember(|memory| match &part {
+        Part::Follows(reading) => {
+            memory.digest_followed(settings, answers, &reading.views, reading.read_by())
+        }
+        Part::Reads | Part::Blind(_) => memory.digest(settings, answers),
+    });
+    extras.extend(part.results(enabled(target)));
+    server::pass_on_scan(target);
+    (views, extras)
 }
 
 /// Reads the sampled views alone, between two probes; not while a probe reads its own.
@@ -61,6 +74,7 @@ pub(super) async fn sample(target: &Target, deadline: Instant) {
             let seat = (target.pool(), target.memory());
             let (answers, extras) = visit(target, seat, deadline, Scope::Sample).await;
             target.remember(|memory| memory.sample(&target.settings().views, answers));
+            server::pass_on_scan(target);
             extras
         }
     };

@@ -192,7 +192,9 @@ impl Roster {
         if entry.is_probed && self.spawns {
             let target = Arc::clone(&entry.target);
             let interval = target.settings().schedule.interval;
-            let among = Company { started, on_server: target.server().members().len() };
+            let on_server = target.server().members().len();
+            let waits_for_it = on_server > 1 && target.server().is_led_by(target.name());
+            let among = Company { started, on_server, waits_for_it };
             let moments = self.pace.moments(target.name(), among, interval, now);
             let probing = run(target, Arc::clone(&self.pace), moments);
             self.spawn(entry.stop.clone().run_until_cancelled_owned(probing).map(drop));

@@ -72,7 +72,8 @@ async fn sample(target: &Target) {
         tried = Instant::now();
         // A server that did not answer the last probe is not asked again before the next one. Nor is one to
         // which a connection would have to be opened for each sample.
-        let may_keep = target.pool().connector().budget().may_keep();
+        // Nor is one that another target samples.
+        let may_keep = !target.follows() && target.pool().connector().budget().may_keep();
         if may_keep && target.published().is_some_and(|published| published.snapshot.query.is_ok())
         {
             let limit = every.max(LEAST).min(target.settings().schedule.timeout);

@@ -115,7 +115,14 @@ mod tests {
     use super::*;
 
     fn identity(started: i64, read_only: bool) -> ServerIdentity {
-        ServerIdentity { pid: 1, started, in_recovery: false, read_only }
+        ServerIdentity {
+            pid: 1,
+            started,
+            in_recovery: false,
+            read_only,
+            user: "app".to_owned(),
+            database: "db".to_owned(),
+        }
     }
 
     /// The answers of [`Sessions::settles`] to fresh connects to these servers.

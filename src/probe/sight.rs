@@ -155,7 +155,7 @@ impl SightMemory {
     pub(super) fn update(&mut self, snapshot: &Snapshot) -> Sight {
         let blindness = Blindness::of(snapshot);
         let (now, views) = (snapshot.taken, &snapshot.views);
-        self.ended.read(now, views.databases.as_ref());
+        self.ended.read(now, views.databases.as_deref());
         let is_scanned = blindness.is_none() && views.activity.is_some();
         for pool in self.pools.values_mut() {
             pool.is_gone |= is_scanned;
@@ -295,6 +295,8 @@ mod tests {
                     started: 1,
                     in_recovery: false,
                     read_only: false,
+                    user: "app".to_owned(),
+                    database: "db".to_owned(),
                 });
             }
             Blindness::of(&snapshot).is_some()
@@ -307,7 +309,7 @@ mod tests {
     async fn a_pool_stays_as_it_was_last_seen_and_a_row_goes_on_after_blindness() {
         let full = || {
             let views = crate::view::Views {
-                activity: Some(crate::view::Activity::default()),
+                activity: Some(std::sync::Arc::default()),
                 applications: vec![fixture::application("shop", 8)],
                 ..crate::view::Views::default()
             };
@@ -322,7 +324,7 @@ mod tests {
         assert_eq!(again.pools[0].saturated_in_a_row, 2);
         let empty = Snapshot { views: crate::view::Views::default(), ..full() };
         let views = crate::view::Views {
-            activity: Some(crate::view::Activity::default()),
+            activity: Some(std::sync::Arc::default()),
             ..crate::view::Views::default()
         };
         let gone = memory.update(&Snapshot { views, ..empty });

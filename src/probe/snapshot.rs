@@ -325,7 +325,7 @@ impl Published {
     pub fn new<'s>(snapshot: Snapshot, target: impl Into<Subject<'s>>) -> Self {
         let target = target.into();
         let rendered = Rendered::new(READINGS, &snapshot, target);
-        let views = Rendered::new(view::readings(), &snapshot.views, target);
+        let views = Rendered::new(view::readings(), &snapshot.views.shown(), target);
         Self { snapshot: Arc::new(snapshot), rendered, views }
     }
 }

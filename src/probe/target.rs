@@ -1,5 +1,6 @@
 //! A running target: its settings, its pool, its instruments, and its last snapshot.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -21,13 +22,17 @@ use super::sight::ServerPath;
 use super::snapshot::Published;
 use crate::dsn::Host;
 use crate::metrics::{Kind, Reading, Subject, base_label};
-use crate::pool::{self, Budget, ConnectMemory, Connector, Pool, ServerAddress};
+use crate::pool::{self, Budget, ConnectMemory, Connector, Pool, ServerAddress, ServerIdentity};
 use crate::view::{Counters, Memory};
 
 /// A running target. Its snapshots have one writer, its probe, and many readers.
 pub struct Target {
     settings: TargetSettings,
     server: Arc<Server>,
+    /// The server behind its connections, as of the last probe that asked.
+    identity: Mutex<Option<ServerIdentity>>,
+    /// Set while another target reads the server for it.
+    follows: AtomicBool,
     base: String,
     pool: Arc<Pool>,
     instruments: ProbeInstruments,
@@ -94,6 +99,8 @@ impl Target {
             endpoints: settings.sources.iter().cloned().map(EndpointPools::new).collect(),
             settings,
             server,
+            identity: Mutex::default(),
+            follows: AtomicBool::new(false),
             pool,
             instruments,
             published: watch::Sender::new(None),
@@ -113,6 +120,24 @@ impl Target {
     /// The server that it shares with other targets of the same hosts.
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    /// The server behind its connections, as of the last probe that asked.
+    pub(super) fn identity(&self) -> Option<ServerIdentity> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_identity(&self, identity: Option<&ServerIdentity>) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity.cloned();
+    }
+
+    /// Reports whether another target reads the server for it.
+    pub(super) fn follows(&self) -> bool {
+        self.follows.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_follows(&self, follows: bool) {
+        self.follows.store(follows, Ordering::Relaxed);
     }
 
     /// Its name, the label `target`.

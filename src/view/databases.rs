@@ -5,6 +5,7 @@
 //! statements, and an idle one not until its next statement.
 //! <https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-DATABASE-VIEW>
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Row;
@@ -40,7 +41,7 @@ pub struct Databases {
 impl Answer for Databases {
     fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
         digest.memory.dropped.add(CappedFamily::Databases, self.left_out);
-        digest.views.databases = Some(*self);
+        digest.views.databases = Some(Arc::new(*self));
     }
 }
 

@@ -5,6 +5,7 @@
 //! <https://www.postgresql.org/docs/current/runtime-config-connection.html>
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -58,7 +59,7 @@ pub struct ServerLimits {
 impl Answer for ServerLimits {
     fn digest(self: Box<Self>, digest: &mut Digest<'_>) {
         digest.memory.dropped.add(CappedFamily::Roles, self.left_out);
-        digest.views.limits = Some(*self);
+        digest.views.limits = Some(Arc::new(*self));
     }
 }
 

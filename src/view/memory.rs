@@ -5,6 +5,7 @@
 //! scan of a probe and one between two probes are samples alike.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -21,6 +22,7 @@ use super::row::{Answer, ViewName};
 use super::sampling::Sampling;
 use super::series::{Labels, Series, label};
 use super::settings::ViewSettings;
+use super::shared::{OwnNames, ReadBy, ServerReading, SharedScan};
 use super::slow::SlowQueryCounter;
 use super::statements::{self, StatementMembers};
 
@@ -36,7 +38,11 @@ pub struct Memory {
     pub(super) sampling: Sampling,
     pub(super) console: ConsoleMemory,
     /// The limits that the last probe read, for the headroom at each scan.
-    limits: Option<ServerLimits>,
+    limits: Option<Arc<ServerLimits>>,
+    /// The last scan, for the other targets of the server.
+    scanned: Option<SharedScan>,
+    /// The applications at the last scan of another target.
+    followed: Option<Vec<Application>>,
 }
 
 /// The input and the output of digesting the views' answers.
@@ -64,12 +70,52 @@ impl Memory {
             sampling: Sampling::new(settings.sampling),
             console: ConsoleMemory::new(settings.series_limit),
             limits: None,
+            scanned: None,
+            followed: None,
         }
     }
 
     /// Takes in what was read between two probes.
     pub fn sample(&mut self, settings: &ViewSettings, answers: Vec<Box<dyn Answer>>) {
         answers.into_iter().for_each(|answer| answer.sample(settings, self));
+    }
+
+    /// Keeps a scan for the other targets of the server.
+    pub(super) fn keep(&mut self, scan: Scan) {
+        self.scanned = Some(SharedScan::new(scan, self.sampling.interval()));
+    }
+
+    /// Returns the last scan, once.
+    pub(crate) fn scanned(&mut self) -> Option<SharedScan> {
+        self.scanned.take()
+    }
+
+    /// Takes in a scan of another target of the server, unless it is known already.
+    pub(crate) fn follow(&mut self, settings: &ViewSettings, shared: &SharedScan, own: &OwnNames) {
+        if self.sampling.last().is_some_and(|last| last >= shared.at()) {
+            return;
+        }
+        // What is left to the server is counted by the one that reads it.
+        self.limits = None;
+        self.sampling.follow(shared.interval);
+        let (_, applications) = self.take(settings, &shared.seen_by(settings, own));
+        self.followed = Some(applications);
+    }
+
+    /// As [`Self::digest`], where another target has read the server.
+    pub(crate) fn digest_followed(
+        &mut self,
+        settings: &ViewSettings,
+        answers: Vec<Box<dyn Answer>>,
+        reading: &ServerReading,
+        read_by: ReadBy,
+    ) -> Views {
+        let mut views = self.digest(settings, answers);
+        views.take_over(reading, read_by);
+        if views.activity.is_some() {
+            views.applications = self.followed.clone().unwrap_or_default();
+        }
+        views
     }
 
     /// Returns the pace of the samples, and the time that they stand for.
@@ -116,10 +162,13 @@ impl Memory {
         self.limits = views.limits.clone().or(self.limits.take());
         views.applications_were_seen = self.applications.were_seen();
         if let (Some(limits), Some(scan)) = (&views.limits, &scan) {
-            views.headroom = Some(Headroom::new(limits, scan));
+            views.headroom = Some(Arc::new(Headroom::new(limits, scan)));
+        }
+        if let Some(scan) = scan {
+            self.keep(scan);
         }
         // Counters are shown even where the views failed.
-        views.slow = self.slow_totals(views.activity.as_ref());
+        views.slow = self.slow_totals(views.activity.as_deref());
         self.dropped.set(CappedFamily::Server, self.series.rolled());
         views.dropped = self.dropped.totals();
         views

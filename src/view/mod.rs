@@ -26,6 +26,7 @@ mod row;
 mod sampling;
 mod series;
 mod settings;
+mod shared;
 mod slow;
 
 pub use crate::metrics::Usage;
@@ -45,6 +46,10 @@ pub use pgbouncer::Console;
 pub use row::{Answer, Context, Query, ReadConsole, ReadRows, View, ViewName, ViewSource};
 pub use sampling::Sampling;
 pub use settings::ViewSettings;
+pub use shared::ReadBy;
+pub(crate) use shared::{OwnNames, ReadingNeeds, ServerReading, SharedScan};
+
+use std::sync::Arc;
 
 use crate::metrics::Reading;
 
@@ -63,13 +68,15 @@ pub(crate) fn all_views() -> impl Iterator<Item = &'static View> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Views {
     /// Client sessions.
-    pub activity: Option<Activity>,
+    pub activity: Option<Arc<Activity>>,
     /// The server's limits.
-    pub limits: Option<ServerLimits>,
+    pub limits: Option<Arc<ServerLimits>>,
     /// The connections that can still be opened; needs `activity` and `limits`.
-    pub headroom: Option<Headroom>,
+    pub headroom: Option<Arc<Headroom>>,
     /// Sessions over time, by database.
-    pub databases: Option<Databases>,
+    pub databases: Option<Arc<Databases>>,
+    /// Who has read the four above, if that was another target of the server.
+    pub read_by: Option<ReadBy>,
     /// The statements that take the most time.
     pub statements: Option<Vec<statements::StatementStats>>,
     /// The applications' pools: first those with settings, then all others.

@@ -26,6 +26,8 @@ pub struct Sampling {
     last: Option<Instant>,
     sampled: Duration,
     headroom_gone: Option<Duration>,
+    /// The interval of the target whose samples are taken over.
+    followed: Option<Duration>,
 }
 
 impl Sampling {
@@ -36,19 +38,29 @@ impl Sampling {
             last: None,
             sampled: Duration::ZERO,
             headroom_gone: None,
+            followed: None,
         }
     }
 
     /// Takes in the time of a scan, without that of the network.
     pub fn observe(&mut self, cost: Duration) {
+        self.followed = None;
         self.costs.push_back(cost);
         while self.costs.len() > SCANS {
             self.costs.pop_front();
         }
     }
 
+    /// Takes over the samples of another target, at its interval, until the next of the target's own.
+    pub(super) fn follow(&mut self, interval: Duration) {
+        self.followed = Some(interval);
+    }
+
     /// Returns the interval in use.
     pub fn interval(&self) -> Duration {
+        if let Some(followed) = self.followed {
+            return followed;
+        }
         let cost = self.costs.iter().min().copied().unwrap_or_default();
         self.configured.max(cost * PART)
     }

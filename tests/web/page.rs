@@ -134,18 +134,21 @@ fn views(moment: &Moment) -> Views {
         waits_for: Some("Lock".to_owned()),
     });
     Views {
-        activity: Some(Activity {
-            sets: vec![
-                (key("orders-api", "app"), api),
-                (key("nightly-report", "report"), sessions(&[(SessionState::Active, 2)])),
-                (key("psql", "anna"), sessions(&[(SessionState::Idle, 1)])),
-            ],
-            running: running.into_iter().collect(),
-            used: 97 - left,
-            ..Activity::default()
-        }),
-        limits: Some(ServerLimits { max: 100, ..ServerLimits::default() }),
-        headroom: Some(Headroom { ordinary: left, ..Headroom::default() }),
+        activity: Some(
+            Activity {
+                sets: vec![
+                    (key("orders-api", "app"), api),
+                    (key("nightly-report", "report"), sessions(&[(SessionState::Active, 2)])),
+                    (key("psql", "anna"), sessions(&[(SessionState::Idle, 1)])),
+                ],
+                running: running.into_iter().collect(),
+                used: 97 - left,
+                ..Activity::default()
+            }
+            .into(),
+        ),
+        limits: Some(ServerLimits { max: 100, ..ServerLimits::default() }.into()),
+        headroom: Some(Headroom { ordinary: left, ..Headroom::default() }.into()),
         ..Views::default()
     }
 }

@@ -80,8 +80,8 @@ fn holding() -> Views {
     sessions.states[SessionState::IdleInTransaction as usize] = 3;
     let sets = vec![(SessionKey::new("orders", "app", "orders-api"), sessions)];
     Views {
-        activity: Some(Activity { sets, ..Activity::default() }),
-        headroom: Some(Headroom { ordinary: 61, ..Headroom::default() }),
+        activity: Some(Activity { sets, ..Activity::default() }.into()),
+        headroom: Some(Headroom { ordinary: 61, ..Headroom::default() }.into()),
         ..Views::default()
     }
 }
@@ -253,7 +253,7 @@ async fn of_many_targets_the_first_hundred_are_shown_until_all_are_asked_for() {
 async fn hostile_names_stay_text() {
     const EVIL: &str = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>\u{202e}";
     let mut views = holding();
-    if let Some(activity) = &mut views.activity {
+    if let Some(activity) = views.activity.as_mut().map(std::sync::Arc::make_mut) {
         let key = SessionKey::new(EVIL, EVIL, EVIL);
         activity.sets[0].0 = key.clone();
         let slow = crate::view::activity::SlowQuery {

@@ -12,6 +12,7 @@ mod sessions;
 mod state;
 mod waits;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -95,6 +96,7 @@ pub struct SlowQuery {
 }
 
 /// The rows of one scan.
+#[derive(Debug)]
 pub(super) struct Scan {
     /// The time of its answer.
     pub(super) at: Instant,
@@ -115,13 +117,14 @@ impl Answer for Scan {
         let Digest { settings, memory, views, scan, .. } = digest;
         let (labels, applications) = memory.take(settings, &self);
         memory.applications.begin_anew();
-        views.activity = Some(Activity::new(&self, &labels, memory));
+        views.activity = Some(Arc::new(Activity::new(&self, &labels, memory)));
         views.applications = applications;
         *scan = Some(*self);
     }
 
     fn sample(self: Box<Self>, settings: &ViewSettings, memory: &mut Memory) {
         memory.take(settings, &self);
+        memory.keep(*self);
     }
 }
 
