@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(30);
 fn clients(bouncer: &Watched) -> f64 {
     let rows = bouncer.show("SHOW POOLS");
     let shop = rows.iter().find(|row| row["database"] == "shop" && row["user"] == "app");
-    shop.map_or(0.0, |row| row["cl_active"].parse().unwrap())
+    shop.map_or(0.0, |row| row["cl_active"].parse().expect("a number"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -97,7 +97,7 @@ fn compare(found: &Answer, pool: &HashMap<String, String>) {
         ("server_connections", "sv_login", "login"),
     ];
     for (family, column, state) in columns {
-        let shown: f64 = pool[column].parse().unwrap();
+        let shown: f64 = pool[column].parse().expect("a number");
         assert_eq!(of_pool(found, family, Some(state)), Some(shown), "{column}: {pool:?}");
     }
 }
@@ -119,7 +119,7 @@ fn load(port: u16, is_on: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<()>> 
 /// The statements of `shop`, and the microseconds of waits, as psql shows them.
 fn stats(bouncer: &Watched) -> [f64; 2] {
     let shop = row(&bouncer.show("SHOW STATS_TOTALS"), &[("database", "shop")]);
-    ["query_count", "wait_time"].map(|column| shop[column].parse().unwrap())
+    ["query_count", "wait_time"].map(|column| shop[column].parse().expect("a number"))
 }
 
 fn totals(found: &Answer) -> [f64; 2] {

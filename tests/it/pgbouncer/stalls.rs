@@ -63,7 +63,12 @@ async fn stall(
 ) {
     let bouncer = Watched::start(cluster, "server_login_retry = 1\n");
     if is_warm {
-        client(bouncer.port(), user, "shop").await.unwrap().simple_query("SELECT 1").await.unwrap();
+        client(bouncer.port(), user, "shop")
+            .await
+            .expect("a login")
+            .simple_query("SELECT 1")
+            .await
+            .expect("an answer");
     }
     let mut daemon = daemon(&target(&bouncer));
     let address = daemon.address();

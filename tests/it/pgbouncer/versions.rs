@@ -16,7 +16,8 @@ fn versions() -> BTreeMap<&'static str, BTreeMap<String, Shown>> {
     let mut versions: BTreeMap<&str, BTreeMap<String, Shown>> = BTreeMap::new();
     for line in COLUMNS.lines().filter(|line| !line.starts_with('#')) {
         let mut words = line.split(' ');
-        let (version, command) = (words.next().unwrap(), words.next().unwrap());
+        let (version, command) =
+            (words.next().expect("a version"), words.next().expect("a command"));
         let columns: Vec<&str> = words.collect();
         let shown =
             if command == "LISTS" { lists(&columns) } else { answer(version, command, &columns) };
@@ -47,7 +48,8 @@ fn lists(names: &[&str]) -> Shown {
 }
 
 fn answer(version: &str, command: &str, columns: &[&str]) -> Shown {
-    let columns: Vec<(&str, &str)> = columns.iter().map(|c| c.split_once(':').unwrap()).collect();
+    let columns: Vec<(&str, &str)> =
+        columns.iter().map(|c| c.split_once(':').expect("a name and a type")).collect();
     let of = |letter: &str| match letter {
         "i" => INT4,
         "q" => INT8,
