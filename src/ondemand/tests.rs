@@ -224,3 +224,13 @@ fn the_modules_options_win_and_a_request_cannot_weaken_the_encryption() {
     assert_eq!(found.connect.sslmode(), "verify-full");
     assert_eq!(found.connect.dsn.database.as_deref(), Some("own"));
 }
+
+#[tokio::test]
+async fn the_first_answer_serves_every_later_lookup_of_a_probe() {
+    let resolver = Scripted::new(&[&["10.0.0.1"], &["10.0.0.2"]]);
+    let checked = CheckedResolver::new(resolver.clone(), module(&["*.internal"]).allowed);
+    let first = checked.look_up("db.internal", 5432).await;
+    assert_eq!(first, Ok(vec!["10.0.0.1:5432".parse().unwrap()]));
+    assert_eq!(checked.look_up("db.internal", 5432).await, first);
+    assert_eq!(resolver.asked(), 1);
+}
