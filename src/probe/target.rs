@@ -49,7 +49,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Makes the only target of a server. As [`Self::on`].
+    /// Makes the only target of a server, without connecting. Must be called within a tokio runtime.
     pub fn new(
         settings: TargetSettings,
         budget: Arc<Budget>,
