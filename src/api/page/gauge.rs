@@ -90,9 +90,11 @@ pub(super) fn pools(snapshot: &Snapshot, is_present: bool, now: Instant) -> Html
 
 fn card(pool: &PoolSight, is_present: bool, now: Instant) -> Html {
     let key = &pool.key;
+    // An application that serves its own status need not name its role.
+    let role = if key.user.is_empty() { String::new() } else { format!("role {}, ", key.user) };
     let head = html(
-        "<h3 class=\"long\">{}</h3> <small class=\"long\">role {}, database {}</small>",
-        &[&key.application, &key.user, &key.database],
+        "<h3 class=\"long\">{}</h3> <small class=\"long\">{}database {}</small>",
+        &[&key.application, &role, &key.database],
     );
     let seen = pool.now().filter(|_| is_present);
     let body = match seen {

@@ -73,9 +73,21 @@ pub(super) fn pooler(snapshot: &Snapshot) -> Html {
         )
     };
     html(
-        "<section aria-labelledby=\"pooler\"><h2 id=\"pooler\">Pools of the pooler</h2><div class=\"card\">{}</div></section>",
-        &[&body],
+        "<section aria-labelledby=\"pooler\"><h2 id=\"pooler\">Pools of the pooler</h2><div class=\"card\">{}{}</div></section>",
+        &[&one_of_several(snapshot), &body],
     )
+}
+
+/// A warning where the numbers are those of any one of several processes.
+fn one_of_several(snapshot: &Snapshot) -> Option<Html> {
+    let mut consoles = snapshot.views.consoles.iter();
+    consoles.any(|console| console.is_one_of_several == Some(true)).then(|| {
+        html(
+            "<p class=\"note\"><strong>The address belongs to several processes</strong> (so_reuseport), and these are the \
+             numbers of any one of them. Set <code>discover: peers</code>, or list the processes under <code>processes</code>.</p>",
+            &[],
+        )
+    })
 }
 
 fn row(pool: &PooledPool) -> Html {

@@ -310,7 +310,8 @@ async fn secrets_of_the_configuration_are_not_shown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_poolers_waiting_clients_are_said_and_its_pools_are_shown() {
-    let console = crate::view::pgbouncer::fixture::console();
+    let mut console = crate::view::pgbouncer::fixture::console();
+    console.is_one_of_several = Some(true);
     let snapshot = Snapshot {
         views: Views { consoles: vec![console], ..Views::default() },
         ..fixture::snapshot()
@@ -329,5 +330,6 @@ async fn a_poolers_waiting_clients_are_said_and_its_pools_are_shown() {
     let page = shown(&context);
     assert!(page.contains("<h2 id=\"pooler\">Pools of the pooler</h2>"), "{page}");
     assert!(page.contains("<span class=\"leak\">"), "who waits stands out: {page}");
+    assert!(page.contains("belongs to several processes"), "{page}");
     assert!(!page.contains("own pool"), "no pool of the exporter's stands there: {page}");
 }
