@@ -118,6 +118,19 @@ async fn callers_that_wait_are_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn other_pools_are_full_or_not_as_they_are() {
+    let all = [("shop", 8), ("a", 8), ("b", 8), ("c", 2)];
+    let all = all.map(|(name, active)| (fixture::application(name, active), 3));
+    let text = say(Snapshot { sight: fixture::sight(all), ..fixture::snapshot() });
+    assert!(
+        text.ends_with(
+            "2 more pools have nothing left either. One more pool has connections left."
+        ),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_percentage_of_a_size_is_above_100() {
     let text = say(with_pool(fixture::application("shop", 6), 0));
     assert_eq!(text, "6 of 8 connections checked out by shop, 2 left.");

@@ -95,13 +95,32 @@ fn pools(shown: &Shown, snapshot: &Snapshot, now: Instant) -> Option<Words> {
         let lead = format!("unknown: the pools of its applications cannot be seen: {reason}.");
         return Some(Words { lead, more: Vec::new() });
     };
-    let others = match pools().count() - 1 {
-        0 => None,
-        1 => Some("One more pool is less full.".to_owned()),
-        n => Some(format!("{n} more pools are less full.")),
-    };
+    let others = others(pools().filter(|other| !std::ptr::eq(*other, pool)));
     let lead = one_pool(shown, pool, snapshot, now);
     Some(Words { lead, more: last_seen(shown, pool, now).into_iter().chain(others).collect() })
+}
+
+/// Sentences about the pools beside the deciding one: how many are full, have room, or cannot be seen.
+fn others<'a>(pools: impl Iterator<Item = &'a PoolSight>) -> Vec<String> {
+    let (mut full, mut free, mut boundless, mut unseen) = (0, 0, 0, 0);
+    for pool in pools {
+        match pool.now().map(Application::saturation_ratio) {
+            Some(Some(1.0..)) => full += 1,
+            Some(Some(_)) => free += 1,
+            Some(None) => boundless += 1,
+            None => unseen += 1,
+        }
+    }
+    let sentence = |n: usize, one: &str, many: &str| match n {
+        0 => None,
+        1 => Some(format!("One more pool {one}.")),
+        n => Some(format!("{n} more pools {many}.")),
+    };
+    let full = sentence(full, "has nothing left either", "have nothing left either");
+    let free = sentence(free, "has connections left", "have connections left");
+    let boundless = sentence(boundless, "has no known limit", "have no known limit");
+    let unseen = sentence(unseen, "cannot be seen", "cannot be seen");
+    [full, free, boundless, unseen].into_iter().flatten().collect()
 }
 
 /// The last known numbers of a pool that cannot be seen now.
