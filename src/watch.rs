@@ -82,8 +82,10 @@ impl ChangedFiles {
     pub async fn changed(&mut self) {
         loop {
             sleep_until(self.next).await;
+            let has_changed = self.files.changed().await;
+            // Only now: a look that is cancelled halfway is taken again at once, not a second later.
             self.next = Instant::now() + POLL;
-            if self.files.changed().await {
+            if has_changed {
                 return;
             }
         }
@@ -123,21 +125,30 @@ impl ChangedFolders {
         }
         loop {
             sleep_until(self.next).await;
+            let has_changed = self.has_changed().await;
+            // Only now, as for files.
             self.next = Instant::now() + POLL;
-            for folder in &self.folders {
-                let now = self.reader.list_async(&folder.path, Arc::clone(&folder.is_meant)).await;
-                match now {
-                    Ok(files) if folder.files.as_ref() == Some(&files) => {}
-                    Ok(_) => return,
-                    // A folder that is gone has no files. Any other failure tells nothing of them.
-                    Err(FileError::Io(ErrorKind::NotFound)) => match &folder.files {
-                        Some(files) if !files.is_empty() => return,
-                        Some(_) | None => {}
-                    },
-                    Err(_) => {}
-                }
+            if has_changed {
+                return;
             }
         }
+    }
+
+    async fn has_changed(&self) -> bool {
+        for folder in &self.folders {
+            let now = self.reader.list_async(&folder.path, Arc::clone(&folder.is_meant)).await;
+            match now {
+                Ok(files) if folder.files.as_ref() == Some(&files) => {}
+                Ok(_) => return true,
+                // A folder that is gone has no files. Any other failure tells nothing of them.
+                Err(FileError::Io(ErrorKind::NotFound)) => match &folder.files {
+                    Some(files) if !files.is_empty() => return true,
+                    Some(_) | None => {}
+                },
+                Err(_) => {}
+            }
+        }
+        false
     }
 }
 
