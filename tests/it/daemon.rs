@@ -107,10 +107,11 @@ fn a_connect_that_lasts_until_the_deadline_tells_its_phase_and_is_logged_once() 
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
     let url = format!("postgresql://app:x@127.0.0.1:{port}/postgres?sslmode=disable");
+    // A connect ends at 95 % of the time, so that its phase is known: the rest must last on a busy machine too.
     let mut daemon = Program::daemon()
         .env("DATABASE_URL", url)
-        .env("DB_MONITOR_INTERVAL", "1")
-        .env("DB_MONITOR_TIMEOUT", "1")
+        .env("DB_MONITOR_INTERVAL", "3")
+        .env("DB_MONITOR_TIMEOUT", "3")
         .start();
     let address = daemon.address();
     let name =
@@ -122,9 +123,9 @@ fn a_connect_that_lasts_until_the_deadline_tells_its_phase_and_is_logged_once() 
     });
     assert!(reported.sample(name).is_some_and(|n| n >= 1.0), "{}", reported.body);
     let health = get(address, "/api/v1/health").body;
-    assert!(health.contains("startup failed: no answer within 0.95 s"), "{health}");
-    wait_for("five probes", Duration::from_secs(10), || {
-        (get(address, "/metrics").sample(probes)? >= 5.0).then_some(())
+    assert!(health.contains("startup failed: no answer within 2.85 s"), "{health}");
+    wait_for("three probes", Duration::from_secs(30), || {
+        (get(address, "/metrics").sample(probes)? >= 3.0).then_some(())
     });
     let log = daemon.log();
     assert_eq!(log.matches("probe failed").count(), 1, "{log}");
