@@ -66,8 +66,10 @@ fn catalogued(section: &str) -> Vec<String> {
     names.map(|name| name.trim_end_matches("_total").to_owned()).collect()
 }
 
-/// Families that a server without TLS, and without a session of an application, has no samples for.
-const ABSENT: [&str; 4] = [
+/// Families that a server without TLS, without a pooler before it, and without a session of an application has no
+/// samples for.
+const ABSENT: [&str; 5] = [
+    "db_pool_server_pooler_budget_connections",
     "db_pool_tls_info",
     "db_pool_tls_certificate_expiry_timestamp_seconds",
     "db_pool_app_visible",
