@@ -94,13 +94,14 @@ fn the_check_of_a_configuration_fails_for_a_broken_file_of_targets() {
     assert!(checked.log.contains("conf.d/x.yml: targets.x.url: is missing"), "{}", checked.log);
 }
 
-/// A file with so many targets that answer nothing, the first one with a label.
+/// A file with a thousand targets of as many servers, where nobody listens; the first one has another label.
 fn thousand(label: &str) -> String {
     let mut text = "defaults: { interval: 10s, metrics: lean, views: { activity: false, limits: false, databases: false } }\ntargets:\n".to_owned();
     for n in 0..1_000 {
         let label = if n == 0 { label } else { "same" };
+        let host = format!("127.0.{}.{}", n / 250, n % 250 + 1);
         text.push_str(&format!(
-            "  t{n:04}: {{ url: 'postgresql://u@127.0.0.1:1/d{n}?sslmode=disable', labels: {{ l: {label} }} }}\n"
+            "  t{n:04}: {{ url: 'postgresql://u@{host}:1/d{n}?sslmode=disable', labels: {{ l: {label} }} }}\n"
         ));
     }
     text
