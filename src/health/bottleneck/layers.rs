@@ -96,15 +96,22 @@ pub(super) struct ApplicationPool {
 impl Seen<ApplicationLayer> {
     pub(super) fn finding(&self) -> Option<Finding> {
         self.find(|layer| {
-            let all = layer.pools.iter().map(ApplicationPool::finding);
-            // Of equals the first.
-            let worst = all.reduce(|one, other| if other.wait > one.wait { other } else { one });
-            worst.unwrap_or_else(|| Finding::new(Wait::No, "no application is connected"))
+            let worst = layer.pools.iter().max_by(|one, other| {
+                let by_wait = one.finding().wait.cmp(&other.finding().wait);
+                by_wait.then_with(|| one.ratio().total_cmp(&other.ratio()))
+            });
+            let nobody = || Finding::new(Wait::No, "no application is connected");
+            worst.map_or_else(nobody, ApplicationPool::finding)
         })
     }
 }
 
 impl ApplicationPool {
+    /// The share of its limit that is in use.
+    fn ratio(&self) -> f64 {
+        self.max.map_or(-1.0, |max| self.active as f64 / max.max(1) as f64)
+    }
+
     fn finding(&self) -> Finding {
         let Self { name, active, processes, full, .. } = self;
         let Some(max) = self.max else {

@@ -122,6 +122,23 @@ fn a_full_process_is_the_applications_wait() {
 }
 
 #[test]
+fn the_fullest_application_decides() {
+    let named =
+        |name: &str, active| ApplicationPool { name: name.to_owned(), ..application(active) };
+    let pools = vec![named("orders", 1), named("shop", 6), named("admin", 0)];
+    let layer = |pools| Layers {
+        application: Seen::Known(ApplicationLayer { pools }),
+        pooler: Seen::Absent,
+        ..calm()
+    };
+    let message = format!("shop has 6 of 8 connections in use; {SERVER}");
+    check(&layer(pools), BottleneckLayer::None, &message);
+    let pools = vec![named("orders", 7), named("shop", 8)];
+    let message = format!("shop has no connection left: 8 of 8 connections in use; {SERVER}");
+    check(&layer(pools), BottleneckLayer::Application, &message);
+}
+
+#[test]
 fn processes_that_cannot_be_told_apart_may_hide_a_full_one() {
     let merged = ApplicationPool {
         max: Some(32),

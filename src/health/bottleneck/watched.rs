@@ -194,12 +194,15 @@ fn application(
 
 fn application_pool(app: &Application) -> Option<ApplicationPool> {
     let allowed = app.allowed?;
+    let (active, max) = (app.active?, allowed.max.map(u64::from));
+    // Where sessions of several names share the limit of one process, none of them is full by itself.
+    let is_used_up = max.is_some_and(|max| active >= max);
     Some(ApplicationPool {
         name: app.key.application.clone(),
-        active: app.active?,
-        max: allowed.max.map(u64::from),
+        active,
+        max,
         processes: u64::from(allowed.instances.number),
-        full: u64::from(app.saturated_instances.unwrap_or(0)),
+        full: u64::from(app.saturated_instances.unwrap_or(0)).max(u64::from(is_used_up)),
         waiting: app.waiting.unwrap_or(0),
         is_number_known: allowed.instances.is_known(),
         are_told_apart: app.are_told_apart || allowed.instances.number == 1,
@@ -364,4 +367,20 @@ fn load(activity: &Activity, database: &str) -> Result<ServerLoad, String> {
         locked: own.map_or(0, |load| load.locked),
         longest_locked: own.map(|load| load.longest_locked).unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::fixture;
+
+    #[test]
+    fn a_pool_that_is_used_up_is_full_whatever_its_processes_show() {
+        for (active, full) in [(8, 1), (7, 0)] {
+            let app =
+                Application { saturated_instances: None, ..fixture::application("shop", active) };
+            let pool = application_pool(&app).expect("it has limits");
+            assert_eq!((pool.active, pool.max, pool.full), (active, Some(8), full));
+        }
+    }
 }
