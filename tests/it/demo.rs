@@ -10,6 +10,7 @@
 //! | two processes | more open than configured, number of processes unknown, role near its limit |
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -181,18 +182,34 @@ fn an_application_of_the_demo_ends_when_the_demo_is_killed() {
     let applications: Vec<_> =
         children.iter().filter(|(_, words)| words.ends_with("db_pool_exporter demo")).collect();
     assert!(applications.len() >= 2, "{children:?}");
+    let folder = format!("db_pool_exporter-demo-{}-", demo.pid().as_raw_nonzero());
     demo.signal(Signal::KILL);
     demo.end();
     wait_for("the applications to end", Duration::from_secs(10), || {
         let is_gone = |pid: &i32| procfs::process::Process::new(*pid).is_err();
         applications.iter().all(|(pid, _)| is_gone(pid)).then_some(())
     });
-    // What a killed demo cannot end itself.
-    for (pid, _) in &children {
-        if let Some(pid) = rustix::process::Pid::from_raw(*pid) {
-            let _ = rustix::process::kill_process(pid, Signal::QUIT);
+    // What a killed demo cannot end itself: the servers, also those that started after the look above.
+    for (pid, words) in of_folder(&folder) {
+        let end = if words.contains("postgres ") { Signal::QUIT } else { Signal::TERM };
+        let _ = rustix::process::kill_process(pid, end);
+    }
+    wait_for("the servers to end", Duration::from_secs(10), || {
+        of_folder(&folder).is_empty().then_some(())
+    });
+    for entry in fs::read_dir(std::env::temp_dir()).expect("it is there").flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&folder) {
+            fs::remove_dir_all(entry.path()).expect("nobody uses it any more");
         }
     }
+}
+
+/// Processes with a demo's folder in their command lines.
+fn of_folder(folder: &str) -> Vec<(rustix::process::Pid, String)> {
+    let all = procfs::process::all_processes().expect("/proc").flatten();
+    let words = all.map(|process| (process.pid, process.cmdline().unwrap_or_default().join(" ")));
+    let own = words.filter(|(_, words)| words.contains(folder));
+    own.filter_map(|(pid, words)| Some((rustix::process::Pid::from_raw(pid)?, words))).collect()
 }
 
 /// The direct children of the demo, with their command lines.
