@@ -63,7 +63,7 @@ impl Resolve for Resolver {
 }
 
 impl Resolver {
-    /// A resolver that looks up at most so many names at once, each on a thread of its own; more fail at once.
+    /// A resolver with a limit on the names that it looks up at once, each on a thread of its own; more fail at once.
     pub(crate) fn at_once(most: usize) -> Self {
         Self { running: Arc::default(), most }
     }

@@ -4,7 +4,7 @@
 //! evenly and a target keeps its moment over reloads and restarts. The first probes come sooner where there are
 //! few targets.
 //!
-//! A probe starts only with a place, of which there are a few for each processor. It gives the place back when it
+//! A probe starts only with a place. There are a few places for each processor. It gives the place back when it
 //! has run for a moment: from then on it mostly waits for the network, and a hundred servers that do not answer
 //! must not take the places of those that do. Targets that failed have places of their own for the same reason.
 
@@ -92,7 +92,7 @@ impl Company {
 }
 
 impl Pace {
-    /// At most so many probes start at once.
+    /// Limits the number of probes that start at once.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         let lateness = Histogram::new(QUERY);
         let places = ArcSwap::new(Lanes::new(most));

@@ -1,4 +1,4 @@
-//! `drill` on a server with max_connections 20, of which ordinary roles get 17.
+//! `drill` on a server with max_connections 20; ordinary roles get 17 of them.
 
 use std::time::Duration;
 

@@ -64,7 +64,7 @@ pub(super) fn bar(bar: &Bar, class: &'static str) -> Html {
     drawing(class, &out)
 }
 
-/// Draws a bar of which nothing is known.
+/// Draws the bar of a pool that is not seen.
 pub(super) fn unknown(class: &'static str) -> Html {
     drawing(class, &html("<rect class=\"blind\" width=\"1000\" height=\"10\"/>", &[]))
 }

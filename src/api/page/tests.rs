@@ -27,7 +27,7 @@ use crate::view::activity::{Activity, SessionState, SessionStats};
 use crate::view::{Application, Headroom, SessionKey, Views};
 use crate::web::ServerSettings;
 
-/// A context whose targets are not probed by themselves.
+/// A context with targets that are not probed by themselves.
 pub(super) fn context(targets: &[(&str, Option<Snapshot>)], probing: Probing) -> Context {
     let roster = Roster::new(TaskTracker::new(), CancellationToken::new(), probing);
     roster.apply(targets.iter().map(|(name, _)| fixture::settings(name)).collect());

@@ -117,7 +117,7 @@ impl Console {
         }
     }
 
-    /// The databases of which it is known whether they are paused, with that.
+    /// The databases, and whether each is paused; without those where that is not known.
     pub fn pauses(&self) -> BTreeMap<&str, bool> {
         let names = self.limits.iter().flat_map(|limits| limits.databases.keys());
         let by_name = names.filter_map(|name| Some((name.as_str(), self.is_paused(name)?)));

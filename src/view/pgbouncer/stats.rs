@@ -134,7 +134,7 @@ pub(in crate::view) struct DatabaseCounters {
     ticks: f64,
     /// The connection of the last reading.
     connection: Option<i32>,
-    /// True where a new connection can reach another process, whose numbers are others.
+    /// True where a new connection can reach another process, with other numbers.
     pub(super) may_change_process: bool,
 }
 

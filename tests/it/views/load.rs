@@ -54,9 +54,7 @@ async fn a_thousand_sessions_cost_less_than_ten_milliseconds(version: Option<u32
     let probe = whole[whole.len() / 2];
     eprintln!("1,000 sessions: {least:?} of the server's time at least, {median:?} in the median");
     eprintln!("a whole probe, with its fresh connect and all round trips: {probe:?} in the median");
-    // Other tests that run at the same time push its data out of the caches, and each probe then takes longer. The
-    // shortest of many is what the statements themselves cost.
-    assert!(least < Duration::from_millis(10), "{least:?}");
+    assert!(median < Duration::from_millis(10), "{median:?}");
     drop(held);
 }
 
